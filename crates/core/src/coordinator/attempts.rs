@@ -1,0 +1,132 @@
+//! The coordinator's transitions for attempts: done, failed, rejected, timed out; and what becomes of their leases.
+//!
+//! It accepts the first result of a task and revokes the rest; what a result means it does not know.
+
+use crate::event::{Completion, Event, Fault, TaskRecord};
+use crate::message::ToWorker;
+use crate::{Millis, WorkerId};
+
+use super::io::Notice;
+use super::{Coordinator, Lease, Timer};
+
+/// A task that fails this often fails its job.
+const ERRORS_MAX: u32 = 3;
+/// How long a worker that rejected a task is left alone; twice as long for each further rejection in a row.
+const BACKOFF_MS: Millis = 50;
+/// The longest that it is left alone.
+const BACKOFF_MS_MAX: Millis = 2_000;
+
+impl Coordinator {
+    /// The first result of a task is accepted; who else is at it may stop.
+    pub(super) fn on_done(&mut self, number: u64, completion: Completion) {
+        let accepted = self.lease_id(number);
+        let Some(lease) = self.drop_lease(number) else { return };
+        let ran_ms = lease.started_at.map_or(0, |at| self.now - at);
+        let task = lease.task;
+        let Some(worker) = self.roster.get(lease.worker) else { return };
+        let (name, profile) = (worker.name.clone(), worker.profile.clone());
+        let record = TaskRecord { attempt: lease.attempt, worker: name, profile, completion };
+        self.record(Event::TaskDone { task, record });
+        self.tell(lease.worker, ToWorker::Accepted { lease: accepted });
+        self.live.get_mut(&task.job).into_iter().for_each(|live| live.waiting = None);
+        self.roster.measure(lease.worker, ran_ms);
+        let Some((stage, queue)) = self.stage(task.job, task.stage) else { return };
+        let (input, is_complete) = (stage.work.input.as_blob(), stage.is_complete());
+        let others = queue.finish(task.index, ran_ms);
+        if let Some(input) = input {
+            self.roster.update(lease.worker, |worker| worker.remember_input(input, task.index));
+        }
+        others.into_iter().for_each(|other| self.revoke(other));
+        if is_complete {
+            self.close(task.job, task.stage);
+        }
+    }
+
+    /// An attempt ended without a result: the task waits for another, or its job fails.
+    pub(super) fn on_failed(&mut self, number: u64, fault: Fault) {
+        let Some(lease) = self.leases.get(&number) else { return };
+        let (task, attempt, worker) = (lease.task, lease.attempt, lease.worker);
+        let name = self.roster.get(worker).map_or_else(String::new, |worker| worker.name.clone());
+        let reason = format!("task {} of stage {} failed on {name}: {fault}", task.index, task.stage);
+        self.record(Event::AttemptFailed { task, attempt, worker: name, fault });
+        self.release(number);
+        let failures = self.durable.stage(task.job, task.stage).and_then(|stage| stage.failures.get(&task.index));
+        let errors = failures.map_or(0, |failures| failures.errors);
+        if self.is_deadly(task) {
+            let deaths = failures.map_or_else(Vec::new, |failures| failures.deaths.clone());
+            let reason = format!(
+                "task {} of stage {} was running on {} workers when they were lost: {}",
+                task.index,
+                task.stage,
+                deaths.len(),
+                deaths.join(", ")
+            );
+            self.fail(task.job, reason);
+        } else if errors >= ERRORS_MAX {
+            self.fail(task.job, format!("{reason} (the last of {errors} attempts)"));
+        }
+    }
+
+    /// A busy worker gave a task back: someone else may have it, and the worker is left alone for a while.
+    pub(super) fn on_rejected(&mut self, number: u64) {
+        let Some(lease) = self.leases.get(&number) else { return };
+        let (task, id) = (lease.task, lease.worker);
+        self.release(number);
+        let Some((name, in_a_row)) = self.roster.update(id, |worker| {
+            worker.backs_off = true;
+            worker.rejections += 1;
+            worker.rejections_in_a_row = worker.rejections_in_a_row.saturating_add(1);
+            (worker.name.clone(), worker.rejections_in_a_row)
+        }) else {
+            return;
+        };
+        let backoff_ms = BACKOFF_MS.saturating_mul(1 << (in_a_row - 1).min(16)).min(BACKOFF_MS_MAX);
+        self.timers.set(Timer::BackedOff(id), self.now + backoff_ms);
+        let tally = self.stage(task.job, task.stage).and_then(|(_, queue)| queue.tally(&name));
+        tally.into_iter().for_each(|tally| tally.rejections += 1);
+        self.notice(Notice::Rejected { task, worker: name });
+    }
+
+    pub(super) fn on_timed_out(&mut self, number: u64) {
+        let Some(worker) = self.leases.get(&number).map(|lease| lease.worker) else { return };
+        self.tell(worker, ToWorker::Revoke { lease: self.lease_id(number) });
+        self.on_failed(number, Fault::TimedOut);
+    }
+
+    /// Ends a lease without a result: its task waits again, if nobody else is at it.
+    pub(super) fn release(&mut self, number: u64) {
+        let Some(lease) = self.drop_lease(number) else { return };
+        if let Some((stage, queue)) = self.stage(lease.task.job, lease.task.stage) {
+            queue.release(lease.task.index, number, stage);
+        }
+    }
+
+    /// Takes a lease out of the books, and lets the worker's next one start.
+    pub(super) fn drop_lease(&mut self, number: u64) -> Option<Lease> {
+        let lease = self.leases.remove(&number)?;
+        self.timers.cancel(Timer::TimedOut(number));
+        let connected = self.roster.update(lease.worker, |worker| {
+            worker.leases.retain(|other| *other != number);
+            worker.session.is_some()
+        });
+        if connected == Some(true) {
+            self.live.get_mut(&lease.task.job).into_iter().for_each(|live| live.leases -= 1);
+            self.start_leases(lease.worker);
+        }
+        Some(lease)
+    }
+
+    /// Notes the start of those of a worker's leases that have a slot now.
+    pub(super) fn start_leases(&mut self, id: WorkerId) {
+        let running = self.roster.get(id).map_or_else(Vec::new, |worker| worker.running().to_vec());
+        for number in running {
+            let Some(lease) = self.leases.get_mut(&number).filter(|lease| lease.started_at.is_none()) else { continue };
+            lease.started_at = Some(self.now);
+            let job = self.durable.job(lease.task.job);
+            if let Some(timeout_ms) = job.and_then(|job| job.spec.attempt_timeout_ms) {
+                self.timers.set(Timer::TimedOut(number), self.now.saturating_add(timeout_ms));
+            }
+            self.roster.update(id, |worker| worker.busy_since = self.now);
+        }
+    }
+}

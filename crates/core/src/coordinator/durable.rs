@@ -1,0 +1,266 @@
+//! The durable state: what the journal's events fold to, and nothing else.
+//!
+//! Only [`Durable::apply`] changes it, live and in replay alike, so a refolded journal equals the state that wrote it.
+//! It knows no worker's session, no lease and no time.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use crate::event::{Event, Fault, Outcome, Purpose};
+use crate::{JobId, JobSpec, Payload, Plan, StageNumber, TaskId, Term, Work};
+
+/// How many finished jobs are remembered; the oldest go first.
+pub const FINISHED_JOBS_MAX: usize = 1_000;
+
+/// Everything that a restart brings back.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Durable {
+    term: Term,
+    submitted: u64,
+    jobs: BTreeMap<JobId, Job>,
+    finished: VecDeque<JobId>,
+}
+
+/// A job, as far as it has come.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Job {
+    /// The how-manieth job it was.
+    pub order: u64,
+    /// As submitted.
+    pub spec: Arc<JobSpec>,
+    /// Who submitted it.
+    pub submitter: String,
+    /// The newest model version.
+    pub version: Version,
+    /// The last round whose training was opened.
+    pub trained: u32,
+    /// The last version whose evaluation was opened.
+    pub evaluated: u32,
+    /// Stages that are not combined yet.
+    pub stages: BTreeMap<StageNumber, Stage>,
+    /// The last stage that was opened.
+    pub last_stage: StageNumber,
+    /// How it ended, if it has.
+    pub outcome: Option<Outcome>,
+}
+
+/// Parameters after a committed round; version 0 is what the job started from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// The round that made it.
+    pub round: u32,
+    /// The parameters.
+    pub parameters: Payload,
+}
+
+/// A stage that is not combined yet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stage {
+    /// What it is for.
+    pub purpose: Purpose,
+    /// The model version that it works from.
+    pub base: Payload,
+    /// What its tasks do.
+    pub work: Work,
+    /// Whether who takes part is settled: it waits for its combine.
+    pub closed: bool,
+    /// The results so far, by the tasks' places.
+    pub done: BTreeMap<u32, Done>,
+    /// The tasks that have failed before.
+    pub failures: BTreeMap<u32, Failures>,
+}
+
+/// The accepted result of a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// The result.
+    pub result: Payload,
+    /// How many samples it stands for.
+    pub samples: u64,
+    /// Who brought it.
+    pub worker: Arc<str>,
+}
+
+/// How often a task has failed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Failures {
+    /// Attempts that ended in an error or ran too long.
+    pub errors: u32,
+    /// Workers that were lost with it, by name.
+    pub deaths: Vec<String>,
+}
+
+/// An event that cannot follow what is already there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the event `{event}` does not fit: {why}")]
+pub struct Misfit {
+    event: String,
+    why: &'static str,
+}
+
+impl Durable {
+    /// The last term that was opened.
+    pub fn term(&self) -> Term {
+        self.term
+    }
+
+    /// A job, live or finished.
+    pub fn job(&self, job: JobId) -> Option<&Job> {
+        self.jobs.get(&job)
+    }
+
+    /// All jobs that are remembered.
+    pub fn jobs(&self) -> impl Iterator<Item = (JobId, &Job)> {
+        self.jobs.iter().map(|(id, job)| (*id, job))
+    }
+
+    /// Jobs that have not ended.
+    pub fn live_jobs(&self) -> impl Iterator<Item = (JobId, &Job)> {
+        self.jobs().filter(|(_, job)| job.outcome.is_none())
+    }
+
+    /// A stage that is not combined yet.
+    pub fn stage(&self, job: JobId, stage: StageNumber) -> Option<&Stage> {
+        self.jobs.get(&job)?.stages.get(&stage)
+    }
+
+    /// The stage of a task that still needs a result.
+    pub fn wanted(&self, task: TaskId) -> Option<&Stage> {
+        let stage = self.stage(task.job, task.stage)?;
+        let open = !stage.closed && task.index < stage.work.count && !stage.done.contains_key(&task.index);
+        open.then_some(stage)
+    }
+
+    /// Folds one event in. On an error nothing has changed.
+    pub fn apply(&mut self, event: &Event) -> Result<(), Misfit> {
+        self.fold(event).ok_or_else(|| Misfit { event: event.to_string(), why: expectation(event) })
+    }
+
+    fn fold(&mut self, event: &Event) -> Option<()> {
+        match event {
+            Event::TermOpened { term } => {
+                self.term = Some(*term).filter(|term| *term == self.term.next())?;
+            }
+            Event::JobSubmitted { job, spec, submitter } => {
+                if self.jobs.contains_key(job) {
+                    return None;
+                }
+                self.submitted += 1;
+                self.jobs.insert(*job, Job::new(self.submitted, spec, submitter));
+            }
+            Event::StageOpened { job, stage, purpose, base, work } => {
+                let job = self.live(*job).filter(|job| *stage == job.last_stage.next())?;
+                job.last_stage = *stage;
+                match *purpose {
+                    Purpose::Train { round } => job.trained = round,
+                    Purpose::Evaluate { round } => job.evaluated = round,
+                }
+                job.stages.insert(*stage, Stage::new(*purpose, base, work));
+            }
+            Event::TaskDone { task, record } => {
+                self.wanted(*task)?;
+                let completion = &record.completion;
+                let done = Done {
+                    result: completion.result.clone(),
+                    samples: completion.samples,
+                    worker: record.worker.as_str().into(),
+                };
+                self.stage_mut(task.job, task.stage)?.done.insert(task.index, done);
+            }
+            Event::AttemptFailed { task, worker, fault, .. } => {
+                self.wanted(*task)?;
+                let failures = self.stage_mut(task.job, task.stage)?.failures.entry(task.index).or_default();
+                match fault {
+                    Fault::WorkerLost => failures.deaths.push(worker.clone()),
+                    Fault::Error(_) | Fault::TimedOut => failures.errors += 1,
+                }
+            }
+            Event::StageClosed { job, stage, .. } => {
+                let stage = self.stage_mut(*job, *stage).filter(|stage| !stage.closed && stage.is_complete())?;
+                stage.closed = true;
+            }
+            Event::ResultsLost { job, stage, indices } => {
+                let stage = self.stage_mut(*job, *stage)?;
+                if !indices.iter().all(|index| stage.done.contains_key(index)) {
+                    return None;
+                }
+                stage.closed = false;
+                indices.iter().for_each(|index| drop(stage.done.remove(index)));
+            }
+            Event::StageCombined { job, stage, combined } => {
+                let job = self.live(*job)?;
+                let closed = job.stages.get(stage).is_some_and(|stage| stage.closed);
+                let stage = closed.then(|| job.stages.remove(stage))??;
+                if let Purpose::Train { round } = stage.purpose {
+                    job.version = Version { round, parameters: combined.result.clone() };
+                }
+            }
+            Event::JobFinished { job: id, outcome } => {
+                let job = self.live(*id)?;
+                job.outcome = Some(outcome.clone());
+                job.stages.clear();
+                self.finished.push_back(*id);
+                if self.finished.len() > FINISHED_JOBS_MAX {
+                    self.finished.pop_front().and_then(|oldest| self.jobs.remove(&oldest));
+                }
+            }
+        }
+        Some(())
+    }
+
+    fn live(&mut self, job: JobId) -> Option<&mut Job> {
+        self.jobs.get_mut(&job).filter(|job| job.outcome.is_none())
+    }
+
+    fn stage_mut(&mut self, job: JobId, stage: StageNumber) -> Option<&mut Stage> {
+        self.live(job)?.stages.get_mut(&stage)
+    }
+}
+
+impl Job {
+    fn new(order: u64, spec: &JobSpec, submitter: &str) -> Self {
+        let Plan::Rounds(plan) = &spec.plan;
+        Self {
+            order,
+            version: Version { round: 0, parameters: plan.base.clone() },
+            spec: Arc::new(spec.clone()),
+            submitter: submitter.to_owned(),
+            trained: 0,
+            evaluated: 0,
+            stages: BTreeMap::new(),
+            last_stage: StageNumber(0),
+            outcome: None,
+        }
+    }
+}
+
+impl Stage {
+    fn new(purpose: Purpose, base: &Payload, work: &Work) -> Self {
+        let (done, failures) = (BTreeMap::new(), BTreeMap::new());
+        Self { purpose, base: base.clone(), work: work.clone(), closed: false, done, failures }
+    }
+
+    /// Whether every task has its result.
+    pub fn is_complete(&self) -> bool {
+        self.done.len() == self.work.count as usize
+    }
+
+    /// How many workers were lost with a task.
+    pub fn deaths(&self, index: u32) -> usize {
+        self.failures.get(&index).map_or(0, |failures| failures.deaths.len())
+    }
+}
+
+/// What has to hold for an event to follow.
+fn expectation(event: &Event) -> &'static str {
+    match event {
+        Event::TermOpened { .. } => "a term is one more than the last",
+        Event::JobSubmitted { .. } => "the job is there already",
+        Event::StageOpened { .. } => "the job is live, and a stage's number is one more than the last",
+        Event::TaskDone { .. } | Event::AttemptFailed { .. } => "the task is one of an open stage and has no result",
+        Event::StageClosed { .. } => "the stage is open and every task of it is done",
+        Event::ResultsLost { .. } => "the stage is not combined and has those results",
+        Event::StageCombined { .. } => "the stage is closed",
+        Event::JobFinished { .. } => "the job is live",
+    }
+}

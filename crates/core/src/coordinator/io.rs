@@ -1,0 +1,313 @@
+//! What goes into the coordinator's machine and what comes out of it.
+//!
+//! Inputs are facts that the shell observed, outputs are orders that it carries out; neither holds a decision.
+
+use std::fmt;
+
+use crate::event::{Combined, Event, Outcome};
+use crate::message::{FromWorker, Hello, ToWorker};
+use crate::{Ability, Digest, JobId, JobSpec, Millis, Payload, RequestId, SessionId, SpecError, StageNumber, TaskId};
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Nothing but time passed.
+    Tick,
+    /// A worker opened a session.
+    Connected {
+        /// The session.
+        session: SessionId,
+        /// Its first words.
+        hello: Hello,
+    },
+    /// A worker said something.
+    Received {
+        /// In this session.
+        session: SessionId,
+        /// What it said.
+        message: FromWorker,
+    },
+    /// A session ended, whoever ended it.
+    Disconnected {
+        /// The session.
+        session: SessionId,
+    },
+    /// A client submits a job.
+    Submit {
+        /// The call to answer.
+        request: RequestId,
+        /// The id that the client made.
+        job: JobId,
+        /// What is to be done.
+        spec: JobSpec,
+        /// Who submits it.
+        submitter: String,
+        /// The blobs named in the spec that are not stored here.
+        missing: Vec<Digest>,
+    },
+    /// A client cancels a job.
+    Cancel {
+        /// The call to answer.
+        request: RequestId,
+        /// The job.
+        job: JobId,
+    },
+    /// A combine that was ordered came to its end.
+    Combined {
+        /// The job.
+        job: JobId,
+        /// The stage.
+        stage: StageNumber,
+        /// Its end.
+        outcome: CombineOutcome,
+    },
+    /// A client asks about the workers.
+    Inspect {
+        /// The call to answer.
+        request: RequestId,
+    },
+}
+
+/// How a combine ended.
+#[derive(Clone, Debug)]
+pub enum CombineOutcome {
+    /// It made one result, which is durable.
+    Combined(Combined),
+    /// The blobs of these tasks' results are gone.
+    ResultsLost(Vec<u32>),
+    /// It cannot be done.
+    Failed(String),
+}
+
+/// What follows from an input: events to append, then outputs to perform.
+#[derive(Clone, Debug, Default)]
+pub struct Decision {
+    /// To append, in this order, before any of the outputs.
+    pub events: Vec<Event>,
+    /// To perform, in this order.
+    pub outputs: Vec<Output>,
+}
+
+/// An order to the shell.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Send a message to a worker.
+    Send {
+        /// In this session.
+        session: SessionId,
+        /// The message.
+        message: ToWorker,
+    },
+    /// End a session.
+    Close {
+        /// The session.
+        session: SessionId,
+        /// Why, for the peer and the log.
+        reason: &'static str,
+    },
+    /// Combine a stage's results; its end comes back as [`Input::Combined`].
+    Combine(Combine),
+    /// Answer a client's call.
+    Reply {
+        /// The call.
+        request: RequestId,
+        /// The answer.
+        reply: Reply,
+    },
+    /// Tell whoever watches.
+    Notice(Notice),
+}
+
+/// A stage's results, to become one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Combine {
+    /// The job.
+    pub job: JobId,
+    /// The stage.
+    pub stage: StageNumber,
+    /// How they become one.
+    pub rule: Payload,
+    /// What the tasks started from.
+    pub base: Payload,
+    /// The results, in task order.
+    pub parts: Vec<Part>,
+}
+
+/// One task's result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The task's place.
+    pub index: u32,
+    /// Its result.
+    pub result: Payload,
+    /// How many samples it stands for.
+    pub samples: u64,
+}
+
+/// The answer to a client's call.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// The job is on record; it may have been before.
+    Submitted,
+    /// Submit again once these blobs are stored.
+    Missing(Vec<Digest>),
+    /// The call was refused.
+    Refused(Refusal),
+    /// The job has ended, this way.
+    Ended(Outcome),
+    /// The workers.
+    Workers(Vec<WorkerView>),
+}
+
+/// Why a client's call was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The spec is not sound.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// The id stands for another job.
+    #[error("job {0} is another job already")]
+    AnotherSpec(JobId),
+    /// No such job.
+    #[error("there is no job {0} here")]
+    NoSuchJob(JobId),
+}
+
+/// A worker, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerView {
+    /// Its name.
+    pub name: String,
+    /// Whether it has a session.
+    pub connected: bool,
+    /// How many tasks it runs at a time.
+    pub slots: u32,
+    /// Tasks that run.
+    pub running: u32,
+    /// Tasks that wait for a slot.
+    pub queued: u32,
+    /// Tasks done in this term.
+    pub tasks_done: u64,
+    /// Tasks rejected in this term.
+    pub rejections: u64,
+    /// How long a task takes here, once one is done.
+    pub pace_ms: Option<Millis>,
+    /// The machine.
+    pub hardware: String,
+    /// Build and instruction path.
+    pub profile: String,
+}
+
+/// Something worth a line to whoever watches; it is recorded nowhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A worker joined, or came back.
+    WorkerJoined {
+        /// Its name.
+        worker: String,
+        /// Its slots.
+        slots: u32,
+        /// How many of the tasks that it brought along it keeps.
+        kept: usize,
+    },
+    /// A worker's session was lost.
+    WorkerLost {
+        /// Its name.
+        worker: String,
+        /// How many tasks it held.
+        held: usize,
+    },
+    /// A worker ended of its own will.
+    WorkerLeft {
+        /// Its name.
+        worker: String,
+        /// How many tasks it gave back.
+        held: usize,
+    },
+    /// A task was placed.
+    Assigned {
+        /// The task.
+        task: TaskId,
+        /// On this worker.
+        worker: String,
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// A worker rejected a task.
+    Rejected {
+        /// The task.
+        task: TaskId,
+        /// The worker's name.
+        worker: String,
+    },
+    /// A job waits.
+    Waiting {
+        /// The job.
+        job: JobId,
+        /// For what.
+        reason: Waiting,
+    },
+}
+
+/// Why none of a job's tasks is with a worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// No worker is connected.
+    NoWorkers,
+    /// Every worker rejects its tasks.
+    AllReject {
+        /// How many there are.
+        workers: usize,
+    },
+    /// No connected worker can do this.
+    NoAbility(Ability),
+}
+
+impl Notice {
+    /// The job that it is about, if it is about one.
+    pub fn job(&self) -> Option<JobId> {
+        match self {
+            Self::Assigned { task, .. } | Self::Rejected { task, .. } => Some(task.job),
+            Self::Waiting { job, .. } => Some(*job),
+            Self::WorkerJoined { .. } | Self::WorkerLost { .. } | Self::WorkerLeft { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WorkerJoined { worker, slots, kept: 0 } => write!(f, "{worker} joined with {slots} slots"),
+            Self::WorkerJoined { worker, kept, .. } => write!(f, "{worker} is back and keeps {kept} tasks"),
+            Self::WorkerLost { worker, held } => write!(f, "{worker} was lost with {held} tasks"),
+            Self::WorkerLeft { worker, held } => write!(f, "{worker} left and gave back {held} tasks"),
+            Self::Assigned { task, worker, attempt } => write!(f, "task {task} goes to {worker}, attempt {attempt}"),
+            Self::Rejected { task, worker } => write!(f, "{worker} rejected task {task}"),
+            Self::Waiting { job, reason } => write!(f, "job {job} waits: {reason}"),
+        }
+    }
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoWorkers => f.write_str("no worker is connected"),
+            Self::AllReject { workers } => write!(f, "all {workers} workers reject its tasks (busy)"),
+            Self::NoAbility(ability) => write!(f, "no connected worker can `{ability}`"),
+        }
+    }
+}
+
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Send { session, message } => write!(f, "to session {session}: {message}"),
+            Self::Close { session, reason } => write!(f, "close session {session}: {reason}"),
+            Self::Combine(combine) => {
+                write!(f, "combine {}/{}: {} parts", combine.job, combine.stage, combine.parts.len())
+            }
+            Self::Reply { request, reply } => write!(f, "reply to {request}: {reply:?}"),
+            Self::Notice(notice) => write!(f, "notice: {notice}"),
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The coordinator's machine: what happened goes in, events and outputs come out.
+//!
+//! `decide` is the only way in for the living, `Durable::apply` for the journal. The shell appends a decision's events
+//! before it performs its outputs, so nothing is told that is not durable. The machine does no IO and never asks the
+//! time: it is told.
+//!
+//! The parts: `durable` (what the journal folds to), `plan` (what a job needs next), `roster` and `queue` (who is
+//! there, what waits), and the transitions in `jobs`, `sessions`, `attempts` and `placement`.
+
+pub mod durable;
+mod plan;
+mod roster;
+mod queue;
+mod io;
+mod jobs;
+mod sessions;
+mod attempts;
+mod placement;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rand_pcg::Pcg64Mcg;
+
+use crate::event::Event;
+use crate::message::{HEARTBEAT_MS, ToWorker};
+use crate::timer::Timers;
+use crate::{JobId, Millis, Policy, SessionId, StageNumber, TaskId, Term, WorkerId};
+
+use durable::{Durable, Stage};
+use queue::Queue;
+use roster::Roster;
+
+pub use io::{Combine, CombineOutcome, Decision, Input, Notice, Output, Part, Refusal, Reply, Waiting, WorkerView};
+
+/// After a restart with jobs to go on with, how long nothing is placed while the workers return.
+pub const RECOVERY_MS: Millis = 2_000;
+
+/// What a coordinator is started with.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// How tasks are placed where the job does not say.
+    pub policy: Policy,
+}
+
+/// The coordinator's state: the durable part, and what its sessions tell.
+pub struct Coordinator {
+    config: Config,
+    now: Millis,
+    durable: Durable,
+    roster: Roster,
+    leases: BTreeMap<u64, Lease>,
+    next_lease: u64,
+    live: BTreeMap<JobId, LiveJob>,
+    /// Workers that the recovery waits for, by name.
+    awaited: BTreeSet<String>,
+    /// Whose turn it was last.
+    turn: WorkerId,
+    timers: Timers<Timer>,
+    decision: Decision,
+}
+
+/// The volatile side of a job that has not ended.
+struct LiveJob {
+    /// Leases that stand.
+    leases: usize,
+    queues: BTreeMap<StageNumber, Queue>,
+    rng: Pcg64Mcg,
+    /// Why it waits, as last said.
+    waiting: Option<Waiting>,
+}
+
+/// The right to one attempt of one task.
+#[derive(Debug)]
+struct Lease {
+    task: TaskId,
+    attempt: u32,
+    worker: WorkerId,
+    /// When it got a slot, if it has.
+    started_at: Option<Millis>,
+}
+
+/// What the machine wants to be woken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// Let the workers hear from the coordinator.
+    Beat,
+    /// The workers had their time to return.
+    Recovered,
+    /// Look whether a worker has been silent for too long.
+    Silent(WorkerId),
+    /// A lost worker had its time to return.
+    GivenUp(WorkerId),
+    /// A worker that rejected a task may be asked again.
+    BackedOff(WorkerId),
+    /// An attempt had its time.
+    TimedOut(u64),
+    /// Look for attempts that take much longer than others.
+    Stragglers,
+}
+
+impl Coordinator {
+    /// Takes over what the journal folded to: opens a term and takes its jobs up where they stood.
+    pub fn start(now: Millis, config: Config, durable: Durable) -> (Self, Decision) {
+        let mut coordinator = Self {
+            config,
+            now,
+            durable,
+            roster: Roster::default(),
+            leases: BTreeMap::new(),
+            next_lease: 1,
+            live: BTreeMap::new(),
+            awaited: BTreeSet::new(),
+            turn: WorkerId(0),
+            timers: Timers::new(),
+            decision: Decision::default(),
+        };
+        coordinator.record(Event::TermOpened { term: coordinator.durable.term().next() });
+        coordinator.timers.set(Timer::Beat, now + HEARTBEAT_MS);
+        coordinator.recover();
+        let decision = coordinator.settle();
+        (coordinator, decision)
+    }
+
+    /// Decides what follows from `input`. Due timers go first.
+    pub fn decide(&mut self, now: Millis, input: Input) -> Decision {
+        self.now = self.now.max(now);
+        while let Some(timer) = self.timers.pop_due(self.now) {
+            self.on_timer(timer);
+        }
+        match input {
+            Input::Tick => {}
+            Input::Connected { session, hello } => self.on_connected(session, hello),
+            Input::Received { session, message } => self.on_received(session, message),
+            Input::Disconnected { session } => self.on_disconnected(session),
+            Input::Submit { request, job, spec, submitter, missing } => {
+                self.on_submit(request, job, spec, submitter, missing);
+            }
+            Input::Cancel { request, job } => self.on_cancel(request, job),
+            Input::Combined { job, stage, outcome } => self.on_combined(job, stage, outcome),
+            Input::Inspect { request } => self.on_inspect(request),
+        }
+        self.settle()
+    }
+
+    /// When to call `decide` with a tick, if nothing else happens before.
+    pub fn poll_timeout(&self) -> Option<Millis> {
+        self.timers.next()
+    }
+
+    /// The state that a replay of the journal gives.
+    pub fn durable(&self) -> &Durable {
+        &self.durable
+    }
+
+    /// The term that this coordinator opened.
+    pub fn term(&self) -> Term {
+        self.durable.term()
+    }
+
+    fn on_timer(&mut self, timer: Timer) {
+        match timer {
+            Timer::Beat => {
+                let sessions: Vec<_> = self.roster.sessions().collect();
+                sessions.into_iter().for_each(|session| self.send(session, ToWorker::Heartbeat));
+                self.timers.set(Timer::Beat, self.now + HEARTBEAT_MS);
+            }
+            Timer::Recovered => self.awaited.clear(),
+            Timer::Silent(worker) => self.on_silent(worker),
+            Timer::GivenUp(worker) => self.on_given_up(worker),
+            Timer::BackedOff(worker) => drop(self.roster.update(worker, |worker| worker.backs_off = false)),
+            Timer::TimedOut(lease) => self.on_timed_out(lease),
+            Timer::Stragglers => self.back_up_stragglers(),
+        }
+    }
+
+    /// Places what can be placed, and hands over what was decided.
+    fn settle(&mut self) -> Decision {
+        self.place();
+        std::mem::take(&mut self.decision)
+    }
+
+    /// Records an event, and folds it in at once: what follows builds on it.
+    fn record(&mut self, event: Event) {
+        let applied = self.durable.apply(&event);
+        assert!(applied.is_ok(), "a decided event fits: {applied:?}");
+        self.decision.events.push(event);
+    }
+
+    fn output(&mut self, output: Output) {
+        self.decision.outputs.push(output);
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        self.output(Output::Notice(notice));
+    }
+
+    fn send(&mut self, session: SessionId, message: ToWorker) {
+        self.output(Output::Send { session, message });
+    }
+
+    /// Sends to a worker, if it is connected.
+    fn tell(&mut self, worker: WorkerId, message: ToWorker) {
+        if let Some(session) = self.roster.get(worker).and_then(|worker| worker.session) {
+            self.send(session, message);
+        }
+    }
+
+    /// Both sides of a stage that is not combined yet.
+    fn stage(&mut self, job: JobId, stage: StageNumber) -> Option<(&Stage, &mut Queue)> {
+        let queue = self.live.get_mut(&job)?.queues.get_mut(&stage)?;
+        Some((self.durable.stage(job, stage)?, queue))
+    }
+}

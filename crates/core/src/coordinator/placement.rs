@@ -1,0 +1,238 @@
+//! The coordinator's placement: which waiting task goes to which worker, now.
+//!
+//! Jobs share workers fairly; a policy picks the worker; idle workers take over what waits elsewhere and get second
+//! attempts at what takes too long. It knows paces and queues, never what a task does.
+
+use std::collections::BTreeSet;
+
+use rand_core::Rng;
+
+use crate::message::{Assignment, ToWorker};
+use crate::{Ability, JobId, Millis, Policy, TaskId, WorkerId};
+
+use super::durable::Stage;
+use super::io::{Notice, Waiting};
+use super::{Coordinator, Timer};
+
+/// How many workers load balancing compares in detail.
+const COMPARED_MAX: usize = 8;
+/// How often stragglers are looked for.
+const STRAGGLERS_EVERY_MS: Millis = 100;
+/// An attempt is no straggler before this, whatever others take.
+const STRAGGLER_MS_MIN: Millis = 200;
+/// From how many rejections in a row a worker counts as rejecting everything.
+const REJECTS_ALL: u32 = 3;
+
+impl Coordinator {
+    /// Places every waiting task that has a worker.
+    pub(super) fn place(&mut self) {
+        if self.timers.is_set(Timer::Recovered) {
+            return;
+        }
+        let mut stuck = BTreeSet::new();
+        while !self.roster.ready().is_empty() {
+            let Some(task) = self.next_task(&stuck) else { break };
+            match self.choose(task) {
+                Some(worker) => self.assign(task, worker),
+                None => drop(stuck.insert(task.job)),
+            }
+        }
+        self.relieve_queues();
+        self.say_who_waits();
+        if !self.leases.is_empty() && !self.timers.is_set(Timer::Stragglers) {
+            self.timers.set(Timer::Stragglers, self.now + STRAGGLERS_EVERY_MS);
+        }
+    }
+
+    /// The task whose turn it is: of the job with the fewest tasks at workers, then of the oldest. The jobs that are
+    /// looked through are those that have not ended.
+    fn next_task(&mut self, stuck: &BTreeSet<JobId>) -> Option<TaskId> {
+        let mut best: Option<((usize, u64), TaskId)> = None;
+        for (id, live) in self.live.iter_mut().filter(|(id, _)| !stuck.contains(id)) {
+            let Some(job) = self.durable.job(*id) else { continue };
+            let rank = (live.leases, job.order);
+            if best.is_some_and(|(other, _)| other < rank) {
+                continue;
+            }
+            let waiting = live.queues.iter_mut().find_map(|(number, queue)| {
+                let stage = job.stages.get(number).filter(|stage| !stage.closed)?;
+                Some((*number, queue.peek(stage)?))
+            });
+            if let Some((stage, index)) = waiting {
+                best = Some((rank, TaskId { job: *id, stage, index }));
+            }
+        }
+        best.map(|(_, task)| task)
+    }
+
+    fn choose(&mut self, task: TaskId) -> Option<WorkerId> {
+        let policy = self.policy(task.job);
+        let ability = self.durable.stage(task.job, task.stage)?.work.ability.clone();
+        match policy {
+            Policy::Random => self.choose_any(task.job, &ability),
+            Policy::RoundRobin => self.choose_in_turn(&ability),
+            Policy::LoadBalancing => self.choose_first_to_finish(task, &ability),
+        }
+    }
+
+    fn policy(&self, job: JobId) -> Policy {
+        self.durable.job(job).and_then(|job| job.spec.policy).unwrap_or(self.config.policy)
+    }
+
+    /// Draws among the workers with room; where the draw lacks the ability, the next one that has it.
+    fn choose_any(&mut self, job: JobId, ability: &Ability) -> Option<WorkerId> {
+        let ready = self.roster.ready().len();
+        if ready == 0 {
+            return None;
+        }
+        let draw = (self.live.get_mut(&job)?.rng.next_u64() % ready as u64) as usize;
+        let order = (draw..ready).chain(0..draw);
+        order
+            .filter_map(|place| self.roster.ready().get_index(place).copied())
+            .find(|worker| self.can(*worker, ability))
+    }
+
+    fn choose_in_turn(&mut self, ability: &Ability) -> Option<WorkerId> {
+        let worker = self.roster.turns_after(self.turn).find(|worker| self.can(*worker, ability))?;
+        self.turn = worker;
+        Some(worker)
+    }
+
+    /// The worker with room where the task is expected to finish first. A worker so slow that the others would be
+    /// through with everything that waits before it is passed over, as long as others are at work on the stage.
+    fn choose_first_to_finish(&mut self, task: TaskId, ability: &Ability) -> Option<WorkerId> {
+        let candidates = self.roster.by_finish().filter(|worker| self.can(*worker, ability)).take(COMPARED_MAX);
+        let input = self.durable.stage(task.job, task.stage)?.work.input.as_blob();
+        let lacks = |worker| {
+            let worker = self.roster.get(worker);
+            input.is_some_and(|input| !worker.is_some_and(|worker| worker.has_input(input, task.index)))
+        };
+        // Where two are equal, the one that has the input already.
+        let best = candidates.min_by_key(|worker| (self.roster.finish(*worker, self.now), lacks(*worker), *worker))?;
+        let finish = self.roster.finish(best, self.now);
+        let leases = self.live.get(&task.job).map_or(0, |live| live.leases);
+        let (stage, queue) = self.stage(task.job, task.stage)?;
+        let waiting = queue.waiting(stage);
+        let others = self.roster.others_need_ms(best, waiting);
+        let too_slow = leases > 0 && others.is_some_and(|others_ms| finish > self.now + others_ms);
+        (!too_slow).then_some(best)
+    }
+
+    fn can(&self, worker: WorkerId, ability: &Ability) -> bool {
+        self.roster.get(worker).is_some_and(|worker| worker.abilities.contains(ability))
+    }
+
+    fn assign(&mut self, task: TaskId, worker: WorkerId) {
+        let lease = self.grant(worker, task);
+        let Some(job) = self.durable.job(task.job) else { return };
+        let Some(stage) = job.stages.get(&task.stage) else { return };
+        let may_reject = self.policy(task.job) == Policy::LoadBalancing;
+        let assignment = Assignment {
+            lease,
+            task,
+            ability: stage.work.ability.clone(),
+            program: stage.work.program.clone(),
+            base: stage.base.clone(),
+            input: stage.work.input.clone(),
+            split: stage.work.split,
+            seed: task_seed(job.spec.seed, task),
+            may_reject,
+        };
+        let name = self.roster.get(worker).map_or_else(String::new, |worker| worker.name.clone());
+        let attempt = self.leases.get(&lease.number).map_or(1, |lease| lease.attempt);
+        self.notice(Notice::Assigned { task, worker: name, attempt });
+        self.tell(worker, ToWorker::Assign(assignment));
+    }
+
+    /// With nothing left to place, idle workers take over tasks that wait for a slot elsewhere and would be through
+    /// later there.
+    fn relieve_queues(&mut self) {
+        loop {
+            let idle = self.roster.by_finish().next().filter(|id| self.is_idle(*id));
+            let (Some(idle), Some((through_at, busy))) = (idle, self.roster.most_queued()) else { return };
+            let number = self.roster.get(busy).and_then(|worker| worker.queued().last().copied());
+            let Some(number) = number else { return };
+            let Some(task) = self.leases.get(&number).map(|lease| lease.task) else { return };
+            let ability = self.durable.stage(task.job, task.stage).map(|stage| stage.work.ability.clone());
+            let gains = self.roster.finish(idle, self.now) < through_at;
+            let allowed = self.policy(task.job) == Policy::LoadBalancing;
+            if !gains || !allowed || !ability.is_some_and(|ability| self.can(idle, &ability)) {
+                return;
+            }
+            self.revoke(number);
+            self.assign(task, idle);
+        }
+    }
+
+    fn is_idle(&self, worker: WorkerId) -> bool {
+        self.roster.get(worker).is_some_and(|worker| worker.is_idle())
+    }
+
+    /// Gives idle workers a second attempt at tasks that run twice as long as others did. Called at intervals, since
+    /// it looks at every lease.
+    pub(super) fn back_up_stragglers(&mut self) {
+        let mut stragglers: Vec<(Millis, TaskId, WorkerId)> = Vec::new();
+        for (job, live) in &self.live {
+            for (stage, queue) in &live.queues {
+                for (index, number) in queue.single() {
+                    let Some(lease) = self.leases.get(&number) else { continue };
+                    let usual_ms = queue.mean_ms().unwrap_or_else(|| self.roster.pace(lease.worker));
+                    let ran_ms = lease.started_at.map_or(0, |at| self.now - at);
+                    if ran_ms > STRAGGLER_MS_MIN.max(2 * usual_ms) {
+                        stragglers.push((ran_ms, TaskId { job: *job, stage: *stage, index }, lease.worker));
+                    }
+                }
+            }
+        }
+        stragglers.sort_by(|one, other| other.cmp(one));
+        for (_, task, slow) in stragglers {
+            let Some(ability) = self.durable.stage(task.job, task.stage).map(|stage: &Stage| &stage.work.ability)
+            else {
+                continue;
+            };
+            let candidates = self.roster.by_finish().take(COMPARED_MAX);
+            let idle = candidates.filter(|worker| *worker != slow && self.is_idle(*worker));
+            let Some(worker) = idle.into_iter().find(|worker| self.can(*worker, ability)) else { return };
+            self.assign(task, worker);
+        }
+    }
+
+    /// Says of each job that has no task with a worker why that is, when it is new.
+    fn say_who_waits(&mut self) {
+        let idle: Vec<JobId> = self.live.iter().filter(|(_, live)| live.leases == 0).map(|(id, _)| *id).collect();
+        for id in idle {
+            let reason = self.why_it_waits(id);
+            let Some(live) = self.live.get_mut(&id) else { continue };
+            if let Some(reason) = reason.filter(|reason| live.waiting.as_ref() != Some(reason)) {
+                live.waiting = Some(reason.clone());
+                self.notice(Notice::Waiting { job: id, reason });
+            }
+        }
+    }
+
+    fn why_it_waits(&self, id: JobId) -> Option<Waiting> {
+        let stages = &self.durable.job(id)?.stages;
+        let stage = stages.values().find(|stage| !stage.closed)?;
+        let (connected, backing_off) = self.roster.connected();
+        if connected == 0 {
+            return Some(Waiting::NoWorkers);
+        }
+        let mut workers = self.roster.iter().map(|(_, worker)| worker).filter(|worker| worker.session.is_some());
+        if backing_off == connected {
+            let all_reject = workers.all(|worker| worker.rejections_in_a_row >= REJECTS_ALL);
+            return all_reject.then_some(Waiting::AllReject { workers: connected });
+        }
+        let ability = &stage.work.ability;
+        let somebody_can = workers.any(|worker| worker.abilities.contains(ability));
+        (!somebody_can).then(|| Waiting::NoAbility(ability.clone()))
+    }
+}
+
+/// A task's own seed: the job's, mixed with the task's place (SplitMix64's finaliser, Steele 2014).
+fn task_seed(seed: u64, task: TaskId) -> u64 {
+    let place = u64::from(task.stage.0) << 32 | u64::from(task.index);
+    let mut bits = seed ^ place.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}

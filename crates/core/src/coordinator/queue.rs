@@ -1,0 +1,130 @@
+//! A stage's queue: which of its tasks wait, and who holds leases on the others.
+//!
+//! A task takes no room here before its first attempt. Whether it is done is the durable state's to say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::Millis;
+use crate::event::{LISTED_MAX, Tally};
+
+use super::durable::Stage;
+
+/// A task that kills this many workers is failed.
+pub(super) const DEATHS_MAX: usize = 3;
+
+/// The volatile side of an open stage.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    /// The first task that was never tried.
+    next: u32,
+    /// Tasks that were tried and wait for another attempt.
+    again: BTreeSet<u32>,
+    tried: BTreeMap<u32, Tried>,
+    tallies: BTreeMap<String, Tally>,
+    /// How many tasks were done under this coordinator, and how long they ran.
+    measured: (u64, Millis),
+}
+
+#[derive(Debug, Default)]
+struct Tried {
+    attempts: u32,
+    /// Leases that stand, of workers that are there.
+    leases: Vec<u64>,
+    /// Leases of workers that were lost while they ran it, and may yet come back.
+    suspects: Vec<u64>,
+}
+
+impl Queue {
+    /// The first task that waits, if any.
+    pub(super) fn peek(&mut self, stage: &Stage) -> Option<u32> {
+        if let Some(index) = self.again.first() {
+            return Some(*index);
+        }
+        while self.next < stage.work.count
+            && (stage.done.contains_key(&self.next) || self.tried.contains_key(&self.next))
+        {
+            self.next += 1;
+        }
+        (self.next < stage.work.count).then_some(self.next)
+    }
+
+    /// How many tasks wait, at most.
+    pub(super) fn waiting(&self, stage: &Stage) -> u64 {
+        u64::from(stage.work.count - self.next) + self.again.len() as u64
+    }
+
+    /// Tasks that exactly one worker is at.
+    pub(super) fn single(&self) -> impl Iterator<Item = (u32, u64)> {
+        self.tried.iter().filter(|(_, tried)| tried.leases.len() == 1).map(|(index, tried)| (*index, tried.leases[0]))
+    }
+
+    /// Notes a lease on a task, and says which attempt that is.
+    pub(super) fn lease(&mut self, index: u32, lease: u64, stage: &Stage) -> u32 {
+        self.again.remove(&index);
+        let failed = stage.failures.get(&index).map_or(0, |failures| failures.errors + failures.deaths.len() as u32);
+        let tried = self.tried.entry(index).or_default();
+        tried.attempts = tried.attempts.max(failed) + 1;
+        tried.leases.push(lease);
+        tried.attempts
+    }
+
+    /// Takes a lease off a task; if nobody is left at it, it waits again.
+    pub(super) fn release(&mut self, index: u32, lease: u64, stage: &Stage) {
+        if let Some(tried) = self.tried.get_mut(&index) {
+            tried.leases.retain(|other| *other != lease);
+            tried.suspects.retain(|other| *other != lease);
+            self.requeue(index, stage);
+        }
+    }
+
+    /// The lease's worker was lost while it ran the task: someone else may try, unless it looks deadly.
+    pub(super) fn suspect(&mut self, index: u32, lease: u64, stage: &Stage) {
+        if let Some(tried) = self.tried.get_mut(&index) {
+            tried.leases.retain(|other| *other != lease);
+            tried.suspects.push(lease);
+            self.requeue(index, stage);
+        }
+    }
+
+    fn requeue(&mut self, index: u32, stage: &Stage) {
+        let tried = self.tried.get(&index);
+        let at_it = tried.map_or(0, |tried| tried.leases.len());
+        let deaths = stage.deaths(index) + tried.map_or(0, |tried| tried.suspects.len());
+        if at_it == 0 && deaths < DEATHS_MAX && !stage.done.contains_key(&index) {
+            self.again.insert(index);
+        }
+    }
+
+    /// The task is done: forgets it, and says which leases on it still stood.
+    pub(super) fn finish(&mut self, index: u32, ran_ms: Millis) -> Vec<u64> {
+        self.again.remove(&index);
+        self.measured = (self.measured.0 + 1, self.measured.1 + ran_ms);
+        self.tried.remove(&index).map_or_else(Vec::new, |tried| [tried.leases, tried.suspects].concat())
+    }
+
+    /// The results of those tasks are gone.
+    pub(super) fn lose(&mut self, indices: &[u32]) {
+        self.again.extend(indices);
+    }
+
+    /// How long a task of this stage runs, from those that are done.
+    pub(super) fn mean_ms(&self) -> Option<Millis> {
+        self.measured.1.checked_div(self.measured.0)
+    }
+
+    /// The tally of a worker, if there is room for it.
+    pub(super) fn tally(&mut self, worker: &str) -> Option<&mut Tally> {
+        if !self.tallies.contains_key(worker) {
+            if self.tallies.len() == LISTED_MAX {
+                return None;
+            }
+            self.tallies.insert(worker.to_owned(), Tally { worker: worker.to_owned(), rejections: 0, losses: 0 });
+        }
+        self.tallies.get_mut(worker)
+    }
+
+    /// All tallies, by name.
+    pub(super) fn tallies(&self) -> Vec<Tally> {
+        self.tallies.values().cloned().collect()
+    }
+}

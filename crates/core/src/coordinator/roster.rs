@@ -1,0 +1,288 @@
+//! The roster: every worker that is known, what it holds and how fast it has been, ordered for placement.
+//!
+//! Each question that placement asks is answered from an index, in O(log workers). It knows no task's meaning and
+//! no job: leases are numbers here. All of it is volatile.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use indexmap::IndexSet;
+
+use crate::message::WINDOW;
+use crate::{Ability, Digest, Millis, SessionId, WorkerId};
+
+/// How long a task is taken to need while nobody has done one.
+const PACE_GUESS_MS: Millis = 1_000;
+/// How many inputs a worker is remembered to have in its cache.
+const CACHED_MAX: usize = 4_096;
+
+/// A worker: one process, through all of its sessions.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) name: String,
+    pub(super) slots: usize,
+    pub(super) abilities: Vec<Ability>,
+    pub(super) profile: String,
+    pub(super) hardware: String,
+    /// Its session, while it has one.
+    pub(super) session: Option<SessionId>,
+    pub(super) heard_at: Millis,
+    /// The leases it holds, oldest first: the first `slots` of them run, the others wait.
+    pub(super) leases: Vec<u64>,
+    /// Since when all slots are taken by what runs now.
+    pub(super) busy_since: Millis,
+    /// Until when it is left alone, after it rejected a task.
+    pub(super) backs_off: bool,
+    pub(super) rejections_in_a_row: u32,
+    pub(super) rejections: u64,
+    pub(super) tasks_done: u64,
+    /// How long a task takes here; smoothed, and unknown before the first.
+    pub(super) pace_ms: Option<Millis>,
+    cached: BTreeSet<(Digest, u32)>,
+}
+
+impl Worker {
+    pub(super) fn new(name: String, slots: usize) -> Self {
+        Self {
+            name,
+            slots,
+            abilities: Vec::new(),
+            profile: String::new(),
+            hardware: String::new(),
+            session: None,
+            heard_at: 0,
+            leases: Vec::new(),
+            busy_since: 0,
+            backs_off: false,
+            rejections_in_a_row: 0,
+            rejections: 0,
+            tasks_done: 0,
+            pace_ms: None,
+            cached: BTreeSet::new(),
+        }
+    }
+
+    /// The leases that run.
+    pub(super) fn running(&self) -> &[u64] {
+        &self.leases[..self.leases.len().min(self.slots)]
+    }
+
+    /// The leases that wait for a slot.
+    pub(super) fn queued(&self) -> &[u64] {
+        &self.leases[self.running().len()..]
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.leases.len() < self.slots
+    }
+
+    fn has_room(&self) -> bool {
+        self.session.is_some() && !self.backs_off && self.leases.len() < self.slots + WINDOW
+    }
+
+    pub(super) fn remember_input(&mut self, input: Digest, index: u32) {
+        if self.cached.len() == CACHED_MAX {
+            self.cached.clear();
+        }
+        self.cached.insert((input, index));
+    }
+
+    pub(super) fn has_input(&self, input: Digest, index: u32) -> bool {
+        self.cached.contains(&(input, index))
+    }
+}
+
+/// All workers, and the orders in which placement looks at them.
+#[derive(Debug, Default)]
+pub(super) struct Roster {
+    workers: BTreeMap<WorkerId, Worker>,
+    sessions: BTreeMap<SessionId, WorkerId>,
+    /// Workers with room, for a random choice.
+    ready: IndexSet<WorkerId>,
+    /// Workers with room, in the order of taking turns.
+    turns: BTreeSet<WorkerId>,
+    /// Workers with room, by when they are expected to be through with one more task.
+    by_finish: BTreeSet<(Millis, WorkerId)>,
+    /// Connected workers with tasks that wait, by when they are expected to be through with all.
+    by_queue: BTreeSet<(Millis, WorkerId)>,
+    /// Connected workers by pace.
+    by_pace: BTreeSet<(Millis, WorkerId)>,
+    /// Tasks that all connected workers do in a million seconds.
+    rate: u64,
+    /// Leases that connected workers hold.
+    outstanding: u64,
+    /// How long a task takes on any worker; smoothed.
+    fleet_pace_ms: Option<Millis>,
+    backing_off: usize,
+    entries: BTreeMap<WorkerId, Entry>,
+}
+
+/// What the indices hold of a worker, so that it can be taken out again.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    ready: bool,
+    queued: bool,
+    finish: Millis,
+    free_at: Millis,
+    pace: Millis,
+    rate: u64,
+    leases: u64,
+    backs_off: bool,
+}
+
+impl Roster {
+    pub(super) fn get(&self, worker: WorkerId) -> Option<&Worker> {
+        self.workers.get(&worker)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (WorkerId, &Worker)> {
+        self.workers.iter().map(|(id, worker)| (*id, worker))
+    }
+
+    pub(super) fn of_session(&self, session: SessionId) -> Option<WorkerId> {
+        self.sessions.get(&session).copied()
+    }
+
+    /// The sessions that stand.
+    pub(super) fn sessions(&self) -> impl Iterator<Item = SessionId> {
+        self.sessions.keys().copied()
+    }
+
+    /// How many workers are connected, and how many of those are left alone for now.
+    pub(super) fn connected(&self) -> (usize, usize) {
+        (self.sessions.len(), self.backing_off)
+    }
+
+    pub(super) fn ready(&self) -> &IndexSet<WorkerId> {
+        &self.ready
+    }
+
+    /// Workers with room that come after `last`, then the others, in turn.
+    pub(super) fn turns_after(&self, last: WorkerId) -> impl Iterator<Item = WorkerId> {
+        let after = (std::ops::Bound::Excluded(last), std::ops::Bound::Unbounded);
+        self.turns.range(after).chain(self.turns.range(..=last)).copied()
+    }
+
+    /// Workers with room, the one that is expected to be through with one more task first.
+    pub(super) fn by_finish(&self) -> impl Iterator<Item = WorkerId> {
+        self.by_finish.iter().map(|(_, worker)| *worker)
+    }
+
+    /// The worker whose waiting tasks are expected to be through last, and when that is.
+    pub(super) fn most_queued(&self) -> Option<(Millis, WorkerId)> {
+        self.by_queue.last().copied()
+    }
+
+    /// When the worker is expected to be through with one more task.
+    pub(super) fn finish(&self, worker: WorkerId, now: Millis) -> Millis {
+        self.entries.get(&worker).map_or(Millis::MAX, |entry| entry.free_at.max(now) + entry.pace)
+    }
+
+    /// How long a task takes on the worker.
+    pub(super) fn pace(&self, worker: WorkerId) -> Millis {
+        self.entries.get(&worker).map_or(PACE_GUESS_MS, |entry| entry.pace)
+    }
+
+    /// How long `waiting` more tasks would take the connected workers other than `except`; none without others.
+    pub(super) fn others_need_ms(&self, except: WorkerId, waiting: u64) -> Option<Millis> {
+        let entry = self.entries.get(&except)?;
+        let rate = self.rate.checked_sub(entry.rate).filter(|rate| *rate > 0)?;
+        let fastest = self.by_pace.iter().find(|(_, worker)| *worker != except)?.0;
+        let tasks = waiting + self.outstanding - entry.leases;
+        Some(tasks.saturating_mul(1_000_000_000) / rate + fastest)
+    }
+
+    /// Adds a worker, or changes one, and brings the indices up to date.
+    pub(super) fn insert(&mut self, id: WorkerId, worker: Worker) {
+        self.workers.insert(id, worker);
+        self.index(id);
+    }
+
+    /// Changes a worker that is there, and brings the indices up to date.
+    pub(super) fn update<T>(&mut self, id: WorkerId, change: impl FnOnce(&mut Worker) -> T) -> Option<T> {
+        let changed = change(self.workers.get_mut(&id)?);
+        self.index(id);
+        Some(changed)
+    }
+
+    /// Remembers how long a task took on a worker.
+    pub(super) fn measure(&mut self, id: WorkerId, took_ms: Millis) {
+        self.fleet_pace_ms = Some(smooth(self.fleet_pace_ms, took_ms));
+        self.update(id, |worker| {
+            worker.pace_ms = Some(smooth(worker.pace_ms, took_ms));
+            worker.tasks_done += 1;
+            worker.rejections_in_a_row = 0;
+        });
+    }
+
+    /// Takes a worker out.
+    pub(super) fn remove(&mut self, id: WorkerId) -> Option<Worker> {
+        self.unindex(id);
+        let worker = self.workers.remove(&id)?;
+        worker.session.map(|session| self.sessions.remove(&session));
+        Some(worker)
+    }
+
+    /// Ends the worker's session, if it has one, and begins another.
+    pub(super) fn connect(&mut self, id: WorkerId, session: Option<SessionId>) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.session.take().map(|old| self.sessions.remove(&old));
+            worker.session = session;
+            session.map(|new| self.sessions.insert(new, id));
+            self.index(id);
+        }
+    }
+
+    fn index(&mut self, id: WorkerId) {
+        self.unindex(id);
+        let Some(worker) = self.workers.get(&id).filter(|worker| worker.session.is_some()) else { return };
+        let pace = worker.pace_ms.or(self.fleet_pace_ms).unwrap_or(PACE_GUESS_MS);
+        let (leases, slots) = (worker.leases.len() as u64, worker.slots.max(1) as u64);
+        // A worker with a free slot can start at once; a full one when enough of what it holds is through.
+        let free_at = if leases < slots { 0 } else { worker.busy_since + pace * (leases - slots + 1).div_ceil(slots) };
+        let entry = Entry {
+            ready: worker.has_room(),
+            queued: leases > slots,
+            finish: free_at + pace,
+            free_at,
+            pace,
+            rate: slots * 1_000_000_000 / pace,
+            leases,
+            backs_off: worker.backs_off,
+        };
+        if entry.ready {
+            self.ready.insert(id);
+            self.turns.insert(id);
+            self.by_finish.insert((entry.finish, id));
+        }
+        if entry.queued {
+            self.by_queue.insert((entry.free_at, id));
+        }
+        self.by_pace.insert((entry.pace, id));
+        self.rate += entry.rate;
+        self.outstanding += entry.leases;
+        self.backing_off += usize::from(entry.backs_off);
+        self.entries.insert(id, entry);
+    }
+
+    fn unindex(&mut self, id: WorkerId) {
+        let Some(entry) = self.entries.remove(&id) else { return };
+        if entry.ready {
+            self.ready.swap_remove(&id);
+            self.turns.remove(&id);
+            self.by_finish.remove(&(entry.finish, id));
+        }
+        if entry.queued {
+            self.by_queue.remove(&(entry.free_at, id));
+        }
+        self.by_pace.remove(&(entry.pace, id));
+        self.rate -= entry.rate;
+        self.outstanding -= entry.leases;
+        self.backing_off -= usize::from(entry.backs_off);
+    }
+}
+
+/// The mean, weighted three to one for what was known; at least 1 ms.
+fn smooth(known_ms: Option<Millis>, took_ms: Millis) -> Millis {
+    let took_ms = took_ms.max(1);
+    known_ms.map_or(took_ms, |known_ms| (3 * known_ms + took_ms).div_ceil(4))
+}

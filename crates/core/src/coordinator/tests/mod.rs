@@ -1,0 +1,343 @@
+//! Transitions of the coordinator's machine, as text: inputs at given times, then what was decided.
+//!
+//! A [`Trace`] writes inputs as `> …`, events as `+ …` and outputs as they print. Every `check` also refolds the events
+//! and compares the state. What crosses a network, or a disk, is not its concern: the simulator has those.
+
+mod jobs;
+mod faults;
+mod sessions;
+mod placement;
+mod recovery;
+
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write};
+
+use expect_test::Expect;
+
+use super::durable::Durable;
+use super::{CombineOutcome, Config, Coordinator, Decision, Input, Output};
+use crate::event::{Combined, Completion, Event, Metrics, Timing};
+use crate::message::{FromWorker, HEARTBEAT_MS, Held, Hello, ToWorker};
+use crate::{
+    Ability, Digest, JobId, JobSpec, LeaseId, Millis, Payload, Plan, Policy, RequestId, Rounds, SessionId, Split,
+    StageNumber, TaskId, Term, Work, WorkerId,
+};
+
+pub(super) struct Trace {
+    machine: Coordinator,
+    journal: Vec<Event>,
+    now: Millis,
+    text: String,
+    requests: u64,
+    /// Whether heartbeats are written too.
+    loud: bool,
+    /// Sessions that stand, and when they were last heard.
+    sessions: BTreeMap<SessionId, Millis>,
+    /// The last assignment or keep of each task in each session.
+    leases: BTreeMap<(SessionId, TaskId), LeaseId>,
+}
+
+impl Trace {
+    /// A coordinator with an empty journal; the opening of its term is not written.
+    pub(super) fn new() -> Self {
+        let (machine, decision) = Coordinator::start(0, Config::default(), Durable::default());
+        let mut trace = Self {
+            machine,
+            journal: Vec::new(),
+            now: 0,
+            text: String::new(),
+            requests: 0,
+            loud: false,
+            sessions: BTreeMap::new(),
+            leases: BTreeMap::new(),
+        };
+        trace.take(true, decision);
+        trace.text.clear();
+        trace
+    }
+
+    /// Compares what was written since the last check, and the state with a refolded journal.
+    #[track_caller]
+    pub(super) fn check(&mut self, expected: Expect) {
+        expected.assert_eq(&self.text);
+        self.text.clear();
+        assert_eq!(&self.refold(), self.machine.durable(), "replayed equals live");
+    }
+
+    /// Forgets what was written, for a test whose beginning another one shows.
+    pub(super) fn skip(&mut self) {
+        self.text.clear();
+    }
+
+    fn refold(&self) -> Durable {
+        let mut durable = Durable::default();
+        for event in &self.journal {
+            durable.apply(event).expect("a journaled event fits");
+        }
+        durable
+    }
+
+    /// The coordinator dies, and another takes the journal over at once. Every session is gone.
+    pub(super) fn restart(&mut self) {
+        self.say("> restart");
+        self.sessions.clear();
+        self.leases.clear();
+        let (machine, decision) = Coordinator::start(self.now, Config::default(), self.refold());
+        self.machine = machine;
+        self.take(true, decision);
+    }
+
+    /// Time passes, with heartbeats in every session.
+    pub(super) fn pass(&mut self, ms: Millis) {
+        self.advance(ms, |_| true);
+    }
+
+    /// Time passes, with heartbeats in every session but one.
+    pub(super) fn pass_without(&mut self, silent: u64, ms: Millis) {
+        self.advance(ms, |session| session != SessionId(silent));
+    }
+
+    fn advance(&mut self, ms: Millis, speaks: impl Fn(SessionId) -> bool) {
+        let end = self.now + ms;
+        let mut turns = 0;
+        loop {
+            let beat = self.sessions.iter().filter(|(session, _)| speaks(**session));
+            let beat = beat.map(|(session, heard)| (heard + HEARTBEAT_MS, *session)).min();
+            let due = self.machine.poll_timeout().unwrap_or(Millis::MAX);
+            match beat {
+                Some((at, session)) if at <= due.min(end) => {
+                    self.now = at;
+                    self.hear(session.0, FromWorker::Heartbeat);
+                }
+                _ if due <= end => {
+                    self.now = due;
+                    self.decide(None, Input::Tick);
+                    let next = self.machine.poll_timeout().unwrap_or(Millis::MAX);
+                    assert!(next > self.now, "a tick handles all that is due");
+                }
+                _ => break,
+            }
+            turns += 1;
+            assert!(turns < 100 + 100 * ms, "the machine spins");
+        }
+        self.now = end;
+    }
+
+    /// A worker joins: the session's number is also its process's.
+    pub(super) fn join(&mut self, session: u64, name: &str, slots: u32) {
+        self.connect(session, hello(session, name, slots));
+    }
+
+    pub(super) fn connect(&mut self, session: u64, hello: Hello) {
+        let note = format!("{} in session {session}, holding {}", hello.name, hello.holding.len());
+        self.sessions.insert(SessionId(session), self.now);
+        self.decide(Some(note), Input::Connected { session: SessionId(session), hello });
+    }
+
+    pub(super) fn hang_up(&mut self, session: u64) {
+        self.sessions.remove(&SessionId(session));
+        self.decide(Some(format!("session {session} ends")), Input::Disconnected { session: SessionId(session) });
+    }
+
+    pub(super) fn hear(&mut self, session: u64, message: FromWorker) {
+        if let FromWorker::Rejected { lease } = &message {
+            self.forget(SessionId(session), *lease);
+        }
+        let quiet = message == FromWorker::Heartbeat && !self.loud;
+        let note = (!quiet).then(|| format!("session {session}: {message}"));
+        self.sessions.insert(SessionId(session), self.now);
+        self.decide(note, Input::Received { session: SessionId(session), message });
+    }
+
+    /// The worker reports a result of the task, under the last lease that it was told.
+    pub(super) fn done(&mut self, session: u64, stage: u32, index: u32) {
+        let lease = self.lease(session, task(1, stage, index));
+        self.done_under(session, lease, index as u8);
+    }
+
+    pub(super) fn done_under(&mut self, session: u64, lease: LeaseId, result: u8) {
+        self.hear(session, FromWorker::Done { lease, completion: completion(result) });
+    }
+
+    pub(super) fn failed(&mut self, session: u64, stage: u32, index: u32) {
+        let lease = self.lease(session, task(1, stage, index));
+        self.hear(session, FromWorker::Failed { lease, reason: "no such file".to_owned() });
+    }
+
+    pub(super) fn rejected(&mut self, session: u64, stage: u32, index: u32) {
+        let lease = self.lease(session, task(1, stage, index));
+        self.hear(session, FromWorker::Rejected { lease });
+    }
+
+    /// The last lease on a task that a session was told.
+    #[track_caller]
+    pub(super) fn lease(&self, session: u64, task: TaskId) -> LeaseId {
+        *self.leases.get(&(SessionId(session), task)).expect("the task went to the session")
+    }
+
+    /// Tasks that a session was assigned, or kept, and that it still holds.
+    pub(super) fn held(&self, session: u64) -> Vec<TaskId> {
+        let tasks = self.leases.keys().filter(|(other, _)| *other == SessionId(session));
+        tasks.map(|(_, task)| *task).collect()
+    }
+
+    pub(super) fn submit(&mut self, job: u64, spec: &JobSpec) {
+        self.submit_missing(job, spec, Vec::new());
+    }
+
+    pub(super) fn submit_missing(&mut self, job: u64, spec: &JobSpec, missing: Vec<Digest>) {
+        let input = Input::Submit {
+            request: self.request(),
+            job: JobId::from_bits(job),
+            spec: spec.clone(),
+            submitter: "kim".to_owned(),
+            missing,
+        };
+        self.decide(Some(format!("submit {}", JobId::from_bits(job))), input);
+    }
+
+    pub(super) fn cancel(&mut self, job: u64) {
+        let (request, job) = (self.request(), JobId::from_bits(job));
+        self.decide(Some(format!("cancel {job}")), Input::Cancel { request, job });
+    }
+
+    pub(super) fn inspect(&mut self) {
+        let request = self.request();
+        self.decide(Some("inspect".to_owned()), Input::Inspect { request });
+    }
+
+    pub(super) fn combined(&mut self, job: u64, stage: u32, result: u8) {
+        let combined = Combined { result: blob(result), metrics: Metrics::default(), refused: Vec::new() };
+        self.combine_ends(job, stage, CombineOutcome::Combined(combined));
+    }
+
+    pub(super) fn combine_ends(&mut self, job: u64, stage: u32, outcome: CombineOutcome) {
+        let (job, stage) = (JobId::from_bits(job), StageNumber(stage));
+        let note = match &outcome {
+            CombineOutcome::Combined(combined) => format!("combine of {job}/{stage} made {}", combined.result),
+            other => format!("combine of {job}/{stage}: {other:?}"),
+        };
+        self.decide(Some(note), Input::Combined { job, stage, outcome });
+    }
+
+    fn request(&mut self) -> RequestId {
+        self.requests += 1;
+        RequestId(self.requests)
+    }
+
+    fn decide(&mut self, note: Option<String>, input: Input) {
+        note.iter().for_each(|note| self.say(format!("> {note}")));
+        let decision = self.machine.decide(self.now, input);
+        self.take(note.is_some(), decision);
+    }
+
+    /// Writes a decision, under `> time` where no input was noted.
+    fn take(&mut self, noted: bool, decision: Decision) {
+        let mut lines: Vec<String> = Vec::new();
+        for event in decision.events {
+            lines.push(format!("  + {event}"));
+            self.journal.push(event);
+        }
+        for output in decision.outputs {
+            self.note(&output);
+            if self.loud || !matches!(&output, Output::Send { message: ToWorker::Heartbeat, .. }) {
+                lines.push(format!("  {output}"));
+            }
+        }
+        if !noted && !lines.is_empty() {
+            self.say("> time");
+        }
+        lines.iter().for_each(|line| writeln!(self.text, "{line}").expect("a text takes any line"));
+    }
+
+    fn note(&mut self, output: &Output) {
+        match output {
+            Output::Send { session, message: ToWorker::Assign(assignment) } => {
+                self.leases.insert((*session, assignment.task), assignment.lease);
+            }
+            Output::Send { session, message: ToWorker::Welcome { kept, .. } } => {
+                self.leases.extend(kept.iter().map(|(task, lease)| ((*session, *task), *lease)));
+            }
+            Output::Send { session, message: ToWorker::Revoke { lease } | ToWorker::Accepted { lease } } => {
+                self.forget(*session, *lease);
+            }
+            Output::Close { session, .. } => drop(self.sessions.remove(session)),
+            _ => {}
+        }
+    }
+
+    fn forget(&mut self, session: SessionId, lease: LeaseId) {
+        self.leases.retain(|(other, _), held| *other != session || *held != lease);
+    }
+
+    fn say(&mut self, line: impl Display) {
+        writeln!(self.text, "{} {line}", self.now).expect("a text takes any line");
+    }
+}
+
+pub(super) fn hello(worker: u64, name: &str, slots: u32) -> Hello {
+    Hello {
+        worker: WorkerId(worker),
+        name: name.to_owned(),
+        slots,
+        abilities: vec![ability("train"), ability("evaluate")],
+        profile: "test".to_owned(),
+        hardware: "none".to_owned(),
+        holding: Vec::new(),
+    }
+}
+
+/// The hello of a worker that brings along tasks of the first job's first round.
+pub(super) fn hello_holding(worker: u64, name: &str, slots: u32, indices: &[u32]) -> Hello {
+    let held = |index: &u32| Held { task: task(1, 1, *index), base: blob(0xb0), input: blob(0x10) };
+    Hello { holding: indices.iter().map(held).collect(), ..hello(worker, name, slots) }
+}
+
+pub(super) fn ability(name: &str) -> Ability {
+    Ability::new(name).expect("a short name is an ability")
+}
+
+pub(super) fn task(job: u64, stage: u32, index: u32) -> TaskId {
+    TaskId { job: JobId::from_bits(job), stage: StageNumber(stage), index }
+}
+
+pub(super) fn lease(term: u64, number: u64) -> LeaseId {
+    LeaseId { term: Term(term), number }
+}
+
+/// A blob of nothing but this byte.
+pub(super) fn blob(byte: u8) -> Payload {
+    Payload::blob(Digest([byte; 32]))
+}
+
+pub(super) fn completion(result: u8) -> Completion {
+    Completion { result: blob(result), samples: 10, metrics: Metrics::default(), timing: Timing::default() }
+}
+
+/// A job of some rounds over some shards.
+pub(super) fn job(rounds: u32, shards: u32) -> JobSpec {
+    let plan = Rounds { rounds, base: blob(0xb0), train: work("train", shards), evaluate: None };
+    JobSpec {
+        name: "letters".to_owned(),
+        plan: Plan::Rounds(plan),
+        policy: Some(Policy::RoundRobin),
+        seed: 7,
+        attempt_timeout_ms: None,
+    }
+}
+
+/// The job, with an evaluation of each version in one task.
+pub(super) fn evaluated(mut spec: JobSpec) -> JobSpec {
+    let Plan::Rounds(plan) = &mut spec.plan;
+    plan.evaluate = Some(work("evaluate", 1));
+    spec
+}
+
+pub(super) fn placed(policy: Policy, spec: JobSpec) -> JobSpec {
+    JobSpec { policy: Some(policy), ..spec }
+}
+
+fn work(name: &str, count: u32) -> Work {
+    let (program, input, combine) = (blob(0xa0), blob(0x10), blob(0xc0));
+    Work { ability: ability(name), program, input, split: Split::Entries, count, combine }
+}

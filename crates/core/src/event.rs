@@ -1,0 +1,314 @@
+//! The events: every decision that the journal records, in the past tense.
+//!
+//! An event says what was decided, so that replay needs no rule: it knows nothing of why, nor of the inputs that led
+//! to it. What is never an event: heartbeats, progress, placement, tensor bytes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::{JobId, JobSpec, Payload, StageNumber, TaskId, Term, Work};
+
+/// The most bytes of a reason that someone wrote.
+pub const REASON_BYTES_MAX: usize = 2048;
+/// The most bytes of each of several reasons in one event.
+pub const LISTED_REASON_BYTES_MAX: usize = 256;
+/// The most refusals, and the most workers in a tally, that an event lists.
+pub const LISTED_MAX: usize = 64;
+/// The most lost results that one event lists.
+pub const LOST_MAX: usize = 4096;
+
+/// A decision of the coordinator.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A coordinator took the journal over.
+    TermOpened {
+        /// Its term, one more than the last.
+        term: Term,
+    },
+    /// A client's job was taken on.
+    JobSubmitted {
+        /// The id that the client made.
+        job: JobId,
+        /// What is to be done.
+        spec: Box<JobSpec>,
+        /// Who submitted it.
+        submitter: String,
+    },
+    /// A stage of a job may run.
+    StageOpened {
+        /// The job.
+        job: JobId,
+        /// The stage's number, one more than the last.
+        stage: StageNumber,
+        /// What it is for.
+        purpose: Purpose,
+        /// The model version that it works from.
+        base: Payload,
+        /// What its tasks do.
+        work: Work,
+    },
+    /// A task has its result: the first that was accepted.
+    TaskDone {
+        /// The task.
+        task: TaskId,
+        /// Who did it, and how.
+        record: TaskRecord,
+    },
+    /// An attempt ended without a result.
+    AttemptFailed {
+        /// The task.
+        task: TaskId,
+        /// Which of its attempts, from 1.
+        attempt: u32,
+        /// Whose it was.
+        worker: String,
+        /// Why.
+        fault: Fault,
+    },
+    /// Every task of the stage is done; those are who takes part in its combine.
+    StageClosed {
+        /// The job.
+        job: JobId,
+        /// The stage.
+        stage: StageNumber,
+        /// Which workers rejected its tasks or were lost with them, at most [`LISTED_MAX`].
+        tallies: Vec<Tally>,
+    },
+    /// Results of a closed stage are gone: those tasks run again.
+    ResultsLost {
+        /// The job.
+        job: JobId,
+        /// The stage, open again.
+        stage: StageNumber,
+        /// The tasks' places, at most [`LOST_MAX`].
+        indices: Vec<u32>,
+    },
+    /// The stage's results became one.
+    StageCombined {
+        /// The job.
+        job: JobId,
+        /// The stage.
+        stage: StageNumber,
+        /// What became of them: for a training round, the next model version.
+        combined: Combined,
+    },
+    /// The job ended.
+    JobFinished {
+        /// The job.
+        job: JobId,
+        /// How.
+        outcome: Outcome,
+    },
+}
+
+/// What a stage is for, in its plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Training of a round, counted from 1; its combine makes the version of that number.
+    Train {
+        /// The round.
+        round: u32,
+    },
+    /// Measuring the version that a round made.
+    Evaluate {
+        /// The round.
+        round: u32,
+    },
+}
+
+/// How a task was done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskRecord {
+    /// Which attempt, from 1.
+    pub attempt: u32,
+    /// The worker's name.
+    pub worker: String,
+    /// The numeric profile it computed on.
+    pub profile: String,
+    /// Its result.
+    pub completion: Completion,
+}
+
+/// What an attempt brought.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Completion {
+    /// The result.
+    pub result: Payload,
+    /// How many samples it stands for.
+    pub samples: u64,
+    /// What was measured.
+    pub metrics: Metrics,
+    /// Where the time went.
+    pub timing: Timing,
+}
+
+/// Where an attempt's time went, in microseconds, by the worker's clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// From the assignment to the start.
+    pub queued_us: u64,
+    /// Fetching what was not in the cache.
+    pub fetch_us: u64,
+    /// Computing.
+    pub compute_us: u64,
+    /// Storing the result.
+    pub report_us: u64,
+}
+
+/// Named finite numbers, at most [`Metrics::COUNT_MAX`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Metrics(BTreeMap<String, f64>);
+
+impl Metrics {
+    /// The most numbers.
+    pub const COUNT_MAX: usize = 32;
+    /// The most bytes of a name.
+    pub const NAME_BYTES_MAX: usize = 64;
+
+    /// Keeps a number; one that is not finite, has a long name or comes after [`Self::COUNT_MAX`] others is left out.
+    pub fn insert(&mut self, name: &str, value: f64) {
+        if value.is_finite() && name.len() <= Self::NAME_BYTES_MAX && self.0.len() < Self::COUNT_MAX {
+            self.0.insert(name.to_owned(), value);
+        }
+    }
+
+    /// The number of that name.
+    pub fn get(&self, name: &str) -> Option<f64> {
+        self.0.get(name).copied()
+    }
+
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, f64)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), *value))
+    }
+}
+
+impl<'a> FromIterator<(&'a str, f64)> for Metrics {
+    fn from_iter<I: IntoIterator<Item = (&'a str, f64)>>(numbers: I) -> Self {
+        let mut metrics = Self::default();
+        numbers.into_iter().for_each(|(name, value)| metrics.insert(name, value));
+        metrics
+    }
+}
+
+/// Why an attempt ended without a result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The executor failed, and said why.
+    Error(String),
+    /// The worker was lost while it ran the attempt, and did not come back in time.
+    WorkerLost,
+    /// It ran longer than the job allows.
+    TimedOut,
+}
+
+/// How often a worker rejected a stage's tasks, and was lost with them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tally {
+    /// The worker's name.
+    pub worker: String,
+    /// Tasks that it rejected.
+    pub rejections: u32,
+    /// Times that it was lost while it held some.
+    pub losses: u32,
+}
+
+/// What a combine made of a stage's results.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Combined {
+    /// The one result.
+    pub result: Payload,
+    /// What was measured over all tasks, in task order.
+    pub metrics: Metrics,
+    /// Results that did not take part, at most [`LISTED_MAX`].
+    pub refused: Vec<Refused>,
+}
+
+/// A result that the combine refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The task's place.
+    pub index: u32,
+    /// Why.
+    pub reason: String,
+}
+
+/// How a job ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its plan is complete.
+    Succeeded,
+    /// It cannot go on.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+    /// Someone cancelled it.
+    Cancelled,
+}
+
+/// `text`, cut at a character's end to at most `bytes_max` bytes.
+pub fn bounded(mut text: String, bytes_max: usize) -> String {
+    let end = (0..=bytes_max.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    text.truncate(end);
+    text
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TermOpened { term } => write!(f, "term {term} opened"),
+            Self::JobSubmitted { job, spec, submitter } => {
+                write!(f, "job {job} `{}` submitted by {submitter}", spec.name)
+            }
+            Self::StageOpened { job, stage, purpose, base, work } => {
+                write!(f, "stage {job}/{stage} opened to {purpose}: {} tasks from {base}", work.count)
+            }
+            Self::TaskDone { task, record } => {
+                write!(
+                    f,
+                    "task {task} done by {}, attempt {}: {}",
+                    record.worker, record.attempt, record.completion.result
+                )
+            }
+            Self::AttemptFailed { task, attempt, worker, fault } => {
+                write!(f, "task {task} attempt {attempt} failed on {worker}: {fault}")
+            }
+            Self::StageClosed { job, stage, .. } => write!(f, "stage {job}/{stage} closed"),
+            Self::ResultsLost { job, stage, indices } => write!(f, "stage {job}/{stage} lost results {indices:?}"),
+            Self::StageCombined { job, stage, combined } => {
+                write!(f, "stage {job}/{stage} combined: {}", combined.result)
+            }
+            Self::JobFinished { job, outcome } => write!(f, "job {job} {outcome}"),
+        }
+    }
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Train { round } => write!(f, "train round {round}"),
+            Self::Evaluate { round } => write!(f, "evaluate version {round}"),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Error(reason) => f.write_str(reason),
+            Self::WorkerLost => f.write_str("the worker was lost"),
+            Self::TimedOut => f.write_str("it ran longer than the job allows"),
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Succeeded => f.write_str("succeeded"),
+            Self::Failed { reason } => write!(f, "failed: {reason}"),
+            Self::Cancelled => f.write_str("cancelled"),
+        }
+    }
+}

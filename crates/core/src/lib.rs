@@ -1,0 +1,23 @@
+//! Convoke's deciding half: the coordinator's and the worker's state machines.
+//!
+//! Everything here is pure: no IO, no clock, no randomness of its own, no dependence on hash order. The shell in
+//! `convoke-node` hands in what happened and the time, and carries out what is decided; the simulator does the same
+//! with a virtual clock. The crate knows nothing of training: programs, inputs and results are payloads to it.
+//!
+//! Read `event` first, then `coordinator`, then `worker`.
+
+mod id;
+mod payload;
+mod job;
+pub mod event;
+pub mod message;
+mod timer;
+pub mod coordinator;
+pub mod worker;
+
+pub use event::Event;
+pub use id::{
+    JobId, LeaseId, Millis, ParseJobIdError, Position, RequestId, SessionId, StageNumber, TaskId, Term, WorkerId,
+};
+pub use job::{Ability, JobSpec, NAME_BYTES_MAX, Plan, Policy, Rounds, SpecError, Split, Work, check_name};
+pub use payload::{Digest, INLINE_BYTES_MAX, ParseDigestError, Payload, PayloadTooLarge};

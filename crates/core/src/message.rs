@@ -1,0 +1,151 @@
+//! What the coordinator and a worker say to each other over a session.
+//!
+//! The values are those of the protocol, not its encoding: `convoke-wire` turns them into frames.
+
+use std::fmt;
+
+use crate::event::Completion;
+use crate::{Ability, LeaseId, Payload, Split, TaskId, Term, WorkerId};
+
+/// How often each side lets the other hear from it.
+pub const HEARTBEAT_MS: u64 = 1_000;
+/// How long a silent peer is believed to be there. Any message counts.
+pub const LIVENESS_MS: u64 = 5_000;
+/// How many leases a worker may hold beyond its slots, so that the next task is there when one ends.
+pub const WINDOW: usize = 1;
+
+/// A worker's first words in a session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hello {
+    /// The process.
+    pub worker: WorkerId,
+    /// What people call it.
+    pub name: String,
+    /// How many tasks it runs at a time.
+    pub slots: u32,
+    /// What its executors can do.
+    pub abilities: Vec<Ability>,
+    /// Build and instruction path: equal profiles compute equal bits.
+    pub profile: String,
+    /// The machine, for people.
+    pub hardware: String,
+    /// What it is doing, or has done and not yet been thanked for.
+    pub holding: Vec<Held>,
+}
+
+/// Work that a worker brings along from an earlier session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Held {
+    /// The task.
+    pub task: TaskId,
+    /// The base it started from.
+    pub base: Payload,
+    /// The input it was given.
+    pub input: Payload,
+}
+
+/// What a worker says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FromWorker {
+    /// It is there.
+    Heartbeat,
+    /// It is busy: someone else may have the task.
+    Rejected {
+        /// The lease that it gives back.
+        lease: LeaseId,
+    },
+    /// An attempt brought a result.
+    Done {
+        /// Its lease.
+        lease: LeaseId,
+        /// The result.
+        completion: Completion,
+    },
+    /// An attempt failed.
+    Failed {
+        /// Its lease.
+        lease: LeaseId,
+        /// Why.
+        reason: String,
+    },
+    /// It ends, of its own will: what it holds is for others.
+    Leaving,
+}
+
+/// What the coordinator says to a worker.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ToWorker {
+    /// The session stands.
+    Welcome {
+        /// The coordinator's term.
+        term: Term,
+        /// The name that the worker goes by here.
+        name: String,
+        /// The new lease for each piece of held work that is still wanted; the rest is to be dropped.
+        kept: Vec<(TaskId, LeaseId)>,
+    },
+    /// A task to run.
+    Assign(Assignment),
+    /// The right to an attempt is over: drop it, whatever its state.
+    Revoke {
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// A report is durable: its result may be forgotten.
+    Accepted {
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// The coordinator is there.
+    Heartbeat,
+}
+
+/// One attempt of one task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assignment {
+    /// The right to it.
+    pub lease: LeaseId,
+    /// The task.
+    pub task: TaskId,
+    /// Which executor.
+    pub ability: Ability,
+    /// What it is to run.
+    pub program: Payload,
+    /// The model version to work from.
+    pub base: Payload,
+    /// The stage's input.
+    pub input: Payload,
+    /// How the task's place picks its part of the input.
+    pub split: Split,
+    /// The task's own seed.
+    pub seed: u64,
+    /// Whether the worker may reject it when it is busy.
+    pub may_reject: bool,
+}
+
+impl fmt::Display for FromWorker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Heartbeat => f.write_str("heartbeat"),
+            Self::Rejected { lease } => write!(f, "rejected {lease}"),
+            Self::Done { lease, completion } => write!(f, "done {lease}: {}", completion.result),
+            Self::Failed { lease, reason } => write!(f, "failed {lease}: {reason}"),
+            Self::Leaving => f.write_str("leaving"),
+        }
+    }
+}
+
+impl fmt::Display for ToWorker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Welcome { term, name, kept } => {
+                write!(f, "welcome {name} to term {term}")?;
+                kept.iter().try_for_each(|(task, lease)| write!(f, ", keep {task} as {lease}"))
+            }
+            Self::Assign(assignment) => write!(f, "assign {} as {}", assignment.task, assignment.lease),
+            Self::Revoke { lease } => write!(f, "revoke {lease}"),
+            Self::Accepted { lease } => write!(f, "accepted {lease}"),
+            Self::Heartbeat => f.write_str("heartbeat"),
+        }
+    }
+}

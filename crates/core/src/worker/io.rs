@@ -1,0 +1,134 @@
+//! What goes into the worker's machine and what comes out of it.
+//!
+//! Inputs are facts that the shell observed, outputs are orders that it carries out; neither holds a decision.
+
+use std::fmt;
+
+use crate::event::Completion;
+use crate::message::{Assignment, FromWorker, Hello, ToWorker};
+use crate::{Millis, TaskId};
+
+/// What a worker is started with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Who it is; `holding` is filled in by the machine.
+    pub hello: Hello,
+    /// How busy it is with other things.
+    pub load: Load,
+}
+
+/// A worker's other load, as the reference system has it: with this probability a task is delayed and, where the
+/// policy allows it, with the same probability it is rejected.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// Between 0 and 1.
+    pub probability: f64,
+    /// How long a delayed task waits.
+    pub delay_ms: Millis,
+    /// Where the draws come from.
+    pub seed: u64,
+}
+
+/// One start of an executor; a number is used once in a worker's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Run(pub u64);
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Nothing but time passed.
+    Tick,
+    /// The dialled connection stands.
+    Connected,
+    /// It is gone, or could not be made.
+    Disconnected,
+    /// The coordinator said something.
+    Received(ToWorker),
+    /// An executor came to its end.
+    Finished {
+        /// Which start of it.
+        run: Run,
+        /// The result, or why there is none.
+        outcome: Result<Completion, String>,
+    },
+    /// The worker is to end.
+    Leave,
+}
+
+/// An order to the shell.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Connect to the coordinator.
+    Dial,
+    /// Open the session with these words.
+    Greet(Hello),
+    /// Send a message.
+    Send(FromWorker),
+    /// End the connection.
+    HangUp,
+    /// Start an executor.
+    Start {
+        /// This start's number.
+        run: Run,
+        /// What it is to do.
+        assignment: Assignment,
+        /// How long it has waited here.
+        queued_ms: Millis,
+    },
+    /// Stop an executor; its end is of no interest.
+    Abort(Run),
+    /// Tell whoever watches.
+    Notice(Notice),
+}
+
+/// Something worth a line to whoever watches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The session stands.
+    Joined {
+        /// The name that the worker goes by.
+        name: String,
+        /// How many of the tasks that it brought along it keeps.
+        kept: usize,
+    },
+    /// The session was lost.
+    Lost,
+    /// A task waits out the load.
+    Delayed {
+        /// The task.
+        task: TaskId,
+        /// For how long.
+        delay_ms: Millis,
+    },
+    /// A task went back.
+    Rejected {
+        /// The task.
+        task: TaskId,
+    },
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Joined { name, kept: 0 } => write!(f, "joined as {name}"),
+            Self::Joined { name, kept } => write!(f, "joined again as {name}, going on with {kept} tasks"),
+            Self::Lost => f.write_str("lost the coordinator; dialling again"),
+            Self::Delayed { task, delay_ms } => write!(f, "task {task} waits {delay_ms} ms (busy)"),
+            Self::Rejected { task } => write!(f, "rejected task {task} (busy)"),
+        }
+    }
+}
+
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dial => f.write_str("dial"),
+            Self::Greet(hello) => write!(f, "greet as {} with {} tasks", hello.name, hello.holding.len()),
+            Self::Send(message) => write!(f, "send {message}"),
+            Self::HangUp => f.write_str("hang up"),
+            Self::Start { run, assignment, .. } => write!(f, "start {} as run {}", assignment.task, run.0),
+            Self::Abort(run) => write!(f, "abort run {}", run.0),
+            Self::Notice(notice) => write!(f, "notice: {notice}"),
+        }
+    }
+}
