@@ -1,0 +1,38 @@
+//! The computing half of Convoke: data rows, models, training, deltas, merge rules and metrics.
+//! Everything is a plain function of its arguments: no threads, no clock, no network, no `unsafe`.
+//! It does not know that work is distributed; who calls it, where and how often is decided
+//! elsewhere.
+
+mod excerpt;
+
+pub mod rows;
+
+mod labels;
+pub use labels::LabelSet;
+
+pub mod tensor_file;
+pub use tensor_file::TensorFileError;
+
+mod dataset;
+pub use dataset::{Dataset, DatasetError};
+
+mod model;
+mod model_file;
+pub use model::{Layer, Mlp, ModelError};
+pub use model_file::MODEL_FORMAT;
+
+mod elementary;
+mod kernels;
+pub use kernels::NUMERIC_PROFILE;
+
+mod evaluation;
+pub use evaluation::{ComputeError, Counts, evaluate, predict};
+
+mod training;
+pub use training::{FullBatch, Trained, train};
+
+mod delta;
+pub use delta::{DELTA_FORMAT, delta};
+
+pub mod merge;
+pub use merge::{Contribution, MergeError, MergeRule, Merged, ReadAt, merge};

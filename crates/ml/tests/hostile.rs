@@ -1,0 +1,141 @@
+//! Files from elsewhere: whatever the bytes are, reading them gives a value or an error, never
+//! a panic.
+//! Valid files are the starting point, since random bytes hardly get past the header's length.
+//! It does not know which checks exist.
+
+use convoke_ml::{Contribution, Dataset, MergeRule, Mlp, delta, merge};
+use proptest::prelude::*;
+
+fn model() -> Mlp {
+    let mut model = Mlp::uniform_start(&[3, 5, 2], vec!["no".into(), "yes \"\u{e9}\"".into()], 3).unwrap();
+    model.metadata_mut().insert("job".into(), "seven".into());
+    model
+}
+
+fn dataset() -> Dataset {
+    Dataset::new(vec![1.0, -2.0, 3.5, 0.0, 5.0, 1e-9], vec![1, 0], 3).unwrap()
+}
+
+fn read_everything(bytes: &[u8]) {
+    if let Ok(model) = Mlp::from_safetensors(bytes) {
+        assert_eq!(Mlp::from_safetensors(&model.to_safetensors()).unwrap(), model);
+    }
+    if let Ok(data) = Dataset::from_safetensors(bytes, Some(2)) {
+        assert_eq!(Dataset::from_safetensors(&data.to_safetensors(), None).unwrap(), data);
+    }
+    let good = model().to_safetensors();
+    let contributions = [Contribution { delta: &bytes, samples: 1 }, Contribution { delta: &good, samples: 2 }];
+    merge(MergeRule::Mean, &good, &contributions, &mut Vec::new()).unwrap();
+    let _ = merge(MergeRule::Mean, &bytes, &contributions, &mut Vec::new());
+    let _ = merge(MergeRule::Mean, &bytes, &contributions[..1], &mut Vec::new());
+}
+
+/// A file with this header and `data_bytes` zeros.
+fn with_header(header: &str, data_bytes: usize) -> Vec<u8> {
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend(header.as_bytes());
+    file.resize(file.len() + data_bytes, 0);
+    file
+}
+
+fn valid_files() -> [Vec<u8>; 3] {
+    [model().to_safetensors(), dataset().to_safetensors(), delta(&model(), &model())]
+}
+
+#[test]
+fn what_is_written_can_be_read_again() {
+    assert_eq!(Mlp::from_safetensors(&model().to_safetensors()).unwrap(), model());
+    assert_eq!(Dataset::from_safetensors(&dataset().to_safetensors(), Some(2)).unwrap(), dataset());
+    assert_eq!(model().to_safetensors(), model().to_safetensors());
+}
+
+/// The format's own library reads the files, and what they say is documented.
+#[test]
+fn the_safetensors_library_reads_a_model() {
+    let bytes = model().to_safetensors();
+    let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+    let metadata = header.metadata().as_ref().unwrap();
+    let entry = |key: &str| metadata[key].as_str();
+    assert_eq!((entry("format"), entry("layers"), entry("activation")), ("convoke-mlp-1", "3,5,2", "relu"));
+    assert_eq!((entry("labels"), entry("job")), ("[\"no\",\"yes \\\"é\\\"\"]", "seven"));
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(file.tensor("layers.1.weight").unwrap().shape(), [5, 2]);
+    assert_eq!(file.tensor("layers.1.bias").unwrap().shape(), [2]);
+    let first = file.tensor("layers.0.weight").unwrap().data()[..4].try_into().unwrap();
+    assert_eq!(f32::from_le_bytes(first), model().parameters()[0]);
+}
+
+#[test]
+fn lies_are_called_by_name() {
+    let error = |bytes: &[u8]| Mlp::from_safetensors(bytes).unwrap_err().to_string();
+    assert_eq!(error(&[]), "0 bytes are too few for a safetensors file");
+    assert_eq!(error(&with_header("{}", 0)), "metadata has no `format`");
+    assert_eq!(error(&dataset().to_safetensors()), "metadata has no `format`");
+    assert_eq!(error(&delta(&model(), &model())), "metadata `format` is `convoke-delta-1`, expected convoke-mlp-1");
+    let text = |layers: &str| {
+        let metadata = format!(r#""format":"convoke-mlp-1","activation":"relu","labels":"[]","layers":"{layers}""#);
+        with_header(&format!(r#"{{"__metadata__":{{{metadata}}}}}"#), 0)
+    };
+    assert_eq!(error(&text("16,x")), "metadata `layers` is `16,x`, expected layer sizes such as `16,24,26`");
+    assert_eq!(error(&text("16,99999999999999")), "the layers have more than 268435456 parameters");
+    assert_eq!(error(&text("16")), "1 layer sizes, expected 2 to 65");
+    assert_eq!(error(&text(&"1,".repeat(500_000))), "66 layer sizes, expected 2 to 65");
+    let overflow = r#"{"features":{"dtype":"F32","shape":[4294967296,4294967296,4294967296],"data_offsets":[0,8]}}"#;
+    let error = |bytes: &[u8]| Dataset::from_safetensors(bytes, None).unwrap_err().to_string();
+    assert!(error(&with_header(overflow, 8)).starts_with("unreadable safetensors header: overflow"));
+    let empty = r#"{"features":{"dtype":"F32","shape":[0,3],"data_offsets":[0,0]},"labels":{"dtype":"U32","shape":[0],"data_offsets":[0,0]}}"#;
+    assert_eq!(error(&with_header(empty, 0)), "a data set of 0 samples with 3 features is empty");
+    let mut infinite = dataset().to_safetensors();
+    let end = infinite.len();
+    infinite[end - 12..end - 8].copy_from_slice(&f32::INFINITY.to_le_bytes());
+    assert_eq!(error(&infinite), "tensor `features` holds inf at 5");
+    let error = Dataset::from_safetensors(&dataset().to_safetensors(), Some(1)).unwrap_err();
+    assert_eq!(error.to_string(), "sample 0 has label 1, expected less than 1");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1500))]
+
+    #[test]
+    fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        read_everything(&bytes);
+    }
+
+    #[test]
+    fn random_headers_never_panic(header in r#"[\{\}\[\]":,a-zA-Z0-9_ ]{0,80}"#, data_bytes in 0..20usize) {
+        read_everything(&with_header(&header, data_bytes));
+    }
+
+    #[test]
+    fn mutated_files_never_panic(
+        which in 0..3usize,
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        keep in proptest::option::of(any::<prop::sample::Index>()),
+    ) {
+        let mut bytes = valid_files()[which].clone();
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if let Some(keep) = keep {
+            bytes.truncate(keep.index(bytes.len()));
+        }
+        read_everything(&bytes);
+    }
+
+    #[test]
+    fn numbers_in_headers_never_panic(number in prop_oneof![Just(u64::MAX), Just(0), any::<u64>(), 0..100u64], at in 0..9usize) {
+        for file in valid_files() {
+            let header_bytes = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+            let header = String::from_utf8(file[8..8 + header_bytes].to_vec()).unwrap();
+            let mut position = 0;
+            let changed: String = header.split_inclusive(['[', ',', ']', '"']).map(|part| {
+                let digits = part.len() > 1 && part.starts_with(|c: char| c.is_ascii_digit());
+                position += usize::from(digits);
+                let last = &part[part.len() - 1..];
+                if digits && position == at + 1 { format!("{number}{last}") } else { part.to_string() }
+            }).collect();
+            read_everything(&with_header(&changed, file.len() - 8 - header_bytes));
+        }
+    }
+}
