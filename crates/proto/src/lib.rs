@@ -1,0 +1,23 @@
+//! Encodes: core's vocabulary as protobuf, the one encoding that the journal and the wire share.
+//!
+//! [`v1`] holds the messages of `proto/convoke.proto`, from which other crates' `.proto` files may import
+//! (`extern_path(".convoke.v1", "::convoke_proto::v1")`, with this crate's folder `proto` among the includes). Values turn
+//! into messages by `From`, and back by `TryFrom`, where everything that someone else may have got wrong is checked.
+//! The crate knows neither frames nor streams: how messages are kept or sent is for `convoke-store` and `convoke-wire`.
+
+mod check;
+mod id;
+mod job;
+mod result;
+mod event;
+mod message;
+
+pub use check::{DecodeError, at_most, bounded_text, job_id, required};
+pub use event::{decode_event, encode_event};
+
+/// The messages of `convoke.proto`, as generated: their comments are there.
+#[allow(missing_docs, reason = "generated")]
+#[allow(clippy::all, reason = "generated")]
+pub mod v1 {
+    include!(concat!(env!("OUT_DIR"), "/convoke.v1.rs"));
+}

@@ -1,0 +1,214 @@
+//! Every value within the limits survives encoding; whatever else arrives is refused by name, and never with a panic.
+
+use convoke_core::event::{
+    Combined, Completion, Fault, LISTED_MAX, LISTED_REASON_BYTES_MAX, LOST_MAX, Metrics, Outcome, Purpose,
+    REASON_BYTES_MAX, Refused, Tally, TaskRecord, Timing,
+};
+use convoke_core::message::{Assignment, Held};
+use convoke_core::{
+    Ability, Digest, Event, INLINE_BYTES_MAX, JobId, JobSpec, LeaseId, NAME_BYTES_MAX, Payload, Plan, Policy, Rounds,
+    Split, StageNumber, TaskId, Term, Work,
+};
+use convoke_proto::{DecodeError, decode_event, encode_event, v1};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use prost::Message;
+
+fn job() -> impl Strategy<Value = JobId> {
+    any::<u64>().prop_map(JobId::from_bits)
+}
+
+fn stage() -> impl Strategy<Value = StageNumber> {
+    any::<u32>().prop_map(StageNumber)
+}
+
+fn task() -> impl Strategy<Value = TaskId> {
+    (job(), stage(), any::<u32>()).prop_map(|(job, stage, index)| TaskId { job, stage, index })
+}
+
+fn lease() -> impl Strategy<Value = LeaseId> {
+    (any::<u64>(), any::<u64>()).prop_map(|(term, number)| LeaseId { term: Term(term), number })
+}
+
+/// Names of one byte to the longest, the accented ones of two bytes a letter.
+fn name() -> impl Strategy<Value = String> {
+    prop_oneof!["[ -~]{1,128}", "é{1,64}", Just("n".repeat(NAME_BYTES_MAX))]
+}
+
+fn text(bytes_max: usize) -> impl Strategy<Value = String> {
+    prop_oneof![".{0,60}", Just("r".repeat(bytes_max))]
+}
+
+/// Payloads of which a spec may have as many as it likes.
+fn small_payload() -> impl Strategy<Value = Payload> {
+    prop_oneof![
+        vec(any::<u8>(), 0..64).prop_map(|bytes| Payload::inline(&bytes).unwrap()),
+        any::<[u8; 32]>().prop_map(|digest| Payload::blob(Digest(digest))),
+    ]
+}
+
+fn payload() -> impl Strategy<Value = Payload> {
+    prop_oneof![2 => small_payload(), 1 => Just(Payload::inline(&[7; INLINE_BYTES_MAX]).unwrap())]
+}
+
+fn ability() -> impl Strategy<Value = Ability> {
+    name().prop_map(|name| Ability::new(&name).unwrap())
+}
+
+fn work() -> impl Strategy<Value = Work> {
+    (ability(), small_payload(), small_payload(), 1..=1_000_000_u32, small_payload()).prop_map(
+        |(ability, program, input, count, combine)| Work {
+            ability,
+            program,
+            input,
+            split: Split::Entries,
+            count,
+            combine,
+        },
+    )
+}
+
+fn policy() -> impl Strategy<Value = Policy> {
+    prop_oneof![Just(Policy::Random), Just(Policy::RoundRobin), Just(Policy::LoadBalancing)]
+}
+
+prop_compose! {
+    fn spec()(
+        name in name(), rounds in 1..=1_000_000_u32, base in small_payload(), train in work(), evaluate in option::of(work()),
+        policy in option::of(policy()), seed: u64, attempt_timeout_ms: Option<u64>,
+    ) -> JobSpec {
+        let plan = Plan::Rounds(Rounds { rounds, base, train, evaluate });
+        JobSpec { name, plan, policy, seed, attempt_timeout_ms }
+    }
+}
+
+fn metrics() -> impl Strategy<Value = Metrics> {
+    let value = any::<f64>().prop_filter("finite", |value| value.is_finite());
+    let value = prop_oneof![value, Just(-0.0), Just(0.0)];
+    vec((text(Metrics::NAME_BYTES_MAX), value), 0..=Metrics::COUNT_MAX)
+        .prop_map(|pairs| pairs.iter().map(|(name, value)| (name.as_str(), *value)).collect())
+}
+
+prop_compose! {
+    fn completion()(result in payload(), samples: u64, metrics in metrics(), times: [u64; 4]) -> Completion {
+        let [queued_us, fetch_us, compute_us, report_us] = times;
+        Completion { result, samples, metrics, timing: Timing { queued_us, fetch_us, compute_us, report_us } }
+    }
+}
+
+fn fault() -> impl Strategy<Value = Fault> {
+    prop_oneof![text(REASON_BYTES_MAX).prop_map(Fault::Error), Just(Fault::WorkerLost), Just(Fault::TimedOut)]
+}
+
+fn tally() -> impl Strategy<Value = Tally> {
+    (name(), any::<u32>(), any::<u32>()).prop_map(|(worker, rejections, losses)| Tally { worker, rejections, losses })
+}
+
+prop_compose! {
+    fn combined()(
+        result in payload(), metrics in metrics(), refused in vec((any::<u32>(), text(LISTED_REASON_BYTES_MAX)), 0..=LISTED_MAX)
+    ) -> Combined {
+        let refused = refused.into_iter().map(|(index, reason)| Refused { index, reason }).collect();
+        Combined { result, metrics, refused }
+    }
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    let failed = text(REASON_BYTES_MAX).prop_map(|reason| Outcome::Failed { reason });
+    prop_oneof![Just(Outcome::Succeeded), failed, Just(Outcome::Cancelled)]
+}
+
+fn purpose() -> impl Strategy<Value = Purpose> {
+    (any::<bool>(), any::<u32>())
+        .prop_map(|(train, round)| if train { Purpose::Train { round } } else { Purpose::Evaluate { round } })
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let record = (any::<u32>(), name(), text(NAME_BYTES_MAX), completion())
+        .prop_map(|(attempt, worker, profile, completion)| TaskRecord { attempt, worker, profile, completion });
+    let indices = prop_oneof![vec(any::<u32>(), 0..20), Just(vec![u32::MAX; LOST_MAX])];
+    prop_oneof![
+        any::<u64>().prop_map(|term| Event::TermOpened { term: Term(term) }),
+        (job(), spec(), name()).prop_map(|(job, spec, submitter)| Event::JobSubmitted {
+            job,
+            spec: Box::new(spec),
+            submitter
+        }),
+        (job(), stage(), purpose(), payload(), work())
+            .prop_map(|(job, stage, purpose, base, work)| Event::StageOpened { job, stage, purpose, base, work }),
+        (task(), record).prop_map(|(task, record)| Event::TaskDone { task, record }),
+        (task(), any::<u32>(), name(), fault()).prop_map(|(task, attempt, worker, fault)| Event::AttemptFailed {
+            task,
+            attempt,
+            worker,
+            fault
+        }),
+        (job(), stage(), vec(tally(), 0..=LISTED_MAX)).prop_map(|(job, stage, tallies)| Event::StageClosed {
+            job,
+            stage,
+            tallies
+        }),
+        (job(), stage(), indices).prop_map(|(job, stage, indices)| Event::ResultsLost { job, stage, indices }),
+        (job(), stage(), combined()).prop_map(|(job, stage, combined)| Event::StageCombined { job, stage, combined }),
+        (job(), outcome()).prop_map(|(job, outcome)| Event::JobFinished { job, outcome }),
+    ]
+}
+
+prop_compose! {
+    fn assignment()(
+        lease in lease(), task in task(), ability in ability(), payloads in [payload(), payload(), payload()],
+        seed: u64, may_reject: bool,
+    ) -> Assignment {
+        let [program, base, input] = payloads;
+        Assignment { lease, task, ability, program, base, input, split: Split::Entries, seed, may_reject }
+    }
+}
+
+/// The value that `value`'s bytes decode to.
+fn over_the_wire<M: Message + Default + for<'a> From<&'a V>, V: TryFrom<M, Error = DecodeError>>(value: &V) -> V {
+    let bytes = M::from(value).encode_to_vec();
+    M::decode(bytes.as_slice()).unwrap().try_into().unwrap()
+}
+
+proptest! {
+    #[test]
+    fn events_survive(event in event()) {
+        let bytes = encode_event(&event);
+        let decoded = decode_event(&bytes).unwrap();
+        prop_assert_eq!(&decoded, &event);
+        // Equal events have equal bytes, and so does -0.0, which equals 0.0.
+        prop_assert_eq!(encode_event(&decoded), bytes);
+    }
+
+    #[test]
+    fn specs_survive(spec in spec()) {
+        prop_assert_eq!(over_the_wire::<v1::JobSpec, _>(&spec), spec);
+    }
+
+    #[test]
+    fn assignments_survive(assignment in assignment()) {
+        prop_assert_eq!(over_the_wire::<v1::Assignment, _>(&assignment), assignment);
+    }
+
+    #[test]
+    fn held_work_survives(task in task(), base in payload(), input in payload()) {
+        let held = Held { task, base, input };
+        prop_assert_eq!(over_the_wire::<v1::Held, _>(&held), held);
+    }
+
+    #[test]
+    fn random_bytes_never_panic(bytes in vec(any::<u8>(), 0..256)) {
+        let _ = decode_event(&bytes);
+        let _ = v1::Assignment::decode(bytes.as_slice()).map(Assignment::try_from);
+        let _ = v1::Held::decode(bytes.as_slice()).map(Held::try_from);
+    }
+
+    #[test]
+    fn a_changed_byte_never_panics(event in event(), place: prop::sample::Index, byte: u8) {
+        let mut bytes = encode_event(&event);
+        let place = place.index(bytes.len());
+        bytes[place] = byte;
+        let _ = decode_event(&bytes);
+    }
+}
