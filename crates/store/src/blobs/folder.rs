@@ -1,0 +1,256 @@
+//! Blobs in a folder, each a file named by its digest: `ab/abcdef…`, and with the ending `.unsynced` until it is synced.
+//!
+//! Files are written in `incoming/` and renamed into place when they are whole. After a power cut an unsynced file may
+//! hold anything, so it is hashed whenever it is opened, and removed if it is not what its name says. No name ever
+//! comes from a peer: only the digits of 32 bytes. One process at a time owns the folder; nothing here checks that.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use convoke_core::Digest;
+
+use super::{BlobError, BlobReader, BlobWriter, Blobs, Durability, Intake};
+use crate::disk::{self, DiskError, on};
+
+const INCOMING: &str = "incoming";
+/// How much is read at a time to hash a file.
+const BLOCK_BYTES: usize = 64 * 1024;
+
+/// Blobs in a folder. Clones are the same blobs.
+#[derive(Clone, Debug)]
+pub struct FolderBlobs {
+    folder: Arc<Folder>,
+}
+
+#[derive(Debug)]
+struct Folder {
+    path: PathBuf,
+    /// Names the next file in `incoming/`.
+    next: AtomicU64,
+    /// Held to replace or remove an unsynced file, so that none is removed for what its predecessor held.
+    unsynced_turn: Mutex<()>,
+}
+
+impl FolderBlobs {
+    /// Opens the folder, or creates it, and removes what unfinished writers left in `incoming/`.
+    pub fn open(path: &Path) -> Result<Self, BlobError> {
+        disk::create_private_folder(path)?;
+        let incoming = path.join(INCOMING);
+        disk::create_private_folder(&incoming)?;
+        for entry in fs::read_dir(&incoming).map_err(on("list", &incoming))? {
+            let left = entry.map_err(on("list", &incoming))?.path();
+            fs::remove_file(&left).map_err(on("remove", &left))?;
+        }
+        Ok(Self {
+            folder: Arc::new(Folder { path: path.to_owned(), next: AtomicU64::new(0), unsynced_turn: Mutex::new(()) }),
+        })
+    }
+}
+
+impl Folder {
+    fn synced(&self, digest: Digest) -> PathBuf {
+        let digits = digest.to_string();
+        self.path.join(&digits[..2]).join(digits)
+    }
+
+    fn unsynced(&self, digest: Digest) -> PathBuf {
+        self.synced(digest).with_extension("unsynced")
+    }
+
+    /// Puts a whole file in its place.
+    fn publish(&self, from: &Path, file: &File, digest: Digest, durability: Durability) -> Result<(), DiskError> {
+        let (synced, unsynced) = (self.synced(digest), self.unsynced(digest));
+        create_folder(disk::parent(&synced))?;
+        match durability {
+            Durability::Unsynced if exists(&synced)? => fs::remove_file(from).map_err(on("remove", from)),
+            Durability::Unsynced => {
+                let _turn = self.unsynced_turn();
+                fs::rename(from, &unsynced).map_err(on("rename a new blob to", &unsynced))
+            }
+            Durability::Synced => {
+                self.publish_synced(from, file, &synced)?;
+                let _turn = self.unsynced_turn();
+                remove_if_there(&unsynced)
+            }
+        }
+    }
+
+    fn publish_synced(&self, from: &Path, file: &File, synced: &Path) -> Result<(), DiskError> {
+        file.sync_all().map_err(on("sync", from))?;
+        fs::rename(from, synced).map_err(on("rename a new blob to", synced))?;
+        self.sync_name(synced)
+    }
+
+    /// Makes a synced file's name durable, and its folder's.
+    fn sync_name(&self, synced: &Path) -> Result<(), DiskError> {
+        disk::sync_folder(disk::parent(synced))?;
+        disk::sync_folder(&self.path)
+    }
+
+    /// The unsynced file, if it holds what its name says.
+    fn open_unsynced(&self, digest: Digest) -> Result<Option<FolderReader>, DiskError> {
+        let reader = FolderReader::open(digest, self.unsynced(digest))?;
+        let Some(reader) = reader else { return Ok(None) };
+        Ok(if reader.hash()? == digest { Some(reader) } else { None })
+    }
+
+    /// Removes the unsynced file, unless by now it holds what its name says.
+    fn discard_unsynced(&self, digest: Digest) -> Result<(), DiskError> {
+        let _turn = self.unsynced_turn();
+        match self.open_unsynced(digest)? {
+            Some(_) => Ok(()),
+            None => remove_if_there(&self.unsynced(digest)),
+        }
+    }
+
+    fn unsynced_turn(&self) -> MutexGuard<'_, ()> {
+        self.unsynced_turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Blobs for FolderBlobs {
+    fn has(&self, digest: Digest) -> Result<bool, BlobError> {
+        // Synced last: between the two looks an unsynced file may have become the synced one.
+        Ok(exists(&self.folder.unsynced(digest))? || exists(&self.folder.synced(digest))?)
+    }
+
+    fn writer(
+        &self,
+        durability: Durability,
+        expected: Option<Digest>,
+        bytes_max: u64,
+    ) -> Result<Box<dyn BlobWriter>, BlobError> {
+        let number = self.folder.next.fetch_add(1, Ordering::Relaxed);
+        let path = self.folder.path.join(INCOMING).join(number.to_string());
+        let file = File::create_new(&path).map_err(on("create", &path))?;
+        let folder = self.folder.clone();
+        let intake = Intake::new(expected, bytes_max);
+        Ok(Box::new(FolderWriter { folder, durability, intake, file, path, published: false }))
+    }
+
+    fn sync(&self, digest: Digest) -> Result<bool, BlobError> {
+        let synced = self.folder.synced(digest);
+        let _turn = self.folder.unsynced_turn();
+        if exists(&synced)? {
+            // Whoever wrote it may not have synced its name yet.
+            self.folder.sync_name(&synced)?;
+            return Ok(true);
+        }
+        let Some(reader) = self.folder.open_unsynced(digest)? else { return Ok(exists(&synced)?) };
+        let file = reader.file.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.folder.publish_synced(&reader.path, &file, &synced)?;
+        Ok(true)
+    }
+
+    fn open(&self, digest: Digest) -> Result<Option<Box<dyn BlobReader>>, BlobError> {
+        let synced = self.folder.synced(digest);
+        let mut found = FolderReader::open(digest, synced.clone())?;
+        if found.is_none() {
+            found = self.folder.open_unsynced(digest)?;
+        }
+        if found.is_none() {
+            self.folder.discard_unsynced(digest)?;
+            // Between the looks an unsynced file may have become the synced one.
+            found = FolderReader::open(digest, synced)?;
+        }
+        Ok(found.map(|reader| Box::new(reader) as Box<dyn BlobReader>))
+    }
+}
+
+struct FolderWriter {
+    folder: Arc<Folder>,
+    durability: Durability,
+    intake: Intake,
+    file: File,
+    path: PathBuf,
+    published: bool,
+}
+
+impl BlobWriter for FolderWriter {
+    fn write(&mut self, chunk: &[u8]) -> Result<(), BlobError> {
+        self.intake.add(chunk)?;
+        self.file.write_all(chunk).map_err(on("write", &self.path))?;
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<Digest, BlobError> {
+        let digest = self.intake.finish()?;
+        self.folder.publish(&self.path, &self.file, digest, self.durability)?;
+        self.published = true;
+        Ok(digest)
+    }
+}
+
+impl Drop for FolderWriter {
+    fn drop(&mut self) {
+        if !self.published {
+            // Where this fails, the next opening removes the file.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+struct FolderReader {
+    digest: Digest,
+    path: PathBuf,
+    /// The place is the file's own, so reads of one reader take turns.
+    file: Mutex<File>,
+    blob_bytes: u64,
+}
+
+impl FolderReader {
+    fn open(digest: Digest, path: PathBuf) -> Result<Option<Self>, DiskError> {
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file.map_err(on("open", &path))?,
+        };
+        let blob_bytes = file.metadata().map_err(on("look at", &path))?.len();
+        Ok(Some(Self { digest, path, file: Mutex::new(file), blob_bytes }))
+    }
+
+    fn hash(&self) -> Result<Digest, DiskError> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hasher = blake3::Hasher::new();
+        let mut block = vec![0; BLOCK_BYTES];
+        loop {
+            match file.read(&mut block).map_err(on("read", &self.path))? {
+                0 => return Ok(Digest(*hasher.finalize().as_bytes())),
+                count => hasher.update(&block[..count]),
+            };
+        }
+    }
+}
+
+impl BlobReader for FolderReader {
+    fn len(&self) -> u64 {
+        self.blob_bytes
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), BlobError> {
+        BlobError::check_range(self.digest, self.blob_bytes, offset, buffer.len())?;
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(buffer)).map_err(on("read", &self.path))?;
+        Ok(())
+    }
+}
+
+fn exists(path: &Path) -> Result<bool, DiskError> {
+    path.try_exists().map_err(on("look at", path))
+}
+
+fn create_folder(path: &Path) -> Result<(), DiskError> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        done => done.map_err(on("create the folder", path)),
+    }
+}
+
+fn remove_if_there(path: &Path) -> Result<(), DiskError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done.map_err(on("remove", path)),
+    }
+}

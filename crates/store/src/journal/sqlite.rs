@@ -1,0 +1,214 @@
+//! A journal in an SQLite file: one row a frame, in WAL mode, synced by every commit.
+//!
+//! It does not know who owns the file: [`StateDir`](crate::StateDir) locks the directory, and a second writer that comes
+//! here all the same meets a conflict.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use convoke_core::{Digest, Position};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, TransactionBehavior, params};
+
+use super::chain::{Chain, Kept};
+use super::{AppendError, EncodedFrame, Frame, Journal, JournalReader, READ_BYTES_MAX, ReadError, StoreError, Tail};
+use crate::disk;
+
+/// Marks the file as a journal: `CNVJ`.
+const APPLICATION_ID: i64 = 0x434e_564a;
+/// The layout of the tables, kept as `user_version`.
+const LAYOUT: i64 = 1;
+/// How long a statement waits for another process's lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The hash stands beside the frame so that the last one, which no other follows, is vouched for too.
+const CREATE: &str = "
+    CREATE TABLE frames (position INTEGER PRIMARY KEY, hash BLOB NOT NULL CHECK (length(hash) = 32), frame BLOB NOT NULL) STRICT;";
+/// One statement, so that the position is compared and taken in one transaction.
+const APPEND: &str = "
+    INSERT INTO frames (position, hash, frame) SELECT ?1, ?2, ?3
+    WHERE ?1 = 1 + (SELECT coalesce(max(position), 0) FROM frames)";
+const TAIL: &str = "SELECT position, hash FROM frames ORDER BY position DESC LIMIT 1";
+const HASH: &str = "SELECT position, hash FROM frames WHERE position = ?1";
+const READ: &str = "SELECT position, hash, frame FROM frames WHERE position >= ?1 ORDER BY position LIMIT ?2";
+
+/// A journal in an SQLite file.
+pub struct SqliteJournal {
+    path: PathBuf,
+    connection: Connection,
+    tail: Tail,
+}
+
+impl SqliteJournal {
+    /// Opens the journal, or creates it where there is no such file or an empty one.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let failed = |source| refusal(path, source);
+        let mut connection = Connection::open_with_flags(
+            path,
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )
+        .map_err(failed)?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+        admit(&mut connection, path)?;
+        // The full ones are for macOS, whose plain sync stops at the disk's own cache.
+        connection
+            .execute_batch(
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+                 PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON;",
+            )
+            .map_err(failed)?;
+        disk::sync_folder(disk::parent(path))?;
+        let mut journal = Self { path: path.to_owned(), connection, tail: Tail::EMPTY };
+        journal.look()?;
+        Ok(journal)
+    }
+
+    /// Sees where the journal ends now.
+    fn look(&mut self) -> Result<(), StoreError> {
+        let tail = self.connection.prepare_cached(TAIL).and_then(|mut tail| tail.query_row((), tail_of).optional());
+        self.tail = tail.map_err(|source| refusal(&self.path, source))?.unwrap_or(Tail::EMPTY);
+        Ok(())
+    }
+}
+
+impl Journal for SqliteJournal {
+    fn append(&mut self, at: Position, frame: &EncodedFrame) -> Result<(), AppendError> {
+        if self.tail.admit(at, frame).is_err() {
+            // Perhaps only because someone else has appended.
+            self.look()?;
+            self.tail.admit(at, frame)?;
+        }
+        let rows = self
+            .connection
+            .prepare_cached(APPEND)
+            .and_then(|mut append| append.execute(params![at.0.cast_signed(), frame.hash().0, frame.bytes()]))
+            .map_err(|source| refusal(&self.path, source))?;
+        if rows == 0 {
+            self.look()?;
+            return Err(AppendError::Conflict { at, tail: self.tail });
+        }
+        self.tail = frame.tail_at(at);
+        Ok(())
+    }
+
+    fn tail(&self) -> Tail {
+        self.tail
+    }
+
+    fn reader(&self) -> Box<dyn JournalReader> {
+        Box::new(SqliteReader { path: self.path.clone(), connection: Mutex::new(None) })
+    }
+}
+
+/// Reads over a connection of its own, opened by the first call.
+struct SqliteReader {
+    path: PathBuf,
+    connection: Mutex<Option<Connection>>,
+}
+
+impl JournalReader for SqliteReader {
+    fn read(&self, from: Position, frames_max: usize) -> Result<Vec<(Position, Frame)>, ReadError> {
+        let Ok(before) = i64::try_from(from.0.saturating_sub(1)) else {
+            return Ok(Vec::new());
+        };
+        // A connection has no state between calls, so one that a panic left behind is as good.
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let connection = match &mut *connection {
+            Some(connection) => connection,
+            none => none.insert(connect(&self.path).map_err(|source| refusal(&self.path, source))?),
+        };
+        read(connection, before, frames_max).map_err(|source| refusal(&self.path, source))?
+    }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    Ok(connection)
+}
+
+/// SQLite's failures outside, the journal's inside.
+fn read(
+    connection: &Connection,
+    before: i64,
+    frames_max: usize,
+) -> rusqlite::Result<Result<Vec<(Position, Frame)>, ReadError>> {
+    let last = connection.prepare_cached(HASH)?.query_row([before], tail_of).optional()?;
+    let last = last.unwrap_or(Tail { position: Position(before.cast_unsigned()), ..Tail::EMPTY });
+    let mut chain = Chain::after(last);
+    let mut statement = connection.prepare_cached(READ)?;
+    let mut rows = statement.query([before.saturating_add(1), i64::try_from(frames_max).unwrap_or(i64::MAX)])?;
+    let mut bytes_read = 0;
+    while let Some(row) = rows.next()? {
+        let kept = kept(row)?;
+        let first = bytes_read == 0;
+        bytes_read += kept.bytes.len();
+        if bytes_read > READ_BYTES_MAX && !first {
+            break;
+        }
+        if let Err(error) = chain.push(kept) {
+            return Ok(Err(error));
+        }
+    }
+    Ok(Ok(chain.finish()))
+}
+
+fn tail_of(row: &Row<'_>) -> rusqlite::Result<Tail> {
+    Ok(Tail { position: Position(row.get::<_, i64>(0)?.cast_unsigned()), hash: Digest(row.get(1)?) })
+}
+
+fn kept(row: &Row<'_>) -> rusqlite::Result<Kept> {
+    let Tail { position, hash } = tail_of(row)?;
+    let frame = row.get_ref(2)?.as_blob()?;
+    Ok(Kept { position, hash, bytes: Bytes::copy_from_slice(frame) })
+}
+
+/// Refuses a file that is something else, before anything is changed in it; makes a journal of an empty one.
+fn admit(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let failed = |source| refusal(path, source);
+    let number =
+        |connection: &Connection, sql| connection.query_row(sql, (), |row| row.get::<_, i64>(0)).map_err(failed);
+    let created = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    let application_id = number(&created, "PRAGMA application_id")?;
+    let layout = number(&created, "PRAGMA user_version")?;
+    let tables = number(&created, "SELECT count(*) FROM sqlite_schema")?;
+    match (application_id, layout, tables) {
+        (APPLICATION_ID, 1..=LAYOUT, _) => Ok(()),
+        (APPLICATION_ID, layout, _) if layout > LAYOUT => {
+            Err(StoreError::NewerLayout { path: path.to_owned(), layout, known: LAYOUT })
+        }
+        (0, 0, 0) => {
+            created.execute_batch(CREATE).map_err(failed)?;
+            created.pragma_update(None, "application_id", APPLICATION_ID).map_err(failed)?;
+            created.pragma_update(None, "user_version", LAYOUT).map_err(failed)?;
+            created.commit().map_err(failed)
+        }
+        _ => Err(StoreError::NotAJournal { path: path.to_owned() }),
+    }
+}
+
+fn refusal(path: &Path, source: rusqlite::Error) -> StoreError {
+    match source.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => StoreError::NotAJournal { path: path.to_owned() },
+        _ => StoreError::Sqlite { path: path.to_owned(), source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_commit_is_synced() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = SqliteJournal::open(&folder.path().join("journal.sqlite")).unwrap();
+        let asked = |sql, expected: &str| {
+            let value = journal.connection.query_row(sql, (), |row| row.get::<_, rusqlite::types::Value>(0)).unwrap();
+            assert_eq!(format!("{value:?}"), expected, "{sql}");
+        };
+        asked("PRAGMA journal_mode", "Text(\"wal\")");
+        asked("PRAGMA synchronous", "Integer(2)");
+    }
+}

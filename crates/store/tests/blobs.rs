@@ -1,0 +1,223 @@
+//! The contract of blobs, as every backend has to keep it, and what is the folder's own.
+
+use std::path::{Path, PathBuf};
+
+use convoke_core::Digest;
+use convoke_store::blobs::{BlobError, Blobs, Durability, FolderBlobs, MemoryBlobs};
+use convoke_store::digest_of;
+use tempfile::TempDir;
+
+use Durability::{Synced, Unsynced};
+
+fn bytes(count: usize) -> Vec<u8> {
+    (0..count).map(|place| (place * 7 % 251) as u8).collect()
+}
+
+fn all(blobs: &dyn Blobs, digest: Digest) -> Option<Vec<u8>> {
+    blobs.get(digest, u64::MAX).unwrap().map(Vec::from)
+}
+
+fn what_is_put_is_got(blobs: &dyn Blobs) {
+    for (count, durability) in [(0, Synced), (1, Unsynced), (200_000, Synced), (200_001, Unsynced)] {
+        let bytes = bytes(count);
+        let digest = digest_of(&bytes);
+        assert!(!blobs.has(digest).unwrap());
+        assert_eq!(all(blobs, digest), None);
+        assert_eq!(blobs.put(&bytes, durability).unwrap(), digest);
+        assert!(blobs.has(digest).unwrap());
+        assert_eq!(all(blobs, digest), Some(bytes));
+    }
+}
+
+fn putting_again_changes_nothing(blobs: &dyn Blobs) {
+    let bytes = bytes(1_000);
+    let digest = digest_of(&bytes);
+    for durability in [Unsynced, Unsynced, Synced, Synced, Unsynced] {
+        assert_eq!(blobs.put(&bytes, durability).unwrap(), digest);
+        assert_eq!(all(blobs, digest).as_ref(), Some(&bytes));
+    }
+}
+
+fn syncing_keeps_the_bytes(blobs: &dyn Blobs) {
+    let bytes = bytes(1_000);
+    let digest = digest_of(&bytes);
+    assert!(!blobs.sync(digest).unwrap());
+    blobs.put(&bytes, Unsynced).unwrap();
+    assert!(blobs.sync(digest).unwrap());
+    assert!(blobs.sync(digest).unwrap());
+    assert_eq!(all(blobs, digest), Some(bytes));
+}
+
+fn parts_are_read(blobs: &dyn Blobs) {
+    let bytes = bytes(100_000);
+    for durability in [Unsynced, Synced] {
+        let digest = blobs.put(&bytes, durability).unwrap();
+        let reader = blobs.open(digest).unwrap().unwrap();
+        assert_eq!(reader.len(), 100_000);
+        for (offset, count) in [(0, 10), (99_000, 1_000), (70_000, 1), (100_000, 0), (0, 100_000)] {
+            let mut buffer = vec![0; count];
+            reader.read_exact_at(offset as u64, &mut buffer).unwrap();
+            assert_eq!(buffer, bytes[offset..offset + count]);
+        }
+        for (offset, count) in [(100_000, 1), (99_999, 2), (u64::MAX, 1), (u64::MAX, 0)] {
+            let refused = reader.read_exact_at(offset, &mut vec![0; count]).unwrap_err();
+            assert!(matches!(refused, BlobError::Beyond { .. }), "{refused}");
+        }
+    }
+}
+
+fn only_what_was_announced_is_kept(blobs: &dyn Blobs) {
+    let (announced, came) = (digest_of(b"announced"), digest_of(b"came"));
+    let mut writer = blobs.writer(Unsynced, Some(announced), 100).unwrap();
+    writer.write(b"ca").unwrap();
+    writer.write(b"me").unwrap();
+    let refused = writer.finish().unwrap_err().to_string();
+    assert_eq!(refused, format!("blob {announced} was expected, and what came is {came}"));
+    assert!(!blobs.has(announced).unwrap() && !blobs.has(came).unwrap());
+
+    let mut writer = blobs.writer(Synced, Some(came), 4).unwrap();
+    writer.write(b"came").unwrap();
+    assert_eq!(writer.finish().unwrap(), came);
+    assert!(blobs.has(came).unwrap());
+}
+
+fn a_dropped_writer_leaves_nothing(blobs: &dyn Blobs) {
+    let mut writer = blobs.writer(Synced, None, 100).unwrap();
+    writer.write(b"half").unwrap();
+    drop(writer);
+    assert!(!blobs.has(digest_of(b"half")).unwrap());
+}
+
+fn limits_are_kept(blobs: &dyn Blobs) {
+    let expected = digest_of(b"12345");
+    let mut writer = blobs.writer(Unsynced, Some(expected), 4).unwrap();
+    writer.write(b"123").unwrap();
+    let refused = writer.write(b"45").unwrap_err().to_string();
+    assert_eq!(refused, format!("blob {expected} is larger than 4 bytes"));
+    let digest = blobs.put(b"12345", Unsynced).unwrap();
+    assert_eq!(blobs.get(digest, 5).unwrap().unwrap(), b"12345".as_slice());
+    assert!(matches!(blobs.get(digest, 4), Err(BlobError::TooLarge { digest: Some(named), .. }) if named == digest));
+}
+
+fn many_may_put_the_same_at_once(blobs: &dyn Blobs) {
+    let bytes = bytes(50_000);
+    let digest = digest_of(&bytes);
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let bytes = &bytes;
+            scope.spawn(move || {
+                for turn in 0..10 {
+                    let durability = if (thread + turn) % 3 == 0 { Synced } else { Unsynced };
+                    assert_eq!(blobs.put(bytes, durability).unwrap(), digest);
+                    assert!(blobs.has(digest).unwrap());
+                    assert_eq!(all(blobs, digest).as_ref(), Some(bytes));
+                    assert!(blobs.sync(digest).unwrap());
+                }
+            });
+        }
+    });
+}
+
+macro_rules! every_backend {
+    ($($check:ident),* $(,)?) => {
+        mod memory {
+            $(#[test] fn $check() { super::$check(&super::MemoryBlobs::new()) })*
+        }
+        mod folder {
+            $(#[test] fn $check() {
+                let folder = tempfile::tempdir().unwrap();
+                super::$check(&super::FolderBlobs::open(folder.path()).unwrap());
+                assert_eq!(super::incoming(folder.path()), 0);
+            })*
+        }
+    };
+}
+every_backend!(
+    what_is_put_is_got,
+    putting_again_changes_nothing,
+    syncing_keeps_the_bytes,
+    parts_are_read,
+    only_what_was_announced_is_kept,
+    a_dropped_writer_leaves_nothing,
+    limits_are_kept,
+    many_may_put_the_same_at_once,
+);
+
+/// How many files unfinished writers have left.
+fn incoming(folder: &Path) -> usize {
+    std::fs::read_dir(folder.join("incoming")).unwrap().count()
+}
+
+fn place(folder: &Path, digest: Digest, ending: &str) -> PathBuf {
+    let digits = digest.to_string();
+    folder.join(&digits[..2]).join(digits + ending)
+}
+
+#[test]
+fn memory_loses_only_what_was_unsynced() {
+    let blobs = MemoryBlobs::new();
+    let kept =
+        [blobs.put(b"a", Synced).unwrap(), blobs.put(b"b", Unsynced).unwrap(), blobs.put(b"c", Unsynced).unwrap()];
+    blobs.put(b"b", Synced).unwrap();
+    blobs.put(b"a", Unsynced).unwrap();
+    blobs.lose_unsynced();
+    assert_eq!(kept.map(|digest| blobs.has(digest).unwrap()), [true, true, false]);
+}
+
+#[test]
+fn a_folder_keeps_its_blobs_and_clears_the_unfinished() {
+    let folder = TempDir::new().unwrap();
+    let blobs = FolderBlobs::open(folder.path()).unwrap();
+    let digest = blobs.put(b"whole", Unsynced).unwrap();
+    let mut writer = blobs.writer(Synced, None, 100).unwrap();
+    writer.write(b"half").unwrap();
+    // As after `kill -9`: nobody drops the writer.
+    std::mem::forget(writer);
+    assert_eq!(incoming(folder.path()), 1);
+
+    let blobs = FolderBlobs::open(folder.path()).unwrap();
+    assert_eq!(incoming(folder.path()), 0);
+    assert_eq!(all(&blobs, digest), Some(b"whole".to_vec()));
+}
+
+#[test]
+fn syncing_is_seen_in_the_name() {
+    let folder = TempDir::new().unwrap();
+    let blobs = FolderBlobs::open(folder.path()).unwrap();
+    let digests = [b"one", b"two"].map(|bytes| blobs.put(bytes, Unsynced).unwrap());
+    let synced = |digest| {
+        let [synced, unsynced] = ["", ".unsynced"].map(|ending| place(folder.path(), digest, ending).exists());
+        assert_ne!(synced, unsynced);
+        synced
+    };
+    assert_eq!(digests.map(synced), [false, false]);
+    blobs.put(b"one", Synced).unwrap();
+    blobs.sync(digests[1]).unwrap();
+    assert_eq!(digests.map(synced), [true, true]);
+    blobs.put(b"one", Unsynced).unwrap();
+    assert_eq!(digests.map(synced), [true, true]);
+}
+
+#[test]
+fn an_unsynced_blob_that_a_power_cut_spoiled_is_gone_and_can_be_put_again() {
+    let folder = TempDir::new().unwrap();
+    let blobs = FolderBlobs::open(folder.path()).unwrap();
+    let digest = blobs.put(b"result", Unsynced).unwrap();
+    let path = place(folder.path(), digest, ".unsynced");
+    std::fs::write(&path, [0; 6]).unwrap();
+    assert!(!blobs.sync(digest).unwrap());
+    assert!(blobs.open(digest).unwrap().is_none());
+    assert!(!blobs.has(digest).unwrap() && !path.exists());
+    blobs.put(b"result", Unsynced).unwrap();
+    assert_eq!(all(&blobs, digest), Some(b"result".to_vec()));
+}
+
+#[test]
+fn a_synced_blob_that_the_disk_spoiled_is_an_error() {
+    let folder = TempDir::new().unwrap();
+    let blobs = FolderBlobs::open(folder.path()).unwrap();
+    let digest = blobs.put(b"model", Synced).unwrap();
+    std::fs::write(place(folder.path(), digest, ""), b"MODEL").unwrap();
+    let refused = blobs.get(digest, 100).unwrap_err().to_string();
+    assert_eq!(refused, format!("blob {digest} is damaged"));
+}

@@ -1,0 +1,242 @@
+//! The journal's contract, as every backend has to keep it, and what is SQLite's own.
+//!
+//! A suite's argument opens one and the same journal each time it is called, as a restarted coordinator would.
+
+use std::path::Path;
+
+use convoke_core::{Digest, Event, JobId, Position, StageNumber, Term};
+use convoke_store::journal::{
+    AppendError, EncodedFrame, Frame, Journal, MemoryJournal, READ_BYTES_MAX, SqliteJournal, StoreError, Tail,
+    append_once,
+};
+use tempfile::TempDir;
+
+/// The frame after `previous` that opens a term.
+fn opened(previous: Digest, term: u64) -> EncodedFrame {
+    Frame::encode(previous, Term(term), 1_000 + term, &[Event::TermOpened { term: Term(term) }]).unwrap()
+}
+
+fn append(journal: &mut dyn Journal, term: u64) -> EncodedFrame {
+    let frame = opened(journal.tail().hash, term);
+    journal.append(journal.tail().position.next(), &frame).unwrap();
+    frame
+}
+
+/// The terms that the frames from a position on open.
+fn terms(journal: &dyn Journal, from: u64) -> Vec<u64> {
+    let frames = journal.reader().read(Position(from), 100).unwrap();
+    for (place, (position, frame)) in frames.iter().enumerate() {
+        assert_eq!(position.0, from.max(1) + place as u64);
+        assert_eq!(frame.records, [Event::TermOpened { term: frame.term }]);
+    }
+    frames.iter().map(|(_, frame)| frame.term.0).collect()
+}
+
+type Open<'a> = &'a mut dyn FnMut() -> Box<dyn Journal>;
+
+fn what_is_appended_is_there_after_a_crash(open: Open) {
+    let mut journal = open();
+    assert_eq!(journal.tail(), Tail::EMPTY);
+    assert_eq!(terms(&*journal, 1), []);
+    append(&mut *journal, 1);
+    let last = append(&mut *journal, 2);
+    assert_eq!(journal.tail(), Tail { position: Position(2), hash: last.hash() });
+    drop(journal);
+
+    let mut journal = open();
+    assert_eq!(journal.tail(), Tail { position: Position(2), hash: last.hash() });
+    append(&mut *journal, 3);
+    assert_eq!(terms(&*journal, 1), [1, 2, 3]);
+}
+
+fn reading_starts_and_stops_where_it_is_told(open: Open) {
+    let mut journal = open();
+    (1..=5).for_each(|term| drop(append(&mut *journal, term)));
+    assert_eq!(terms(&*journal, 0), [1, 2, 3, 4, 5]);
+    assert_eq!(terms(&*journal, 4), [4, 5]);
+    for beyond in [6, 7, u64::MAX] {
+        assert_eq!(terms(&*journal, beyond), []);
+    }
+    let read = |frames_max| journal.reader().read(Position(2), frames_max).unwrap().len();
+    assert_eq!((read(0), read(1), read(3), read(usize::MAX)), (0, 1, 3, 4));
+}
+
+fn only_the_next_position_is_free(open: Open) {
+    let mut journal = open();
+    append(&mut *journal, 1);
+    let tail = journal.tail();
+    for at in [0, 1, 3, u64::MAX] {
+        let refused = journal.append(Position(at), &opened(tail.hash, 9)).unwrap_err();
+        assert!(matches!(&refused, AppendError::Conflict { at: a, tail: t } if a.0 == at && *t == tail), "{refused}");
+    }
+    assert_eq!(terms(&*journal, 1), [1]);
+}
+
+fn a_second_owner_makes_a_conflict(open: Open) {
+    let (mut stale, mut fresh) = (open(), open());
+    let theirs = append(&mut *fresh, 1);
+    let refused = stale.append(Position(1), &opened(Digest([0; 32]), 2)).unwrap_err();
+    assert_eq!(refused.to_string(), "cannot append at position 1: the journal ends at 1");
+    assert_eq!(stale.tail(), Tail { position: Position(1), hash: theirs.hash() });
+    append(&mut *stale, 3);
+    // The other owner learns of that frame by a conflict of its own, and goes on after it.
+    let refused = fresh.append(Position(2), &opened(Digest([0; 32]), 8)).unwrap_err();
+    assert!(matches!(refused, AppendError::Conflict { at: Position(2), .. }), "{refused}");
+    assert_eq!(fresh.tail(), stale.tail());
+    append(&mut *fresh, 4);
+    assert_eq!(terms(&*stale, 1), [1, 3, 4]);
+}
+
+fn a_lost_answer_is_found_out(open: Open) {
+    let (mut before, mut after) = (open(), open());
+    let frame = append(&mut *before, 1);
+    append_once(&mut *after, Position(1), &frame).unwrap();
+    let another = opened(Digest([0; 32]), 2);
+    assert!(matches!(append_once(&mut *after, Position(1), &another), Err(AppendError::Conflict { .. })));
+    assert!(matches!(append_once(&mut *after, Position(3), &another), Err(AppendError::Conflict { .. })));
+    append_once(&mut *after, Position(2), &opened(frame.hash(), 2)).unwrap();
+    assert_eq!(terms(&*after, 1), [1, 2]);
+}
+
+fn a_frame_of_another_past_is_refused(open: Open) {
+    let mut journal = open();
+    append(&mut *journal, 1);
+    let refused = journal.append(Position(2), &opened(Digest([7; 32]), 2)).unwrap_err();
+    assert!(matches!(refused, AppendError::Unchained { at: Position(2), .. }), "{refused}");
+    assert_eq!(terms(&*journal, 1), [1]);
+}
+
+fn readers_follow_from_other_threads(open: Open) {
+    const FRAMES: u64 = 50;
+    let mut journal = open();
+    let reader = journal.reader();
+    std::thread::scope(|scope| {
+        let followers: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut next = Position(1);
+                    while next.0 <= FRAMES {
+                        for (position, frame) in reader.read(next, 7).unwrap() {
+                            assert_eq!((position, frame.term.0), (next, next.0));
+                            next = next.next();
+                        }
+                        std::thread::yield_now();
+                    }
+                })
+            })
+            .collect();
+        (1..=FRAMES).for_each(|term| drop(append(&mut *journal, term)));
+        followers.into_iter().for_each(|follower| follower.join().unwrap());
+    });
+}
+
+fn one_read_is_bounded(open: Open) {
+    let mut journal = open();
+    let lost = Event::ResultsLost { job: JobId::from_bits(7), stage: StageNumber(1), indices: vec![u32::MAX; 4096] };
+    let events = vec![lost; 25];
+    let frames = READ_BYTES_MAX / (500 * 1024) + 2;
+    for _ in 0..frames {
+        let frame = Frame::encode(journal.tail().hash, Term(1), 0, &events).unwrap();
+        journal.append(journal.tail().position.next(), &frame).unwrap();
+    }
+    let read = journal.reader().read(Position(1), usize::MAX).unwrap();
+    assert!((1..frames).contains(&read.len()), "{} of {frames}", read.len());
+}
+
+macro_rules! conformance {
+    ($backend:ident, $open:expr; $($check:ident),* $(,)?) => {
+        mod $backend {
+            $(#[test] fn $check() { super::$check(&mut $open) })*
+        }
+    };
+}
+macro_rules! every_backend {
+    ($($check:ident),* $(,)?) => {
+        conformance!(memory, super::memory(); $($check),*);
+        conformance!(sqlite, super::sqlite(); $($check),*);
+    };
+}
+every_backend!(
+    what_is_appended_is_there_after_a_crash,
+    reading_starts_and_stops_where_it_is_told,
+    only_the_next_position_is_free,
+    a_second_owner_makes_a_conflict,
+    a_lost_answer_is_found_out,
+    a_frame_of_another_past_is_refused,
+    readers_follow_from_other_threads,
+    one_read_is_bounded,
+);
+
+fn memory() -> impl FnMut() -> Box<dyn Journal> {
+    let journal = MemoryJournal::new();
+    move || Box::new(journal.clone())
+}
+
+fn sqlite() -> impl FnMut() -> Box<dyn Journal> {
+    let folder = tempfile::tempdir().unwrap();
+    move || Box::new(SqliteJournal::open(&folder.path().join("journal.sqlite")).unwrap())
+}
+
+/// A journal of three frames on disk, changed behind its back; what reading it from a position says.
+fn read_after(change: &str, from: u64) -> String {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("journal.sqlite");
+    let mut journal = SqliteJournal::open(&path).unwrap();
+    (1..=3).for_each(|term| drop(append(&mut journal, term)));
+    rusqlite::Connection::open(&path).unwrap().execute_batch(change).unwrap();
+    journal.reader().read(Position(from), 100).unwrap_err().to_string()
+}
+
+#[test]
+fn sqlite_damage_is_found_and_named() {
+    let swapped = "UPDATE frames SET frame = (SELECT frame FROM frames WHERE position = 1) WHERE position = 3";
+    let bytes = "the frame's bytes do not have its hash";
+    assert_eq!(read_after(swapped, 1), format!("the journal is damaged at position 3: {bytes}"));
+    assert_eq!(read_after(swapped, 3), format!("the journal is damaged at position 3: {bytes}"));
+    let gap = "DELETE FROM frames WHERE position = 2";
+    assert_eq!(read_after(gap, 1), "the journal is damaged at position 2: the frame is missing");
+    let noise = "UPDATE frames SET frame = x'ff00ff' WHERE position = 2";
+    assert!(read_after(noise, 2).starts_with("the journal is damaged at position 2: not a frame: "));
+    // Field 1, the format, is 3: nothing else need be understood.
+    let newer = "UPDATE frames SET frame = x'0803' WHERE position = 2";
+    assert_eq!(
+        read_after(newer, 1),
+        "the journal at position 2 was written by a newer version (format 3; this build reads up to 1)"
+    );
+}
+
+/// What opening the file as a journal says.
+fn open(path: &Path) -> String {
+    SqliteJournal::open(path).err().map_or("opened".to_owned(), |error: StoreError| error.to_string())
+}
+
+#[test]
+fn sqlite_refuses_what_is_no_journal() {
+    let folder = TempDir::new().unwrap();
+    let text = folder.path().join("notes.txt");
+    let words = "Not a database at all, but long enough to be taken for the header of one, or of two. ".repeat(20);
+    std::fs::write(&text, &words).unwrap();
+    assert_eq!(open(&text), format!("{} is not a convoke journal", text.display()));
+    assert_eq!(std::fs::read_to_string(&text).unwrap(), words);
+
+    let other = folder.path().join("other.sqlite");
+    rusqlite::Connection::open(&other).unwrap().execute_batch("CREATE TABLE cats (name TEXT)").unwrap();
+    let before = std::fs::read(&other).unwrap();
+    assert_eq!(open(&other), format!("{} is not a convoke journal", other.display()));
+    assert_eq!(std::fs::read(&other).unwrap(), before);
+
+    let nowhere = folder.path().join("missing").join("journal.sqlite");
+    assert!(open(&nowhere).starts_with(&nowhere.display().to_string()));
+}
+
+#[test]
+fn sqlite_refuses_a_newer_layout() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("journal.sqlite");
+    drop(SqliteJournal::open(&path).unwrap());
+    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 7).unwrap();
+    assert_eq!(
+        open(&path),
+        format!("{} was written by a newer version (layout 7; this build reads up to 1)", path.display())
+    );
+}
