@@ -1,0 +1,75 @@
+//! Blobs over the wire: which are missing, put one, get one.
+//!
+//! What arrives is checked against its digest before anyone sees it; where it is kept is the caller's.
+
+use bytes::{Bytes, BytesMut};
+use convoke_core::Digest;
+use tonic::codegen::InterceptedService;
+use tonic::transport::Channel;
+
+use crate::client::CallError;
+use crate::protocol::{CHUNK_BYTES, DIGESTS_MAX, MESSAGE_BYTES_MAX, SayVersion};
+use crate::v1;
+use crate::v1::blobs_client::BlobsClient;
+
+/// A coordinator's blobs.
+#[derive(Clone)]
+pub struct BlobClient {
+    calls: BlobsClient<InterceptedService<Channel, SayVersion>>,
+}
+
+impl BlobClient {
+    /// Over a channel.
+    pub fn new(channel: Channel) -> Self {
+        let calls = BlobsClient::with_interceptor(channel, SayVersion).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        Self { calls }
+    }
+
+    /// Which of these blobs the coordinator has not.
+    pub async fn missing(&mut self, digests: &[Digest]) -> Result<Vec<Digest>, CallError> {
+        let mut missing = Vec::new();
+        for digests in digests.chunks(DIGESTS_MAX) {
+            let digests = digests.iter().map(|digest| digest.0.to_vec()).collect();
+            let reply = self.calls.missing(v1::Digests { digests }).await?.into_inner();
+            for digest in reply.digests {
+                missing.push(digest_value("Digests.digests", &digest)?);
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Stores a blob. With `synced` it survives a power cut once this returns.
+    pub async fn put(&mut self, bytes: Bytes, synced: bool) -> Result<Digest, CallError> {
+        let digest = Digest(blake3::hash(&bytes).into());
+        let first = v1::PutChunk { digest: digest.0.to_vec(), synced, data: Bytes::new() };
+        let starts = (0..bytes.len()).step_by(CHUNK_BYTES);
+        let chunks = starts.map(move |start| v1::PutChunk {
+            data: bytes.slice(start..bytes.len().min(start + CHUNK_BYTES)),
+            ..Default::default()
+        });
+        self.calls.put(tokio_stream::iter(std::iter::once(first).chain(chunks))).await?;
+        Ok(digest)
+    }
+
+    /// A blob of at most `bytes_max` bytes.
+    pub async fn get(&mut self, digest: Digest, bytes_max: u64) -> Result<Bytes, CallError> {
+        let mut chunks = self.calls.get(v1::GetRequest { digest: digest.0.to_vec() }).await?.into_inner();
+        let mut bytes = BytesMut::new();
+        while let Some(chunk) = chunks.message().await? {
+            if (bytes.len() + chunk.data.len()) as u64 > bytes_max {
+                return Err(CallError::BlobTooLarge { digest, bytes_max });
+            }
+            bytes.extend_from_slice(&chunk.data);
+        }
+        if blake3::hash(&bytes).as_bytes() != &digest.0 {
+            return Err(CallError::BlobDamaged { digest });
+        }
+        Ok(bytes.freeze())
+    }
+}
+
+/// A digest that a message carries.
+pub fn digest_value(field: &'static str, bytes: &[u8]) -> Result<Digest, convoke_proto::DecodeError> {
+    let wrong = |_| convoke_proto::DecodeError::Digest { field, bytes: bytes.len() };
+    <[u8; 32]>::try_from(bytes).map(Digest).map_err(wrong)
+}

@@ -1,0 +1,181 @@
+//! The client's handle: submit a job, follow it, cancel it; list jobs and workers; move blobs.
+//!
+//! It returns what the coordinator says; how that is shown is the caller's.
+
+use bytes::Bytes;
+use convoke_core::coordinator::WorkerView;
+use convoke_core::event::{Event, Outcome};
+use convoke_core::{Digest, JobId, JobSpec, Position};
+use convoke_proto::DecodeError;
+use tokio_stream::{Stream, StreamExt};
+use tonic::codegen::InterceptedService;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+
+use crate::blob_client::{BlobClient, digest_value};
+use crate::channel::{ConnectError, Target};
+use crate::client_view::JobSummary;
+use crate::protocol::{MESSAGE_BYTES_MAX, SayVersion};
+use crate::v1;
+use crate::v1::clients_client::ClientsClient;
+
+/// A connection to a coordinator.
+#[derive(Clone)]
+pub struct Client {
+    calls: ClientsClient<InterceptedService<Channel, SayVersion>>,
+    blobs: BlobClient,
+}
+
+/// A call did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The coordinator cannot be reached, or was lost.
+    #[error("the coordinator was lost: {0}")]
+    Lost(String),
+    /// The coordinator's protocol is another.
+    #[error("{0}")]
+    Version(String),
+    /// The coordinator refused.
+    #[error("{0}")]
+    Refused(String),
+    /// There is no such job or blob.
+    #[error("{0}")]
+    NotFound(String),
+    /// The coordinator said something that is not understood.
+    #[error("the coordinator's answer is not understood: {0}")]
+    Decode(#[from] DecodeError),
+    /// A blob is larger than it may be.
+    #[error("blob {digest} has more than {bytes_max} bytes")]
+    BlobTooLarge {
+        /// The blob.
+        digest: Digest,
+        /// The limit.
+        bytes_max: u64,
+    },
+    /// A blob's bytes are not those that its digest names.
+    #[error("blob {digest} arrived damaged")]
+    BlobDamaged {
+        /// The blob.
+        digest: Digest,
+    },
+}
+
+/// A job was not taken on.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// These blobs are to be stored first.
+    #[error("{} blobs that the job names are not stored", .0.len())]
+    Missing(Vec<Digest>),
+    /// The call did not succeed.
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+/// Something that a follower is told.
+#[derive(Clone, Debug)]
+pub enum Followed {
+    /// An event from the journal.
+    Recorded {
+        /// Its frame's position: to follow on from here, ask for the next.
+        position: Position,
+        /// When it was recorded: unix milliseconds.
+        wall_ms: u64,
+        /// The event.
+        event: Event,
+    },
+    /// A line for people, recorded nowhere.
+    Notice(String),
+}
+
+impl From<Status> for CallError {
+    fn from(status: Status) -> Self {
+        let message = status.message().to_owned();
+        match status.code() {
+            Code::FailedPrecondition => Self::Version(message),
+            Code::NotFound => Self::NotFound(message),
+            Code::InvalidArgument | Code::AlreadyExists | Code::ResourceExhausted | Code::PermissionDenied => {
+                Self::Refused(message)
+            }
+            _ => Self::Lost(message),
+        }
+    }
+}
+
+impl Client {
+    /// Connects to a coordinator.
+    pub async fn connect(target: &Target) -> Result<Self, ConnectError> {
+        let channel = target.connect().await?;
+        let calls = ClientsClient::with_interceptor(channel.clone(), SayVersion);
+        Ok(Self { calls: calls.max_decoding_message_size(MESSAGE_BYTES_MAX), blobs: BlobClient::new(channel) })
+    }
+
+    /// The coordinator's blobs.
+    pub fn blobs(&mut self) -> &mut BlobClient {
+        &mut self.blobs
+    }
+
+    /// Stores those of the blobs that the coordinator has not, so that they survive a power cut.
+    pub async fn upload(&mut self, blobs: &[(Digest, Bytes)]) -> Result<(), CallError> {
+        let digests: Vec<_> = blobs.iter().map(|(digest, _)| *digest).collect();
+        let missing = self.blobs.missing(&digests).await?;
+        for (_, bytes) in blobs.iter().filter(|(digest, _)| missing.contains(digest)) {
+            self.blobs.put(bytes.clone(), true).await?;
+        }
+        Ok(())
+    }
+
+    /// Submits a job. The same id with the same spec is the same job, however often it is submitted.
+    pub async fn submit(&mut self, job: JobId, spec: &JobSpec, submitter: &str) -> Result<(), SubmitError> {
+        let request = v1::SubmitRequest { job: job.bits(), spec: Some(spec.into()), submitter: submitter.to_owned() };
+        let reply = self.calls.submit(request).await.map_err(CallError::from)?.into_inner();
+        let missing = reply.missing.iter().map(|digest| digest_value("SubmitReply.missing", digest));
+        let missing: Vec<_> = missing.collect::<Result<_, _>>().map_err(CallError::from)?;
+        if missing.is_empty() { Ok(()) } else { Err(SubmitError::Missing(missing)) }
+    }
+
+    /// Cancels a job, and says how it ended: it may have done so before.
+    pub async fn cancel(&mut self, job: JobId) -> Result<Outcome, CallError> {
+        let outcome = self.calls.cancel(v1::JobRequest { job: job.bits() }).await?.into_inner();
+        Ok(outcome.try_into()?)
+    }
+
+    /// The jobs on record, in the order of submission.
+    pub async fn jobs(&mut self) -> Result<Vec<JobSummary>, CallError> {
+        let reply = self.calls.jobs(convoke_proto::v1::Nothing::default()).await?.into_inner();
+        Ok(reply.jobs.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?)
+    }
+
+    /// The workers, by name.
+    pub async fn workers(&mut self) -> Result<Vec<WorkerView>, CallError> {
+        let reply = self.calls.workers(convoke_proto::v1::Nothing::default()).await?.into_inner();
+        Ok(reply.workers.into_iter().map(Into::into).collect())
+    }
+
+    /// A job's events from `position` on, 0 for its first. With `live` also those to come, until it has ended.
+    pub async fn follow(
+        &mut self,
+        job: JobId,
+        position: Position,
+        live: bool,
+    ) -> Result<impl Stream<Item = Result<Followed, CallError>> + Unpin + use<>, CallError> {
+        let request = v1::FollowRequest { job: job.bits(), position: position.0, live };
+        let followed = self.calls.follow(request).await?.into_inner();
+        Ok(followed.map(|message| Ok(Followed::try_from(message?)?)))
+    }
+}
+
+impl TryFrom<v1::Followed> for Followed {
+    type Error = DecodeError;
+
+    fn try_from(followed: v1::Followed) -> Result<Self, DecodeError> {
+        use v1::followed::Kind;
+        match followed.kind.ok_or(DecodeError::Missing { field: "Followed.kind" })? {
+            Kind::Notice(line) => Ok(Self::Notice(line)),
+            Kind::Recorded(recorded) => Ok(Self::Recorded {
+                position: Position(recorded.position),
+                wall_ms: recorded.wall_ms,
+                event: convoke_proto::required("Recorded.event", recorded.event)?,
+            }),
+        }
+    }
+}

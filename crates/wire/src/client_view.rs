@@ -1,0 +1,93 @@
+//! What clients are shown: job summaries and workers, to and from their messages.
+//!
+//! It shows; it computes nothing.
+
+use convoke_core::JobId;
+use convoke_core::coordinator::WorkerView;
+use convoke_core::event::Outcome;
+use convoke_proto::{DecodeError, job_id};
+
+use crate::v1;
+
+/// A job in a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobSummary {
+    /// Its id.
+    pub job: JobId,
+    /// What it is about.
+    pub name: String,
+    /// Who submitted it.
+    pub submitter: String,
+    /// Rounds that are committed.
+    pub rounds_done: u32,
+    /// Rounds that were asked for.
+    pub rounds: u32,
+    /// The newest version's share of wrong answers on the validation data.
+    pub validation_error: Option<f64>,
+    /// When it was submitted: unix milliseconds.
+    pub submitted_wall_ms: u64,
+    /// When it ended, if it has: unix milliseconds.
+    pub finished_wall_ms: Option<u64>,
+    /// How it ended, if it has.
+    pub outcome: Option<Outcome>,
+}
+
+impl From<&JobSummary> for v1::JobSummary {
+    fn from(summary: &JobSummary) -> Self {
+        Self {
+            job: summary.job.bits(),
+            name: summary.name.clone(),
+            submitter: summary.submitter.clone(),
+            rounds_done: summary.rounds_done,
+            rounds: summary.rounds,
+            validation_error: summary.validation_error,
+            submitted_wall_ms: summary.submitted_wall_ms,
+            finished_wall_ms: summary.finished_wall_ms,
+            outcome: summary.outcome.as_ref().map(Into::into),
+        }
+    }
+}
+
+impl TryFrom<v1::JobSummary> for JobSummary {
+    type Error = DecodeError;
+
+    fn try_from(summary: v1::JobSummary) -> Result<Self, DecodeError> {
+        Ok(Self {
+            job: job_id("JobSummary.job", summary.job)?,
+            name: summary.name,
+            submitter: summary.submitter,
+            rounds_done: summary.rounds_done,
+            rounds: summary.rounds,
+            validation_error: summary.validation_error,
+            submitted_wall_ms: summary.submitted_wall_ms,
+            finished_wall_ms: summary.finished_wall_ms,
+            outcome: summary.outcome.map(TryInto::try_into).transpose()?,
+        })
+    }
+}
+
+impl From<WorkerView> for v1::WorkerView {
+    fn from(worker: WorkerView) -> Self {
+        let WorkerView { name, connected, slots, running, queued, tasks_done, rejections, pace_ms, hardware, profile } =
+            worker;
+        Self { name, connected, slots, running, queued, tasks_done, rejections, pace_ms, hardware, profile }
+    }
+}
+
+impl From<v1::WorkerView> for WorkerView {
+    fn from(worker: v1::WorkerView) -> Self {
+        let v1::WorkerView {
+            name,
+            connected,
+            slots,
+            running,
+            queued,
+            tasks_done,
+            rejections,
+            pace_ms,
+            hardware,
+            profile,
+        } = worker;
+        Self { name, connected, slots, running, queued, tasks_done, rejections, pace_ms, hardware, profile }
+    }
+}

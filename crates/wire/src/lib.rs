@@ -1,0 +1,25 @@
+//! Convoke's protocol: the services of `proto/wire.proto`, the conversions of their frames, and the client's handle.
+//!
+//! It says what is said, and checks what it hears; who listens and what follows from it is for `convoke-node`.
+
+pub mod protocol;
+pub mod session;
+pub mod client_view;
+pub mod program;
+pub mod channel;
+mod blob_client;
+mod client;
+
+pub use blob_client::BlobClient;
+pub use client::{CallError, Client, Followed, SubmitError};
+pub use client_view::JobSummary;
+
+/// The vocabulary, as the client's handle speaks it.
+pub use convoke_core as core;
+
+/// The messages and services of `wire.proto`, as generated: their comments are there.
+#[allow(missing_docs, reason = "generated")]
+#[allow(clippy::all, reason = "generated")]
+pub mod v1 {
+    tonic::include_proto!("convoke.wire.v1");
+}

@@ -1,0 +1,93 @@
+//! Programs, manifests and ways to combine, as payloads: encoding them, and reading what a peer wrote.
+//!
+//! Core carries these payloads unread; what they make an executor do is for `convoke-node`.
+
+use convoke_core::{Digest, INLINE_BYTES_MAX, Payload};
+/// What every program is: a message of protobuf.
+pub use prost::Message;
+
+/// The messages of `program.proto`, as generated: their comments are there.
+#[allow(missing_docs, reason = "generated")]
+#[allow(clippy::all, reason = "generated")]
+pub mod v1 {
+    tonic::include_proto!("convoke.program.v1");
+}
+
+pub use v1::{Combine, Count, Entry, FullBatch, Manifest, Mean, Merge, Train};
+
+/// The most bytes of a manifest: some two hundred thousand entries.
+pub const MANIFEST_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// A program or manifest cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramError {
+    /// The bytes are no such message.
+    #[error("not a {what}: {source}")]
+    Malformed {
+        /// What was expected.
+        what: &'static str,
+        /// What protobuf says.
+        source: prost::DecodeError,
+    },
+    /// A program is always in place.
+    #[error("a {what} has to be in place, not a blob")]
+    NotInline {
+        /// What was expected.
+        what: &'static str,
+    },
+    /// A part is not there, or is of a kind that only a newer build knows.
+    #[error("{field} is missing or of an unknown kind")]
+    Missing {
+        /// The message and its field.
+        field: &'static str,
+    },
+    /// There is no such entry.
+    #[error("the manifest has {entries} entries, none for task {index}")]
+    NoEntry {
+        /// The task's place.
+        index: u32,
+        /// How many there are.
+        entries: usize,
+    },
+    /// An entry's digest is not 32 bytes.
+    #[error("entry {index}: a digest has 32 bytes, not {bytes}")]
+    Digest {
+        /// The entry's place.
+        index: u32,
+        /// As given.
+        bytes: usize,
+    },
+}
+
+/// A message's bytes.
+pub fn encode(message: &impl Message) -> Vec<u8> {
+    message.encode_to_vec()
+}
+
+/// A small message as a payload in place. None of them comes near the limit.
+pub fn inline(message: &impl Message) -> Payload {
+    let bytes = encode(message);
+    assert!(bytes.len() <= INLINE_BYTES_MAX, "a program is a few numbers");
+    Payload::inline(&bytes).unwrap_or(Payload::blob(Digest([0; 32])))
+}
+
+/// Reads a message that has to be in place.
+pub fn read<M: Message + Default>(what: &'static str, payload: &Payload) -> Result<M, ProgramError> {
+    let bytes = payload.as_inline().ok_or(ProgramError::NotInline { what })?;
+    read_bytes(what, bytes)
+}
+
+/// Reads a message.
+pub fn read_bytes<M: Message + Default>(what: &'static str, bytes: &[u8]) -> Result<M, ProgramError> {
+    M::decode(bytes).map_err(|source| ProgramError::Malformed { what, source })
+}
+
+impl Manifest {
+    /// The `index`-th entry's blob.
+    pub fn blob(&self, index: u32) -> Result<Digest, ProgramError> {
+        let entries = self.entries.len();
+        let entry = self.entries.get(index as usize).ok_or(ProgramError::NoEntry { index, entries })?;
+        let digest = <[u8; 32]>::try_from(entry.digest.as_slice());
+        digest.map(Digest).map_err(|_| ProgramError::Digest { index, bytes: entry.digest.len() })
+    }
+}
