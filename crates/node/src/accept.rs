@@ -1,0 +1,78 @@
+//! Accepting: every connection, from wherever it comes, becomes HTTP on the one router.
+//!
+//! This is the only file that knows how a stream turns into requests. What the router serves it does not know.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+/// How many connections may stand at a time.
+const CONNECTIONS_MAX: usize = 16_384;
+/// How many calls one connection may have under way.
+const STREAMS_MAX: u32 = 1_024;
+/// What one stream may have under way before its reader took it.
+const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// What all streams of a connection may have under way.
+const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+/// How long to wait after the system refused to accept, which it does when it has no room.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves the router on both ways in until dropped.
+pub(crate) async fn accept(router: Router, listener: Option<TcpListener>, mut inside: mpsc::Receiver<DuplexStream>) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        // The semaphore is never closed; without a permit there is nothing to serve with.
+        let Ok(permit) = room.clone().acquire_owned().await else { return };
+        let router = router.clone();
+        tokio::select! {
+            stream = accept_tcp(listener.as_ref()) => {
+                connections.spawn(async move { serve(stream, router).await; drop(permit); });
+            }
+            Some(stream) = inside.recv() => {
+                connections.spawn(async move { serve(stream, router).await; drop(permit); });
+            }
+        }
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn accept_tcp(listener: Option<&TcpListener>) -> tokio::net::TcpStream {
+    let Some(listener) = listener else { return std::future::pending().await };
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // Without it small messages wait for acknowledgements; a socket that refuses still works.
+                drop(stream.set_nodelay(true));
+                return stream;
+            }
+            Err(error) => {
+                tracing::warn!("cannot accept a connection: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+    builder.http1().timer(TokioTimer::new());
+    let service = TowerToHyperService::new(router);
+    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!("a connection ended: {error}");
+    }
+}

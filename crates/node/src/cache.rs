@@ -1,0 +1,137 @@
+//! A worker's cache of blobs: bounded, least recently used first to go, filled by the session or fetched.
+//!
+//! It keeps bytes that were checked against their digest; what they mean it does not know.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use convoke_core::Digest;
+use convoke_store::digest_of;
+use convoke_wire::{BlobClient, CallError};
+use tokio::sync::watch;
+
+/// How long to wait before asking again over a connection that failed but was not replaced.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// The blobs that a worker has at hand.
+pub(crate) struct Cache {
+    kept: Mutex<Kept>,
+    bytes_max: u64,
+    /// The connection of the day, once there is one.
+    connection: watch::Receiver<Option<BlobClient>>,
+}
+
+#[derive(Default)]
+struct Kept {
+    blobs: HashMap<Digest, (Bytes, u64)>,
+    /// By the time of the last use.
+    order: BTreeMap<u64, Digest>,
+    uses: u64,
+    bytes: u64,
+}
+
+impl Cache {
+    pub(crate) fn new(bytes_max: u64, connection: watch::Receiver<Option<BlobClient>>) -> Self {
+        Self { kept: Mutex::default(), bytes_max, connection }
+    }
+
+    /// Keeps a blob that arrived with the session, or is to leave with it.
+    pub(crate) fn keep(&self, bytes: Bytes) -> Digest {
+        let digest = digest_of(&bytes);
+        self.insert(digest, bytes);
+        digest
+    }
+
+    /// A blob, from the cache or from the coordinator. While the coordinator is away, it waits.
+    pub(crate) async fn get(&self, digest: Digest) -> Result<Bytes, CallError> {
+        if let Some(bytes) = self.look_up(digest) {
+            return Ok(bytes);
+        }
+        let bytes_max = self.bytes_max;
+        let bytes = self.ask(|mut client| async move { client.get(digest, bytes_max).await }).await?;
+        self.insert(digest, bytes.clone());
+        Ok(bytes)
+    }
+
+    /// Stores a result at the coordinator. While the coordinator is away, it waits.
+    pub(crate) async fn put(&self, bytes: Bytes) -> Result<Digest, CallError> {
+        self.ask(|mut client| {
+            let bytes = bytes.clone();
+            async move { client.put(bytes, false).await }
+        })
+        .await
+    }
+
+    async fn ask<T, F: Future<Output = Result<T, CallError>>>(
+        &self,
+        call: impl Fn(BlobClient) -> F,
+    ) -> Result<T, CallError> {
+        let mut connection = self.connection.clone();
+        loop {
+            let client = connection.wait_for(Option::is_some).await.ok().and_then(|client| client.clone());
+            let Some(client) = client else { return Err(CallError::Lost("the worker ends".to_owned())) };
+            match call(client).await {
+                Err(CallError::Lost(_)) => tokio::time::sleep(RETRY_PAUSE).await,
+                answer => return answer,
+            }
+        }
+    }
+
+    /// A blob that is at hand.
+    pub(crate) fn look_up(&self, digest: Digest) -> Option<Bytes> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = &mut *kept;
+        let (bytes, used) = kept.blobs.get_mut(&digest)?;
+        kept.uses += 1;
+        kept.order.remove(used);
+        kept.order.insert(kept.uses, digest);
+        *used = kept.uses;
+        Some(bytes.clone())
+    }
+
+    fn insert(&self, digest: Digest, bytes: Bytes) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = &mut *kept;
+        if kept.blobs.contains_key(&digest) {
+            return;
+        }
+        kept.uses += 1;
+        kept.bytes += bytes.len() as u64;
+        kept.order.insert(kept.uses, digest);
+        kept.blobs.insert(digest, (bytes, kept.uses));
+        while kept.bytes > self.bytes_max {
+            let Some((_, oldest)) = kept.order.pop_first() else { return };
+            if let Some((bytes, _)) = kept.blobs.remove(&oldest) {
+                kept.bytes -= bytes.len() as u64;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_recently_used_goes_first() {
+        let cache = Cache::new(10, watch::channel(None).1);
+        let blob = |text: &'static str| (digest_of(text.as_bytes()), Bytes::from_static(text.as_bytes()));
+        let [(a, first), (b, second), (c, third)] = ["aaaa", "bbbb", "cccc"].map(blob);
+        cache.keep(first);
+        cache.keep(second);
+        assert!(cache.look_up(a).is_some());
+        cache.keep(third);
+        assert_eq!([a, b, c].map(|digest| cache.look_up(digest).is_some()), [true, false, true]);
+        assert_eq!(cache.kept.lock().unwrap().bytes, 8);
+    }
+
+    #[test]
+    fn what_is_larger_than_the_cache_is_not_kept() {
+        let cache = Cache::new(3, watch::channel(None).1);
+        cache.keep(Bytes::from_static(b"abcd"));
+        assert!(cache.look_up(digest_of(b"abcd")).is_none());
+        assert_eq!(cache.kept.lock().unwrap().bytes, 0);
+    }
+}

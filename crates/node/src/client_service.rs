@@ -1,0 +1,202 @@
+//! Clients' calls, as the coordinator serves them: submit, cancel, list, follow.
+//!
+//! Submissions and cancellations go through the decider; what is only read comes from the history.
+
+use std::sync::Arc;
+
+use convoke_core::coordinator::{Notice, Refusal, Reply};
+use convoke_core::{Digest, Event, JobId, JobSpec, Payload, Position, check_name};
+use convoke_proto::v1::Nothing;
+use convoke_proto::{DecodeError, job_id};
+use convoke_store::blobs::{BlobError, Blobs};
+use convoke_store::journal::ReadError;
+use convoke_wire::v1;
+use convoke_wire::v1::followed::Kind;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use crate::blob_service::{blocking, refusal};
+use crate::decider::{Call, Command};
+use crate::history::History;
+
+/// How many messages may wait for a follower.
+const FOLLOWED_MAX: usize = 256;
+
+/// The service.
+pub(crate) struct ClientService {
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) blobs: Arc<dyn Blobs>,
+    pub(crate) history: Arc<History>,
+    pub(crate) notices: broadcast::Sender<Notice>,
+    pub(crate) position: watch::Receiver<Position>,
+}
+
+impl ClientService {
+    async fn call(&self, call: Call) -> Result<Reply, Status> {
+        let ends = || Status::unavailable("the coordinator ends");
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Call { call, reply }).await.map_err(|_| ends())?;
+        match answer.await.map_err(|_| ends())? {
+            Reply::Refused(refusal) => Err(match refusal {
+                Refusal::Spec(_) => Status::invalid_argument(refusal.to_string()),
+                Refusal::AnotherSpec(_) => Status::already_exists(refusal.to_string()),
+                Refusal::NoSuchJob(_) => Status::not_found(refusal.to_string()),
+            }),
+            reply => Ok(reply),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl v1::clients_server::Clients for ClientService {
+    async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitReply>, Status> {
+        let request = request.into_inner();
+        let job = job_id("SubmitRequest.job", request.job).map_err(undecodable)?;
+        let spec: JobSpec = convoke_proto::required("SubmitRequest.spec", request.spec).map_err(undecodable)?;
+        let submitter = request.submitter;
+        check_name("submitter", &submitter).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let named: Vec<_> = spec.payloads().filter_map(Payload::as_blob).collect();
+        let blobs = self.blobs.clone();
+        let missing = blocking(move || unpinned(&*blobs, &named)).await?.map_err(refusal)?;
+        let reply = self.call(Call::Submit { job, spec, submitter, missing }).await?;
+        let missing = if let Reply::Missing(missing) = reply { missing } else { Vec::new() };
+        let missing = missing.iter().map(|digest| digest.0.to_vec()).collect();
+        Ok(Response::new(v1::SubmitReply { missing }))
+    }
+
+    async fn cancel(&self, request: Request<v1::JobRequest>) -> Result<Response<convoke_proto::v1::Outcome>, Status> {
+        let job = job_id("JobRequest.job", request.into_inner().job).map_err(undecodable)?;
+        match self.call(Call::Cancel { job }).await? {
+            Reply::Ended(outcome) => Ok(Response::new((&outcome).into())),
+            _ => Err(Status::internal("the job did not end")),
+        }
+    }
+
+    async fn jobs(&self, _: Request<Nothing>) -> Result<Response<v1::JobList>, Status> {
+        let history = self.history.clone();
+        let jobs = blocking(move || history.jobs()).await?.map_err(unreadable)?;
+        Ok(Response::new(v1::JobList { jobs: jobs.iter().map(Into::into).collect() }))
+    }
+
+    async fn workers(&self, _: Request<Nothing>) -> Result<Response<v1::WorkerList>, Status> {
+        let Reply::Workers(workers) = self.call(Call::Inspect).await? else {
+            return Err(Status::internal("the workers were not told"));
+        };
+        Ok(Response::new(v1::WorkerList { workers: workers.into_iter().map(Into::into).collect() }))
+    }
+
+    type FollowStream = ReceiverStream<Result<v1::Followed, Status>>;
+
+    async fn follow(&self, request: Request<v1::FollowRequest>) -> Result<Response<Self::FollowStream>, Status> {
+        let request = request.into_inner();
+        let job = job_id("FollowRequest.job", request.job).map_err(undecodable)?;
+        let history = self.history.clone();
+        let submitted = blocking(move || history.position_of(job)).await?.map_err(unreadable)?;
+        let submitted = submitted.ok_or_else(|| Status::not_found(Refusal::NoSuchJob(job).to_string()))?;
+        let (messages, outbound) = mpsc::channel(FOLLOWED_MAX);
+        let follower = Follower {
+            job,
+            next: Position(request.position).max(submitted),
+            history: self.history.clone(),
+            messages,
+            notices: request.live.then(|| (self.notices.subscribe(), self.position.clone())),
+        };
+        tokio::spawn(follower.run());
+        Ok(Response::new(ReceiverStream::new(outbound)))
+    }
+}
+
+/// One client that follows one job.
+struct Follower {
+    job: JobId,
+    next: Position,
+    history: Arc<History>,
+    messages: mpsc::Sender<Result<v1::Followed, Status>>,
+    /// For one that stays: what is said, and how far the journal has come.
+    notices: Option<(broadcast::Receiver<Notice>, watch::Receiver<Position>)>,
+}
+
+impl Follower {
+    /// Tells the job's events until it has ended, or the client is gone.
+    async fn run(mut self) {
+        loop {
+            let (history, job, from) = (self.history.clone(), self.job, self.next);
+            let read = match blocking(move || history.events(job, from)).await {
+                Ok(read) => read.map_err(unreadable),
+                Err(status) => Err(status),
+            };
+            let sent = match read {
+                Ok(Some((events, next))) => {
+                    self.next = next;
+                    self.tell_events(events).await
+                }
+                Ok(None) => self.wait().await,
+                Err(status) => self.messages.send(Err(status)).await.ok().and(None),
+            };
+            if sent.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// `None` once the job has ended or the client is gone.
+    async fn tell_events(&self, events: Vec<(Position, u64, Event)>) -> Option<()> {
+        for (position, wall_ms, event) in events {
+            let recorded = v1::Recorded { position: position.0, wall_ms, event: Some((&event).into()) };
+            self.tell(Kind::Recorded(recorded)).await?;
+            if matches!(event, Event::JobFinished { .. }) {
+                return None;
+            }
+        }
+        Some(())
+    }
+
+    /// Waits for the journal to grow, and tells what is said meanwhile. A slow client loses lines, never events.
+    async fn wait(&mut self) -> Option<()> {
+        let notice = {
+            let (notices, position) = self.notices.as_mut()?;
+            tokio::select! {
+                grown = position.wait_for(|position| *position >= self.next) => {
+                    grown.ok()?;
+                    return Some(());
+                }
+                notice = notices.recv() => notice,
+                () = self.messages.closed() => return None,
+            }
+        };
+        match notice {
+            // Each task's way is in the events; the placement of each is for the coordinator's log alone.
+            Ok(Notice::Assigned { .. }) | Err(broadcast::error::RecvError::Lagged(_)) => Some(()),
+            Ok(notice) if notice.job().is_none_or(|job| job == self.job) => {
+                self.messages.try_send(Ok(v1::Followed { kind: Some(Kind::Notice(notice.to_string())) })).ok();
+                Some(())
+            }
+            Ok(_) => Some(()),
+            Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+
+    async fn tell(&self, kind: Kind) -> Option<()> {
+        self.messages.send(Ok(v1::Followed { kind: Some(kind) })).await.ok()
+    }
+}
+
+/// Makes the blobs durable that a job starts from, and says which are not there.
+fn unpinned(blobs: &dyn Blobs, digests: &[Digest]) -> Result<Vec<Digest>, BlobError> {
+    let mut missing = Vec::new();
+    for digest in digests {
+        if !blobs.sync(*digest)? {
+            missing.push(*digest);
+        }
+    }
+    Ok(missing)
+}
+
+fn undecodable(error: DecodeError) -> Status {
+    Status::invalid_argument(error.to_string())
+}
+
+fn unreadable(error: ReadError) -> Status {
+    Status::data_loss(error.to_string())
+}

@@ -1,0 +1,208 @@
+//! A coordinator, put together: journal, blobs, decider, combines and the one port.
+//!
+//! It starts and ends the parts; what they do is theirs.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use convoke_core::coordinator::Config;
+use convoke_core::{Policy, Position};
+use convoke_store::blobs::{BlobError, Blobs};
+use convoke_store::journal::{Journal, StoreError};
+use convoke_store::state::{StateDir, StateError};
+use convoke_wire::channel::Target;
+use convoke_wire::protocol::{CheckVersion, MESSAGE_BYTES_MAX};
+use convoke_wire::v1::blobs_server::BlobsServer;
+use convoke_wire::v1::clients_server::ClientsServer;
+use convoke_wire::v1::sessions_server::SessionsServer;
+use tokio::net::TcpListener;
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::task::JoinHandle as TaskHandle;
+use tonic::service::interceptor::InterceptedService;
+
+use crate::accept::accept;
+use crate::blob_service::BlobService;
+use crate::client_service::ClientService;
+use crate::combine;
+use crate::decider::{COMMANDS_MAX, Command, DecideError, Decider, Outlets};
+use crate::history::History;
+use crate::session::SessionService;
+
+/// How many notices a follower may be behind before it loses some.
+const NOTICES_MAX: usize = 256;
+/// How many connections inside the process may wait to be accepted.
+const INSIDE_MAX: usize = 16;
+
+/// What a coordinator is started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The state directory.
+    pub state: PathBuf,
+    /// Where to listen; `None` for connections inside the process only.
+    pub bind: Option<SocketAddr>,
+    /// How tasks are placed where the job does not say.
+    pub policy: Policy,
+}
+
+/// A coordinator that runs.
+pub struct Coordinator {
+    address: Option<SocketAddr>,
+    inside: mpsc::Sender<tokio::io::DuplexStream>,
+    commands: mpsc::Sender<Command>,
+    accepting: TaskHandle<()>,
+    deciding: Option<JoinHandle<Result<(), DecideError>>>,
+    /// Dropped when the decider has ended.
+    ended: watch::Receiver<Position>,
+    state: StateDir,
+}
+
+/// A coordinator cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address is open to others.
+    #[error("cannot listen on {0}: only loopback addresses are allowed until workers can enrol")]
+    NotLoopback(IpAddr),
+    /// The address cannot be had.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The journal cannot be opened.
+    #[error(transparent)]
+    Journal(#[from] StoreError),
+    /// The blobs cannot be opened.
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+    /// The journal cannot be taken over.
+    #[error(transparent)]
+    Decide(#[from] DecideError),
+    /// The system gives no thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+impl Coordinator {
+    /// Takes over the state directory, and serves.
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        let listener = match options.bind {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
+        let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        let state = StateDir::open(&options.state)?;
+        let blobs: Arc<dyn Blobs> = Arc::new(state.blobs()?);
+        let journal = state.journal()?;
+        let history = Arc::new(History::new(journal.reader()));
+        let (commands, waiting) = mpsc::channel(COMMANDS_MAX);
+        let (notices, _) = broadcast::channel(NOTICES_MAX);
+        let (position, positions) = watch::channel(Position(0));
+        // As many orders as there are closed stages: each job has a few.
+        let (combines, orders) = mpsc::unbounded_channel();
+        let outlets = Outlets { combines, notices: notices.clone(), position };
+        let decider = Decider::start(Config { policy: options.policy }, Box::new(journal), outlets)?;
+        let deciding = spawn("decider", move || decide(decider, waiting))?;
+        let (combining, commanding) = (blobs.clone(), commands.clone());
+        spawn("combine", move || combine::run(orders, &combining, &commanding))?;
+        let clients = ClientService {
+            commands: commands.clone(),
+            blobs: blobs.clone(),
+            history,
+            notices,
+            position: positions.clone(),
+        };
+        let sessions = SessionsServer::new(SessionService::new(commands.clone(), blobs.clone()));
+        let (clients, blobs) = (ClientsServer::new(clients), BlobsServer::new(BlobService::new(blobs)));
+        let sessions = sessions.max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let clients = clients.max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let blobs = blobs.max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let routes = tonic::service::Routes::new(InterceptedService::new(sessions, CheckVersion))
+            .add_service(InterceptedService::new(clients, CheckVersion))
+            .add_service(InterceptedService::new(blobs, CheckVersion));
+        let (inside, connections) = mpsc::channel(INSIDE_MAX);
+        let accepting = tokio::spawn(accept(routes.into_axum_router(), listener, connections));
+        Ok(Self { address, inside, commands, accepting, deciding: Some(deciding), ended: positions, state })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// The state directory.
+    pub fn state(&self) -> &Path {
+        self.state.path()
+    }
+
+    /// How to reach it from inside this process.
+    pub fn target(&self) -> Target {
+        Target::InProcess(self.inside.clone())
+    }
+
+    /// Returns when it cannot go on, with the reason; otherwise never.
+    pub async fn failed(&mut self) -> DecideErrorOrEnd {
+        while self.ended.changed().await.is_ok() {}
+        DecideErrorOrEnd(self.deciding.take().and_then(|deciding| deciding.join().ok()).and_then(Result::err))
+    }
+
+    /// Ends: nothing more is accepted, and what was decided is on disk.
+    pub async fn stop(mut self) {
+        self.accepting.abort();
+        // The decider may have ended by itself.
+        drop(self.commands.send(Command::Stop).await);
+        while self.ended.changed().await.is_ok() {}
+        if let Some(deciding) = self.deciding.take() {
+            drop(deciding.join());
+        }
+    }
+}
+
+/// Why a coordinator ended by itself, as far as it is known.
+#[derive(Debug)]
+pub struct DecideErrorOrEnd(Option<DecideError>);
+
+impl std::fmt::Display for DecideErrorOrEnd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.0 {
+            Some(error) => error.fmt(f),
+            None => f.write_str("the coordinator's decider ended"),
+        }
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    if !address.ip().is_loopback() {
+        return Err(StartError::NotLoopback(address.ip()));
+    }
+    TcpListener::bind(address).await.map_err(|source| StartError::Bind { address, source })
+}
+
+/// Runs the decider on this thread: it may wait for the disk, and nobody else waits with it.
+fn decide(decider: Decider, waiting: mpsc::Receiver<Command>) -> Result<(), DecideError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(decider.run(waiting)),
+        Err(error) => {
+            tracing::error!("cannot start the decider's loop: {error}");
+            return Ok(());
+        }
+    };
+    if let Err(error) = &result {
+        tracing::error!("{error}");
+    }
+    result
+}
+
+fn spawn<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, StartError> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(work).map_err(StartError::Thread)
+}

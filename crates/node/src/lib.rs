@@ -1,0 +1,23 @@
+//! Convoke's shells: what the machines decide is carried out here, and what happens is fed to them.
+//!
+//! The coordinator's side is `coordinator` (its parts put together), `decider` (the loop around the machine), `accept`
+//! (the one port), `session`, `blob_service`, `client_service`, `history` and `combine`; the worker's is `worker` (the
+//! loop around its machine), `link`, `cache`, `executor` and `compute`. Nothing here decides.
+
+mod decider;
+mod accept;
+mod session;
+mod blob_service;
+mod client_service;
+mod history;
+mod combine;
+mod log;
+pub mod coordinator;
+mod cache;
+mod compute;
+pub mod executor;
+pub mod link;
+pub mod worker;
+
+pub use coordinator::{Coordinator, StartError};
+pub use worker::{Worker, WorkerError};

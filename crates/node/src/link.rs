@@ -1,0 +1,105 @@
+//! A worker's connection to its coordinator: dialled, greeted, and from then on frames both ways.
+//!
+//! It carries what the machine says and reports what arrives; it never decides to dial.
+
+use bytes::Bytes;
+use convoke_core::message::{FromWorker, Hello, ToWorker};
+use convoke_wire::CallError;
+use convoke_wire::channel::{ConnectError, Target};
+use convoke_wire::protocol::{MESSAGE_BYTES_MAX, SayVersion};
+use convoke_wire::session::{CoordinatorFrame, WorkerFrame};
+use convoke_wire::v1;
+use convoke_wire::v1::sessions_client::SessionsClient;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+
+/// How many frames may wait to be sent.
+const FRAMES_MAX: usize = 1_024;
+
+/// What a link reports.
+pub(crate) enum LinkEvent {
+    /// The connection stands; blobs may be fetched.
+    Connected(Channel),
+    /// The coordinator said something.
+    Message(ToWorker),
+    /// A small blob came, ahead of who names it.
+    Blob(Bytes),
+    /// It is over, or never came about.
+    Ended(LinkError),
+}
+
+/// Why a link is over.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// There is no connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The coordinator refused the session, or said something that is not understood.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The coordinator ended the session.
+    #[error("the coordinator ended the session")]
+    Ended,
+}
+
+/// Dials.
+pub(crate) async fn dial(target: &Target) -> LinkEvent {
+    match target.connect().await {
+        Ok(channel) => LinkEvent::Connected(channel),
+        Err(error) => LinkEvent::Ended(error.into()),
+    }
+}
+
+/// The frames on their way to the coordinator.
+pub(crate) struct Frames(mpsc::Sender<v1::WorkerFrame>);
+
+impl Frames {
+    /// Sends a message. False if the coordinator does not keep up or is gone.
+    pub(crate) fn send(&self, message: FromWorker) -> bool {
+        self.0.try_send(WorkerFrame::Message(message).into()).is_ok()
+    }
+
+    /// Sends a small blob, ahead of the message that names it.
+    pub(crate) fn send_blob(&self, bytes: &Bytes) -> bool {
+        self.0.try_send(WorkerFrame::Blob(bytes.to_vec()).into()).is_ok()
+    }
+}
+
+/// Opens the session; `events` hears what comes of it, in order, until it is over.
+pub(crate) fn open(
+    channel: Channel,
+    hello: Hello,
+    events: mpsc::Sender<LinkEvent>,
+) -> (Frames, impl Future<Output = ()> + Send) {
+    let (frames, outbound) = mpsc::channel(FRAMES_MAX);
+    // The channel is new and has room.
+    drop(frames.try_send(WorkerFrame::Hello(hello).into()));
+    let session = async move {
+        let ended = run(channel, outbound, &events).await.err().unwrap_or(LinkError::Ended);
+        // The worker may have let go of this link.
+        drop(events.send(LinkEvent::Ended(ended)).await);
+    };
+    (Frames(frames), session)
+}
+
+async fn run(
+    channel: Channel,
+    outbound: mpsc::Receiver<v1::WorkerFrame>,
+    events: &mpsc::Sender<LinkEvent>,
+) -> Result<(), LinkError> {
+    let mut sessions =
+        SessionsClient::with_interceptor(channel, SayVersion).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let opened = sessions.open(ReceiverStream::new(outbound)).await.map_err(CallError::from)?;
+    let mut inbound = opened.into_inner();
+    while let Some(frame) = inbound.message().await.map_err(CallError::from)? {
+        let event = match CoordinatorFrame::try_from(frame).map_err(CallError::from)? {
+            CoordinatorFrame::Message(message) => LinkEvent::Message(message),
+            CoordinatorFrame::Blob(bytes) => LinkEvent::Blob(bytes.into()),
+        };
+        if events.send(event).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}

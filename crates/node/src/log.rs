@@ -1,0 +1,52 @@
+//! The coordinator's lines: one for each join, loss, acceptance, rejection, task and round.
+//!
+//! It says what happened; where the lines go is the subscriber's choice.
+
+use convoke_core::Event;
+use convoke_core::coordinator::{Notice, Waiting};
+use convoke_core::event::{Metrics, Purpose};
+
+/// A line for an event, once it is durable.
+pub(crate) fn event(event: &Event) {
+    match event {
+        Event::TaskDone { task, record } => {
+            let error = error_of(&record.completion.metrics);
+            let worker = &record.worker;
+            tracing::info!(%task, worker, attempt = record.attempt, "task done{}", shown(error));
+        }
+        Event::StageOpened { job, purpose: Purpose::Train { round }, work, .. } => {
+            tracing::info!(%job, round, tasks = work.count, "round opened");
+        }
+        Event::StageCombined { job, stage, combined } => {
+            tracing::info!(%job, %stage, "stage combined{}", shown(error_of(&combined.metrics)));
+            for refused in &combined.refused {
+                tracing::warn!(%job, %stage, task = refused.index, reason = refused.reason, "result refused");
+            }
+        }
+        Event::AttemptFailed { .. } | Event::ResultsLost { .. } => tracing::warn!("{event}"),
+        Event::JobSubmitted { .. } | Event::JobFinished { .. } | Event::TermOpened { .. } => {
+            tracing::info!("{event}");
+        }
+        Event::StageOpened { .. } | Event::StageClosed { .. } => tracing::debug!("{event}"),
+    }
+}
+
+/// A line for a notice.
+pub(crate) fn notice(notice: &Notice) {
+    match notice {
+        Notice::WorkerLost { .. } => tracing::warn!("{notice}"),
+        Notice::Waiting { reason: Waiting::NoWorkers, .. } => tracing::info!("{notice}"),
+        Notice::Waiting { .. } => tracing::warn!("{notice}"),
+        Notice::WorkerJoined { .. } | Notice::WorkerLeft { .. } | Notice::Assigned { .. } | Notice::Rejected { .. } => {
+            tracing::info!("{notice}");
+        }
+    }
+}
+
+fn error_of(metrics: &Metrics) -> Option<f64> {
+    metrics.get("train_error").or_else(|| metrics.get("validation_error"))
+}
+
+fn shown(error: Option<f64>) -> String {
+    error.map_or_else(String::new, |error| format!(", error {error:.4}"))
+}

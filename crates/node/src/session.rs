@@ -1,0 +1,163 @@
+//! A worker's session, as the coordinator serves it: frames in, messages out, and small blobs ahead of who names them.
+//!
+//! It feeds the decider and obeys it; it knows no lease.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use convoke_core::coordinator::Input;
+use convoke_core::message::{FromWorker, Hello, ToWorker};
+use convoke_core::{Digest, Payload, SessionId};
+use convoke_proto::DecodeError;
+use convoke_store::blobs::{Blobs, Durability};
+use convoke_wire::protocol::SESSION_BLOB_BYTES_MAX;
+use convoke_wire::session::{CoordinatorFrame, WorkerFrame};
+use convoke_wire::v1;
+use convoke_wire::v1::sessions_server::Sessions;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::decider::{Command, OUTBOX_MAX};
+
+/// How long a peer has for its hello.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many frames may be on their way into the stream.
+const FRAMES_MAX: usize = 16;
+/// How many blobs a session remembers to have sent.
+const SENT_MAX: usize = 1_024;
+
+/// The service that workers open their sessions on.
+pub(crate) struct SessionService {
+    commands: mpsc::Sender<Command>,
+    blobs: Arc<dyn Blobs>,
+    next_session: AtomicU64,
+}
+
+impl SessionService {
+    pub(crate) fn new(commands: mpsc::Sender<Command>, blobs: Arc<dyn Blobs>) -> Self {
+        Self { commands, blobs, next_session: AtomicU64::new(1) }
+    }
+}
+
+#[tonic::async_trait]
+impl Sessions for SessionService {
+    type OpenStream = ReceiverStream<Result<v1::CoordinatorFrame, Status>>;
+
+    async fn open(&self, request: Request<Streaming<v1::WorkerFrame>>) -> Result<Response<Self::OpenStream>, Status> {
+        let mut inbound = request.into_inner();
+        let hello = tokio::time::timeout(HELLO_TIMEOUT, read_hello(&mut inbound)).await;
+        let hello = hello.map_err(|_| Status::deadline_exceeded("no hello came"))??;
+        let session = SessionId(self.next_session.fetch_add(1, Ordering::Relaxed));
+        let (outbox, messages) = mpsc::channel(OUTBOX_MAX);
+        let (frames, outbound) = mpsc::channel(FRAMES_MAX);
+        let connected = Command::Connected { session, hello, outbox };
+        self.commands.send(connected).await.map_err(|_| Status::unavailable("the coordinator ends"))?;
+        let (commands, blobs) = (self.commands.clone(), self.blobs.clone());
+        tokio::spawn(async move {
+            // Ends when the decider lets go of the outbox, or the peer stops reading.
+            let mut writer = tokio::spawn(write(messages, frames, blobs.clone()));
+            tokio::select! {
+                ended = read(session, &mut inbound, &commands, &blobs) => {
+                    if let Err(reason) = ended {
+                        tracing::warn!(%session, "the session ends: {reason}");
+                    }
+                }
+                _ = &mut writer => {}
+            }
+            writer.abort();
+            drop(commands.send(Command::Input(Input::Disconnected { session })).await);
+        });
+        Ok(Response::new(ReceiverStream::new(outbound)))
+    }
+}
+
+/// Why a session ends that the peer did not end.
+#[derive(Debug, thiserror::Error)]
+enum SessionError {
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error("a second hello came")]
+    SecondHello,
+    #[error("cannot store a result: {0}")]
+    Blob(#[from] convoke_store::blobs::BlobError),
+}
+
+async fn read_hello(inbound: &mut Streaming<v1::WorkerFrame>) -> Result<Hello, Status> {
+    let frame = inbound.message().await?.ok_or_else(|| Status::invalid_argument("no hello came"))?;
+    match WorkerFrame::try_from(frame) {
+        Ok(WorkerFrame::Hello(hello)) => Ok(hello),
+        Ok(_) => Err(Status::invalid_argument("a session begins with a hello")),
+        Err(error) => Err(Status::invalid_argument(error.to_string())),
+    }
+}
+
+/// Hands on what the worker says, until it says no more.
+async fn read(
+    session: SessionId,
+    inbound: &mut Streaming<v1::WorkerFrame>,
+    commands: &mpsc::Sender<Command>,
+    blobs: &Arc<dyn Blobs>,
+) -> Result<(), SessionError> {
+    while let Ok(Some(frame)) = inbound.message().await {
+        let message = match WorkerFrame::try_from(frame)? {
+            WorkerFrame::Hello(_) => return Err(SessionError::SecondHello),
+            WorkerFrame::Blob(bytes) => {
+                store_result(blobs.clone(), bytes).await?;
+                continue;
+            }
+            WorkerFrame::Message(FromWorker::Heartbeat) => FromWorker::Heartbeat,
+            WorkerFrame::Message(message) => message,
+        };
+        if commands.send(Command::Input(Input::Received { session, message })).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// A result can be computed again, so it is stored without waiting for the disk.
+async fn store_result(blobs: Arc<dyn Blobs>, bytes: Vec<u8>) -> Result<(), SessionError> {
+    let stored = tokio::task::spawn_blocking(move || blobs.put(&bytes, Durability::Unsynced));
+    match stored.await {
+        Ok(stored) => stored.map(|_| ()).map_err(Into::into),
+        // The runtime is shutting down, and the session with it.
+        Err(_) => Ok(()),
+    }
+}
+
+/// Sends what the decider says, and ahead of an assignment the small blobs that it names.
+async fn write(
+    mut messages: mpsc::Receiver<ToWorker>,
+    frames: mpsc::Sender<Result<v1::CoordinatorFrame, Status>>,
+    blobs: Arc<dyn Blobs>,
+) {
+    let mut sent = BTreeSet::new();
+    while let Some(message) = messages.recv().await {
+        if let ToWorker::Assign(assignment) = &message {
+            let named = [&assignment.base, &assignment.input].into_iter().filter_map(Payload::as_blob);
+            for digest in named.filter(|digest| !sent.contains(digest)).collect::<Vec<_>>() {
+                if let Some(bytes) = small_blob(blobs.clone(), digest).await
+                    && frames.send(Ok(CoordinatorFrame::Blob(bytes).into())).await.is_err()
+                {
+                    return;
+                }
+                if sent.len() == SENT_MAX {
+                    sent.clear();
+                }
+                sent.insert(digest);
+            }
+        }
+        if frames.send(Ok(CoordinatorFrame::Message(message).into())).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A blob, if it is small enough to travel in the session. If not, the worker fetches it, and learns what is wrong.
+async fn small_blob(blobs: Arc<dyn Blobs>, digest: Digest) -> Option<Vec<u8>> {
+    let read = move || blobs.get(digest, SESSION_BLOB_BYTES_MAX as u64).ok().flatten().map(|bytes| bytes.to_vec());
+    tokio::task::spawn_blocking(read).await.ok().flatten()
+}

@@ -1,0 +1,271 @@
+//! The loop around the worker's machine: receive → handle → carry out.
+//!
+//! It owns the machine, the link of the day and the running executors. It decides nothing, except that a coordinator
+//! which was never there, or speaks another protocol, ends the worker.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use convoke_core::event::Completion;
+use convoke_core::message::{Assignment, FromWorker, Hello};
+use convoke_core::worker::{Config, Input, Load, Notice, Output, Run, Worker as Machine};
+use convoke_core::{Ability, SpecError, WorkerId};
+use convoke_wire::channel::Target;
+use convoke_wire::{BlobClient, CallError};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tonic::transport::Channel;
+
+use crate::cache::Cache;
+use crate::compute::Compute;
+use crate::executor::{EVALUATE, Executors, TRAIN};
+use crate::link::{self, Frames, LinkError, LinkEvent};
+
+/// How many link events may wait for the loop.
+const EVENTS_MAX: usize = 256;
+/// How long a leaving worker waits for its last words to arrive.
+const LEAVE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// What a worker is started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the coordinator is.
+    pub target: Target,
+    /// What people call the worker.
+    pub name: String,
+    /// How many tasks it runs at a time.
+    pub slots: u32,
+    /// How busy it is with other things.
+    pub load: Load,
+    /// The most bytes that its cache holds.
+    pub cache_bytes: u64,
+    /// For how long a coordinator that was never there is dialled again.
+    pub wait: Duration,
+}
+
+/// A worker ends otherwise than by being told to.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// There is no coordinator, or it does not want this worker.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// It cannot be called that.
+    #[error(transparent)]
+    Name(#[from] SpecError),
+    /// The system gives no randomness.
+    #[error("cannot draw a worker id: {0}")]
+    Random(getrandom::Error),
+    /// The system gives no thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+/// A worker that runs.
+pub struct Worker {
+    options: Options,
+    machine: Machine,
+    started: Instant,
+    /// Whether a session ever stood: from then on the coordinator is dialled for ever.
+    joined: bool,
+    link: Option<Link>,
+    /// For fetching and storing blobs.
+    connection: watch::Sender<Option<BlobClient>>,
+    executors: Arc<Executors>,
+    /// How to stop what runs.
+    runs: BTreeMap<Run, Arc<AtomicBool>>,
+    running: JoinSet<(Run, Result<Completion, String>)>,
+}
+
+/// The connection of the day. What a dropped one still reports is heard by nobody.
+struct Link {
+    events: mpsc::Receiver<LinkEvent>,
+    reports: mpsc::Sender<LinkEvent>,
+    channel: Option<Channel>,
+    frames: Option<Frames>,
+    tasks: JoinSet<()>,
+}
+
+impl Worker {
+    /// A worker that has yet to run.
+    pub fn new(options: Options) -> Result<Self, WorkerError> {
+        convoke_core::check_name("worker", &options.name)?;
+        let abilities = [TRAIN, EVALUATE].into_iter().map(Ability::new).collect::<Result<_, _>>()?;
+        let hello = Hello {
+            worker: WorkerId(getrandom::u64().map_err(WorkerError::Random)?),
+            name: options.name.clone(),
+            slots: options.slots,
+            abilities,
+            profile: convoke_ml::NUMERIC_PROFILE.to_owned(),
+            hardware: hardware(),
+            holding: Vec::new(),
+        };
+        let (connection, connections) = watch::channel(None);
+        let compute = Compute::start(options.slots as usize).map_err(WorkerError::Thread)?;
+        let executors = Executors { cache: Cache::new(options.cache_bytes, connections), compute };
+        Ok(Self {
+            machine: Machine::new(0, Config { hello, load: options.load }),
+            options,
+            started: Instant::now(),
+            joined: false,
+            link: None,
+            connection,
+            executors: Arc::new(executors),
+            runs: BTreeMap::new(),
+            running: JoinSet::new(),
+        })
+    }
+
+    /// Runs until `leave` is ready, and then gives back what it holds.
+    pub async fn run(mut self, leave: impl Future<Output = ()>) -> Result<(), WorkerError> {
+        let mut leave = pin!(leave);
+        loop {
+            let due = self.machine.poll_timeout().map(|at| self.started + Duration::from_millis(at));
+            let wake = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let input = tokio::select! {
+                () = &mut leave => break,
+                () = wake => Input::Tick,
+                Some(Ok((run, outcome))) = self.running.join_next() => {
+                    self.runs.remove(&run);
+                    Input::Finished { run, outcome }
+                }
+                event = next_event(self.link.as_mut()) => match self.on_link(event)? {
+                    Some(input) => input,
+                    None => continue,
+                },
+            };
+            self.handle(input);
+        }
+        self.leave().await;
+        Ok(())
+    }
+
+    /// Says goodbye, and waits until the coordinator has heard it, but not for long.
+    async fn leave(mut self) {
+        self.handle(Input::Leave);
+        let heard = async { while !matches!(next_event(self.link.as_mut()).await, LinkEvent::Ended(_)) {} };
+        drop(tokio::time::timeout(LEAVE_TIMEOUT, heard).await);
+    }
+
+    fn on_link(&mut self, event: LinkEvent) -> Result<Option<Input>, WorkerError> {
+        Ok(Some(match event {
+            LinkEvent::Connected(channel) => {
+                self.connection.send_replace(Some(BlobClient::new(channel.clone())));
+                self.link.iter_mut().for_each(|link| link.channel = Some(channel.clone()));
+                Input::Connected
+            }
+            LinkEvent::Message(message) => Input::Received(message),
+            LinkEvent::Blob(bytes) => {
+                self.executors.cache.keep(bytes);
+                return Ok(None);
+            }
+            LinkEvent::Ended(error) => {
+                self.link = None;
+                let refused = matches!(error, LinkError::Call(CallError::Version(_) | CallError::Refused(_)));
+                if refused || (!self.joined && self.started.elapsed() >= self.options.wait) {
+                    return Err(error.into());
+                }
+                tracing::debug!("no session with {}: {error}", self.options.target);
+                Input::Disconnected
+            }
+        }))
+    }
+
+    fn handle(&mut self, input: Input) {
+        // Rounded up, so that a timer that woke the loop is due.
+        let now = self.started.elapsed().as_micros().div_ceil(1_000);
+        for output in self.machine.handle(u64::try_from(now).unwrap_or(u64::MAX), input) {
+            self.perform(output);
+        }
+    }
+
+    fn perform(&mut self, output: Output) {
+        match output {
+            Output::Dial => self.dial(),
+            Output::Greet(hello) => self.greet(hello),
+            Output::Send(message) => self.send(message),
+            Output::HangUp => self.link = None,
+            Output::Start { run, assignment, queued_ms } => self.start(run, assignment, queued_ms),
+            Output::Abort(run) => {
+                if let Some(stop) = self.runs.remove(&run) {
+                    stop.store(true, Ordering::Relaxed);
+                }
+            }
+            Output::Notice(notice) => {
+                if let Notice::Joined { .. } = notice {
+                    self.joined = true;
+                    tracing::info!(coordinator = %self.options.target, "{notice}");
+                } else {
+                    tracing::info!("{notice}");
+                }
+            }
+        }
+    }
+
+    fn dial(&mut self) {
+        let (reports, events) = mpsc::channel(EVENTS_MAX);
+        let mut tasks = JoinSet::new();
+        let (target, dialled) = (self.options.target.clone(), reports.clone());
+        tasks.spawn(async move { drop(dialled.send(link::dial(&target).await).await) });
+        self.link = Some(Link { events, reports, channel: None, frames: None, tasks });
+    }
+
+    fn greet(&mut self, hello: Hello) {
+        let Some(link) = &mut self.link else { return };
+        let Some(channel) = link.channel.clone() else { return };
+        let (frames, session) = link::open(channel, hello, link.reports.clone());
+        link.frames = Some(frames);
+        link.tasks.spawn(session);
+    }
+
+    fn send(&mut self, message: FromWorker) {
+        let Some(frames) = self.link.as_ref().and_then(|link| link.frames.as_ref()) else { return };
+        let blob = match &message {
+            FromWorker::Done { completion, .. } => self.executors.small_result(completion),
+            _ => None,
+        };
+        // A coordinator that does not keep up will be silent, too, and the session ends for that.
+        let sent = blob.is_none_or(|blob| frames.send_blob(&blob)) && frames.send(message);
+        if !sent {
+            tracing::debug!("a message did not fit into the session");
+        }
+    }
+
+    fn start(&mut self, run: Run, assignment: Assignment, queued_ms: u64) {
+        tracing::info!(task = %assignment.task, "{} begins", assignment.ability);
+        let stop = Arc::new(AtomicBool::new(false));
+        self.runs.insert(run, stop.clone());
+        let executors = self.executors.clone();
+        self.running.spawn(async move {
+            let outcome = executors.run(&assignment, Duration::from_millis(queued_ms), stop).await;
+            match &outcome {
+                Ok(done) => {
+                    let seconds = done.timing.compute_us as f64 / 1e6;
+                    tracing::info!(task = %assignment.task, seconds, "{} done", assignment.ability);
+                }
+                Err(error) => tracing::debug!(task = %assignment.task, "{error}"),
+            }
+            (run, outcome.map_err(|error| error.to_string()))
+        });
+    }
+}
+
+async fn next_event(link: Option<&mut Link>) -> LinkEvent {
+    match link {
+        Some(link) => link.events.recv().await.unwrap_or(LinkEvent::Ended(LinkError::Ended)),
+        None => std::future::pending().await,
+    }
+}
+
+/// The machine, for people.
+fn hardware() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{} {}, {cores} cores", std::env::consts::OS, std::env::consts::ARCH)
+}
