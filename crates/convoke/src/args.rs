@@ -1,0 +1,298 @@
+//! The command line: what may be said, with its defaults, help and examples.
+//!
+//! Values are parsed into what they mean; nothing here acts on them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use convoke_wire::core::{JobId, Policy};
+
+/// Train one model on many machines.
+#[derive(Debug, Parser)]
+#[command(name = "convoke", version, max_term_width = 100, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command understands.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// How results are printed on stdout
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    pub output: Format,
+    /// More on stderr; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Only warnings and errors on stderr
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// How lines on stderr look
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    pub log: Format,
+}
+
+/// For people or for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train a model in rounds, on this machine or on a cluster
+    Train(Box<TrainArgs>),
+    /// Hold the plan and the record: workers join it, clients submit to it
+    Coordinator(CoordinatorArgs),
+    /// Join a coordinator and execute its tasks
+    Worker(WorkerArgs),
+    /// Measure a model on data
+    Evaluate(EvaluateArgs),
+    /// Print a model's label for each row
+    Predict(PredictArgs),
+    /// List a coordinator's workers
+    Workers(WorkersArgs),
+    /// List a coordinator's jobs
+    Jobs(JobsArgs),
+    /// Show what happened in a job
+    Job(JobArgs),
+    /// End a job; its last committed version is kept
+    Cancel(CancelArgs),
+}
+
+/// Which coordinator.
+#[derive(Clone, Debug, Args)]
+pub struct At {
+    /// The coordinator's address, host:port
+    #[arg(long, value_name = "ADDR", env = "CONVOKE_COORDINATOR")]
+    pub coordinator: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  convoke train letters/                                   on this machine, a worker for each core
+  convoke train letters/ --rounds 15 --epochs 50           longer
+  convoke train letters/ --coordinator 10.0.0.5:9095       on a cluster
+  convoke train letters/ --output json | jq .validation_error")]
+pub struct TrainArgs {
+    /// A directory of shards: train_*.txt or .csv, and validate_*.txt or .csv
+    pub data: PathBuf,
+    /// A set of defaults; flags override it
+    #[arg(long, value_enum, default_value_t = Preset::Reference)]
+    pub preset: Preset,
+    /// Rounds: each trains every shard from one base and merges the results
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub rounds: u32,
+    /// Training epochs a round: passes over each shard
+    #[arg(long, default_value_t = 75, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub epochs: u32,
+    /// Units of the hidden layers, such as 24 or 64,32; 0 for none
+    #[arg(long, default_value = "24", value_name = "N[,N…]", value_parser = parse_layers)]
+    pub hidden: Layers,
+    /// The step of gradient descent on the summed loss
+    #[arg(long, default_value_t = 0.0001, value_parser = parse_eta)]
+    pub eta: f32,
+    /// End a shard's training when its summed loss changes by no more than this
+    #[arg(long, value_name = "CHANGE")]
+    pub early_stop: Option<f64>,
+    /// How tasks are placed: random (1), round-robin or load-balancing (2) [default: the coordinator's]
+    #[arg(long)]
+    pub policy: Option<Policy>,
+    /// Where all randomness comes from: the model's start, and random placement
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Where the model goes [default: ./convoke-JOB.safetensors]
+    #[arg(long, value_name = "FILE")]
+    pub model: Option<PathBuf>,
+    #[command(flatten)]
+    pub at: At,
+    /// Workers of the embedded cluster [default: one for each core]
+    #[arg(long, value_name = "N", conflicts_with_all = ["coordinator", "detach"],
+          value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub workers: Option<u32>,
+    /// Submit and return; needs a coordinator
+    #[arg(long)]
+    pub detach: bool,
+    #[command(flatten)]
+    pub load: LoadArgs,
+}
+
+/// A set of defaults for training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Preset {
+    /// 3 rounds, 75 epochs, 24 hidden, eta 0.0001, full-batch gradient descent from the uniform start
+    Reference,
+}
+
+/// Units of the hidden layers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layers(pub Vec<usize>);
+
+/// How busy workers are with other things.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct LoadArgs {
+    /// How likely a task is delayed and, with load balancing, as likely rejected: from 0 to 1
+    #[arg(long, default_value_t = 0.0, value_name = "P", value_parser = parse_probability)]
+    pub load_probability: f64,
+    /// How long a delayed task waits
+    #[arg(long, default_value = "3s", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub load_delay: Duration,
+    /// Where the draws come from [default: drawn and printed]
+    #[arg(long, value_name = "N")]
+    pub load_seed: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  convoke coordinator                         listens on 127.0.0.1:9095
+  convoke coordinator --bind 127.0.0.1:0      on a port that the system chooses, printed at the start
+  convoke coordinator --policy round-robin --state /var/lib/convoke")]
+pub struct CoordinatorArgs {
+    /// Where to listen; loopback only, until workers can enrol
+    #[arg(long, default_value = "127.0.0.1:9095", value_name = "ADDR")]
+    pub bind: SocketAddr,
+    /// Where its journal and blobs are kept [default: convoke/coordinator in the XDG state directory]
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// How tasks are placed where a job does not say: random (1), round-robin or load-balancing (2)
+    #[arg(long, default_value_t = Policy::LoadBalancing)]
+    pub policy: Policy,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  convoke worker                              joins 127.0.0.1:9095
+  convoke worker 127.0.0.1:9095 --slots 1 --name left
+  convoke worker --wait 1m                    may be started before its coordinator
+  convoke worker --load-probability 0.5       behaves as a machine that is busy half of the time")]
+pub struct WorkerArgs {
+    /// The coordinator's address, host:port [default: 127.0.0.1:9095]
+    #[arg(value_name = "ADDR", env = "CONVOKE_COORDINATOR")]
+    pub coordinator: Option<String>,
+    /// How many tasks run at a time [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub slots: Option<u32>,
+    /// What people call it [default: the host's name]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// For how long to wait for a coordinator that is not there yet
+    #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub wait: Duration,
+    /// The most mebibytes of blobs that it keeps in memory
+    #[arg(long, default_value_t = 1024, value_name = "MIB")]
+    pub cache_mib: u64,
+    #[command(flatten)]
+    pub load: LoadArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  convoke evaluate convoke-7k3q9x2m.safetensors letters/validate_letters.txt
+  convoke evaluate model.safetensors letters/ --output json")]
+pub struct EvaluateArgs {
+    /// A model that `convoke train` wrote
+    pub model: PathBuf,
+    /// A file of labelled rows, or a directory with validate_*.txt or .csv
+    pub data: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  convoke predict model.safetensors rows.csv > labels.txt
+  tail -n 5 letters/validate_letters.txt | convoke predict model.safetensors -")]
+pub struct PredictArgs {
+    /// A model that `convoke train` wrote
+    pub model: PathBuf,
+    /// A file of rows, - for stdin; a label behind the features is ignored
+    pub data: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  convoke workers
+  convoke workers --coordinator 10.0.0.5:9095 --output json")]
+pub struct WorkersArgs {
+    #[command(flatten)]
+    pub at: At,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  convoke jobs
+  convoke jobs --output json | jq '.[].job'")]
+pub struct JobsArgs {
+    #[command(flatten)]
+    pub at: At,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  convoke job 7k3q9x2m
+  convoke job 7k3q9x2m --follow")]
+pub struct JobArgs {
+    /// The job's id
+    pub id: JobId,
+    /// Stay until it has ended
+    #[arg(long)]
+    pub follow: bool,
+    #[command(flatten)]
+    pub at: At,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  convoke cancel 7k3q9x2m")]
+pub struct CancelArgs {
+    /// The job's id
+    pub id: JobId,
+    #[command(flatten)]
+    pub at: At,
+}
+
+fn parse_layers(text: &str) -> Result<Layers, String> {
+    if text == "0" {
+        return Ok(Layers(Vec::new()));
+    }
+    let unit = |text: &str| text.trim().parse::<usize>().ok().filter(|units| (1..=65_536).contains(units));
+    let layers: Option<Vec<_>> = text.split(',').map(unit).collect();
+    let layers = layers.filter(|layers| layers.len() <= 16);
+    layers.map(Layers).ok_or_else(|| "up to 16 layers of 1 to 65536 units, such as 64,32; or 0 for none".to_owned())
+}
+
+fn parse_probability(text: &str) -> Result<f64, String> {
+    let probability = text.parse().ok().filter(|probability| (0.0..=1.0).contains(probability));
+    probability.ok_or_else(|| "a probability is a number from 0 to 1".to_owned())
+}
+
+fn parse_eta(text: &str) -> Result<f32, String> {
+    let eta = text.parse().ok().filter(|eta: &f32| eta.is_finite() && *eta > 0.0);
+    eta.ok_or_else(|| "a step is a positive number, such as 0.0001".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn hidden_layers_are_read() {
+        assert_eq!(parse_layers("64,32"), Ok(Layers(vec![64, 32])));
+        assert_eq!(parse_layers("0"), Ok(Layers(vec![])));
+        for wrong in ["", "64,", "0,3", "-1", "x", "70000"] {
+            assert!(parse_layers(wrong).is_err(), "{wrong}");
+        }
+    }
+}

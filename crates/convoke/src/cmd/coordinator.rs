@@ -1,0 +1,39 @@
+//! `convoke coordinator`: serve until told to end.
+
+use std::process::ExitCode;
+
+use convoke_node::coordinator::{Coordinator, Options, StartError};
+
+use super::signals::asked_to_end;
+use crate::args::CoordinatorArgs;
+use crate::failure::Failure;
+use crate::place;
+
+/// Runs the command.
+pub async fn run(args: CoordinatorArgs) -> Result<ExitCode, Failure> {
+    let state = args.state.map_or_else(place::coordinator_state, Ok)?;
+    let options = Options { state, bind: Some(args.bind), policy: args.policy };
+    let mut coordinator = Coordinator::start(options).await.map_err(explain)?;
+    let address = coordinator.address().unwrap_or(args.bind);
+    eprintln!("coordinator on {address}, state in {}", coordinator.state().display());
+    eprintln!("Workers join with:   convoke worker {address}");
+    eprintln!("Jobs are submitted with:   convoke train DATA --coordinator {address}");
+    tokio::select! {
+        asked = asked_to_end() => asked?,
+        failed = coordinator.failed() => return Err(Failure::failed(failed)),
+    }
+    coordinator.stop().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn explain(error: StartError) -> Failure {
+    let hint = match &error {
+        StartError::NotLoopback(_) => "listen on 127.0.0.1, and reach it from elsewhere through an ssh tunnel",
+        StartError::Bind { .. } => "another process may have the port: name another with --bind 127.0.0.1:PORT",
+        StartError::State(_) => "end the other coordinator, or name another directory with --state DIR",
+        StartError::Journal(_) | StartError::Blobs(_) => "check the directory's owner and free space",
+        StartError::Decide(_) => "the state is as it was; keep it, and start with another --state DIR meanwhile",
+        StartError::Thread(_) => "check the limits on processes",
+    };
+    Failure::bad_input(&error).hint(hint)
+}

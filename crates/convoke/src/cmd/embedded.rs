@@ -1,0 +1,61 @@
+//! The embedded cluster: a coordinator and one-slot workers in this process, over streams in memory.
+//!
+//! They are the same shells as those of a cluster; only the distance differs.
+
+use std::time::Duration;
+
+use convoke_node::coordinator::{Coordinator, Options};
+use convoke_node::worker::{self, Worker};
+use convoke_wire::channel::Target;
+use convoke_wire::core::worker::Load;
+use convoke_wire::core::{JobId, Policy};
+use tokio::task::JoinSet;
+
+use crate::failure::Failure;
+use crate::place;
+
+/// What a worker of an embedded cluster caches at most. They share a machine.
+const CACHE_BYTES: u64 = 256 << 20;
+
+/// A cluster in this process. It ends when it is stopped, or dropped.
+pub struct Cluster {
+    coordinator: Coordinator,
+    workers: JoinSet<()>,
+}
+
+impl Cluster {
+    /// Starts a coordinator that keeps the job's record, and workers.
+    pub async fn start(job: JobId, workers: u32, load: Load) -> Result<Self, Failure> {
+        let options = Options { state: place::embedded_state(job)?, bind: None, policy: Policy::default() };
+        let coordinator = Coordinator::start(options).await.map_err(Failure::failed)?;
+        let mut running = JoinSet::new();
+        for number in 1..=workers {
+            let options = worker::Options {
+                target: coordinator.target(),
+                name: format!("worker-{number}"),
+                slots: 1,
+                load: Load { seed: load.seed.wrapping_add(u64::from(number)), ..load },
+                cache_bytes: CACHE_BYTES,
+                wait: Duration::ZERO,
+            };
+            let worker = Worker::new(options).map_err(Failure::failed)?;
+            running.spawn(async move {
+                if let Err(error) = worker.run(std::future::pending()).await {
+                    tracing::error!("worker-{number} ended: {error}");
+                }
+            });
+        }
+        Ok(Self { coordinator, workers: running })
+    }
+
+    /// How to reach it.
+    pub fn target(&self) -> Target {
+        self.coordinator.target()
+    }
+
+    /// Ends it; what was decided is on disk.
+    pub async fn stop(mut self) {
+        self.coordinator.stop().await;
+        self.workers.shutdown().await;
+    }
+}

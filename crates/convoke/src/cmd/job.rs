@@ -1,0 +1,108 @@
+//! `convoke job`: what happened in a job, round by round and task by task.
+//!
+//! It folds the job's events; it asks nobody how things stand.
+
+use std::process::ExitCode;
+
+use convoke_wire::Client;
+use convoke_wire::core::{Digest, Payload};
+use convoke_wire::program::{self, MANIFEST_BYTES_MAX, Manifest};
+
+use super::follow::{Manner, follow};
+use super::signals::asked_to_end;
+use crate::args::{Format, Global, JobArgs};
+use crate::failure::{Failure, INTERRUPTED};
+use crate::report::{Report, Round};
+use crate::{output, place};
+
+/// Runs the command.
+pub async fn run(args: &JobArgs, global: &Global) -> Result<ExitCode, Failure> {
+    let target = place::target(args.at.coordinator.as_deref())?;
+    let mut client = Client::connect(&target).await?;
+    let mut report = Report::new(args.id, Vec::new());
+    let manner = Manner { live: args.follow, lines: args.follow && !global.quiet };
+    tokio::select! {
+        followed = follow(&target, client.clone(), &mut report, manner) => followed?,
+        asked = asked_to_end() => {
+            asked?;
+            eprintln!("interrupted: job {} goes on", args.id);
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+    }
+    if let Some(digest) = report.input().and_then(Payload::as_blob) {
+        report.name_shards(shard_names(&mut client, digest).await?);
+    }
+    match global.output {
+        Format::Json => output::json(&report)?,
+        Format::Text => print(&report)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn shard_names(client: &mut Client, digest: Digest) -> Result<Vec<String>, Failure> {
+    let bytes = client.blobs().get(digest, MANIFEST_BYTES_MAX).await?;
+    let manifest: Manifest = program::read_bytes("manifest", &bytes).map_err(Failure::failed)?;
+    Ok(manifest.entries.into_iter().map(|entry| entry.name).collect())
+}
+
+fn print(report: &Report) -> Result<(), Failure> {
+    let error = output::share(report.validation_error);
+    let reason = report.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+    let (job, state) = (report.job, report.state);
+    output::print(&format!("job {job} {state}{reason}; error {error}, {:.2} s\n", report.wall_seconds))?;
+    let rounds: Vec<_> = report.rounds.iter().map(round_cells).collect();
+    let headings = ["ROUND", "ERROR", "TRAIN ERROR", "SECONDS", "TASKS", "REJECTED", "REFUSED"];
+    output::print(&output::table(headings, &rounds))?;
+    let tasks = report.rounds.iter().flat_map(|round| {
+        round.tasks.iter().map(move |task| {
+            [
+                round.round.to_string(),
+                task.shard.clone(),
+                task.worker.clone(),
+                task.attempt.to_string(),
+                task.samples.to_string(),
+                output::share(task.train_error),
+                format!("{:.3}", task.queued_s),
+                format!("{:.3}", task.fetch_s),
+                format!("{:.3}", task.compute_s),
+                format!("{:.3}", task.report_s),
+            ]
+        })
+    });
+    let headings = [
+        "ROUND",
+        "SHARD",
+        "WORKER",
+        "ATTEMPT",
+        "SAMPLES",
+        "TRAIN ERROR",
+        "QUEUED S",
+        "FETCH S",
+        "COMPUTE S",
+        "REPORT S",
+    ];
+    output::print(&format!("\n{}", output::table(headings, &tasks.collect::<Vec<_>>())))?;
+    let workers = report.workers.iter().map(|worker| {
+        [
+            worker.name.clone(),
+            format!("{:.0} %", worker.busy_share * 100.0),
+            format!("{:.0}", worker.samples_per_second),
+            worker.rejections.to_string(),
+            worker.lost.to_string(),
+        ]
+    });
+    let headings = ["WORKER", "BUSY", "SAMPLES/S", "REJECTED", "LOST"];
+    output::print(&format!("\n{}", output::table(headings, &workers.collect::<Vec<_>>())))
+}
+
+fn round_cells(round: &Round) -> [String; 7] {
+    [
+        round.round.to_string(),
+        output::share(round.validation_error),
+        output::share(round.train_error),
+        round.seconds.map_or_else(|| "-".to_owned(), |seconds| format!("{seconds:.3}")),
+        round.tasks.len().to_string(),
+        round.rejections.to_string(),
+        round.refused.len().to_string(),
+    ]
+}

@@ -1,0 +1,15 @@
+//! The commands, one file each. They gather what the other modules know; none of them knows another.
+
+pub mod cancel;
+pub mod coordinator;
+pub mod evaluate;
+pub mod job;
+pub mod jobs;
+pub mod predict;
+pub mod train;
+pub mod worker;
+pub mod workers;
+
+mod embedded;
+mod follow;
+mod signals;

@@ -1,0 +1,36 @@
+//! `convoke predict`: a label for each row, in input order, here.
+//!
+//! Nothing is distributed: one model, one pass.
+
+use std::io::stdin;
+use std::path::Path;
+use std::process::ExitCode;
+
+use convoke_ml::rows;
+
+use crate::args::PredictArgs;
+use crate::failure::Failure;
+use crate::{data, model, output};
+
+/// Runs the command.
+pub fn run(args: &PredictArgs) -> Result<ExitCode, Failure> {
+    let model = model::read(&args.model)?;
+    let rows = if args.data == Path::new("-") {
+        rows::read_unlabelled("stdin", stdin().lock(), model.inputs())
+    } else {
+        let file = data::open(&args.data).map_err(|error| Failure::bad_input(error).hint("check the path"))?;
+        rows::read_unlabelled(&args.data.display().to_string(), file, model.inputs())
+    };
+    let rows = rows.map_err(|error| {
+        Failure::bad_input(error)
+            .hint(format!("a row has the model's {} features, and may have a label behind them", model.inputs()))
+    })?;
+    if rows.labels_ignored {
+        eprintln!("the last column is taken for labels and ignored");
+    }
+    let classes = convoke_ml::predict(&model, &rows.features).map_err(Failure::bad_input)?;
+    let label = |class: u32| model.labels().get(class as usize).map_or("", String::as_str);
+    let lines: Vec<&str> = classes.into_iter().map(label).collect();
+    output::print(&lines.join("\n"))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,58 @@
+//! `convoke worker`: join a coordinator and execute its tasks until told to end.
+
+use std::process::ExitCode;
+
+use convoke_node::link::LinkError;
+use convoke_node::worker::{Options, Worker, WorkerError};
+use convoke_wire::core::worker::Load;
+
+use super::signals::asked_to_end;
+use crate::args::{LoadArgs, WorkerArgs};
+use crate::failure::Failure;
+use crate::place;
+
+/// Runs the command.
+pub async fn run(args: WorkerArgs) -> Result<ExitCode, Failure> {
+    let options = Options {
+        target: place::target(args.coordinator.as_deref())?,
+        name: args.name.unwrap_or_else(place::host_name),
+        slots: args.slots.unwrap_or_else(place::cores),
+        load: load(&args.load)?,
+        cache_bytes: args.cache_mib.saturating_mul(1 << 20),
+        wait: args.wait,
+    };
+    if args.load.load_probability > 0.0 {
+        eprintln!("load seed {}", options.load.seed);
+    }
+    let worker = Worker::new(options).map_err(explain)?;
+    let (asked, leave) = tokio::sync::oneshot::channel::<()>();
+    let listening = tokio::spawn(async move {
+        let told = asked_to_end().await;
+        // Dropped, it tells the worker to leave.
+        drop(asked);
+        told
+    });
+    worker.run(async move { drop(leave.await) }).await.map_err(explain)?;
+    listening.await.map_err(Failure::failed)??;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The load that was asked for; its seed is drawn where none was given.
+pub fn load(args: &LoadArgs) -> Result<Load, Failure> {
+    let seed = args.load_seed.map_or_else(getrandom::u64, Ok).map_err(Failure::failed)?;
+    let delay_ms = u64::try_from(args.load_delay.as_millis()).unwrap_or(u64::MAX);
+    Ok(Load { probability: args.load_probability, delay_ms, seed })
+}
+
+fn explain(error: WorkerError) -> Failure {
+    match error {
+        WorkerError::Link(LinkError::Connect(error)) => {
+            let failure = Failure::from(error);
+            failure.hint("start one with `convoke coordinator`, or wait for it with --wait 1m")
+        }
+        WorkerError::Link(LinkError::Call(error)) => error.into(),
+        WorkerError::Link(LinkError::Ended) => Failure::no_coordinator(error),
+        WorkerError::Name(_) => Failure::bad_input(error),
+        WorkerError::Random(_) | WorkerError::Thread(_) => Failure::failed(error),
+    }
+}

@@ -1,0 +1,86 @@
+//! How a command fails: one `error:` line, one `hint:` line, and the exit status that scripts rely on.
+//!
+//! 1 the job failed or was cancelled, 2 bad usage or input, 3 no coordinator or it refused, 130 interrupted.
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use convoke_wire::channel::{ConnectError, PORT};
+use convoke_wire::{CallError, SubmitError};
+
+/// A command's end, other than success.
+#[derive(Debug)]
+pub struct Failure {
+    status: u8,
+    error: String,
+    hint: Option<String>,
+}
+
+/// The status of an interrupted command.
+pub const INTERRUPTED: u8 = 130;
+
+impl Failure {
+    /// The work was not done.
+    pub fn failed(error: impl Display) -> Self {
+        Self { status: 1, error: error.to_string(), hint: None }
+    }
+
+    /// What was given cannot be used; nothing was submitted.
+    pub fn bad_input(error: impl Display) -> Self {
+        Self { status: 2, error: error.to_string(), hint: None }
+    }
+
+    /// There is no coordinator, or it refused.
+    pub fn no_coordinator(error: impl Display) -> Self {
+        Self { status: 3, error: error.to_string(), hint: None }
+    }
+
+    /// With the next step to take.
+    pub fn hint(self, hint: impl Display) -> Self {
+        Self { hint: Some(hint.to_string()), ..self }
+    }
+
+    /// Prints it.
+    pub fn report(&self) -> ExitCode {
+        eprintln!("error: {}", self.error);
+        if let Some(hint) = &self.hint {
+            eprintln!("hint: {hint}");
+        }
+        ExitCode::from(self.status)
+    }
+}
+
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Address { .. } => Self::bad_input(error),
+            ConnectError::Unreachable { .. } => Self::no_coordinator(error).hint(format!(
+                "start one with `convoke coordinator`, or name another with --coordinator host:port (the port is {PORT} \
+                 by default)"
+            )),
+        }
+    }
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Version(_) => Self::no_coordinator(error).hint("use the same version of convoke on both sides"),
+            CallError::NotFound(_) => Self::bad_input(error).hint("`convoke jobs` lists the jobs on record"),
+            CallError::Lost(_) => Self::no_coordinator(error).hint("`convoke coordinator` starts one"),
+            CallError::Refused(_) => Self::no_coordinator(error),
+            CallError::Decode(_) | CallError::BlobTooLarge { .. } | CallError::BlobDamaged { .. } => {
+                Self::failed(error)
+            }
+        }
+    }
+}
+
+impl From<SubmitError> for Failure {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Call(error) => error.into(),
+            SubmitError::Missing(_) => Self::failed(error),
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The `convoke` binary: parse the command line, run one command, print what came of it.
+//!
+//! Data goes to stdout, everything else to stderr. What a command does is in `cmd`, one file each.
+
+mod args;
+mod failure;
+mod place;
+mod logging;
+mod output;
+mod data;
+mod model;
+mod report;
+mod cmd;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+use failure::Failure;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging::start(&cli.global, &cli.command);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::failed(format!("cannot start: {error}")).report(),
+    };
+    let result = runtime.block_on(run(cli));
+    // What still runs in the background has nobody to report to.
+    runtime.shutdown_background();
+    match result {
+        Ok(status) => status,
+        Err(failure) => failure.report(),
+    }
+}
+
+async fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let Cli { global, command } = cli;
+    match command {
+        Command::Train(args) => cmd::train::run(*args, &global).await,
+        Command::Coordinator(args) => cmd::coordinator::run(args).await,
+        Command::Worker(args) => cmd::worker::run(args).await,
+        Command::Evaluate(args) => cmd::evaluate::run(&args, &global),
+        Command::Predict(args) => cmd::predict::run(&args),
+        Command::Workers(args) => cmd::workers::run(&args, &global).await,
+        Command::Jobs(args) => cmd::jobs::run(&args, &global).await,
+        Command::Job(args) => cmd::job::run(&args, &global).await,
+        Command::Cancel(args) => cmd::cancel::run(&args, &global).await,
+    }
+}

@@ -1,0 +1,68 @@
+//! Where things are: the coordinator, the state directories, and what this machine is called.
+//!
+//! It looks places up; it creates nothing.
+
+use std::path::{Path, PathBuf};
+
+use convoke_wire::Client;
+use convoke_wire::channel::{PORT, Target};
+use convoke_wire::core::JobId;
+use etcetera::BaseStrategy;
+
+use crate::args::At;
+use crate::failure::Failure;
+
+/// The coordinator that was named, or the one on this machine.
+pub async fn connect(at: &At) -> Result<Client, Failure> {
+    Ok(Client::connect(&target(at.coordinator.as_deref())?).await?)
+}
+
+/// The coordinator's address, where one was named; else this machine's.
+pub fn target(coordinator: Option<&str>) -> Result<Target, Failure> {
+    let local = format!("127.0.0.1:{PORT}");
+    Ok(Target::parse(coordinator.unwrap_or(&local))?)
+}
+
+/// Where a coordinator keeps its state.
+pub fn coordinator_state() -> Result<PathBuf, Failure> {
+    Ok(state()?.join("coordinator"))
+}
+
+/// Where the record of an embedded job is kept.
+pub fn embedded_state(job: JobId) -> Result<PathBuf, Failure> {
+    Ok(state()?.join("embedded").join(job.to_string()))
+}
+
+/// Convoke's part of the user's state directory.
+fn state() -> Result<PathBuf, Failure> {
+    let no_home = |error| {
+        Failure::bad_input(format!("there is no place for the state: {error}"))
+            .hint("set HOME or XDG_STATE_HOME, or name a directory with --state")
+    };
+    let base = etcetera::choose_base_strategy().map_err(no_home)?;
+    // Systems without a state directory of their own keep state among the data.
+    Ok(base.state_dir().unwrap_or_else(|| base.data_dir()).join("convoke"))
+}
+
+/// Where a job's model goes unless told otherwise.
+pub fn default_model(job: JobId) -> PathBuf {
+    Path::new(".").join(format!("convoke-{job}.safetensors"))
+}
+
+/// What this machine is called, for people.
+pub fn host_name() -> String {
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    name.filter(|name| !name.is_empty()).unwrap_or_else(|| "worker".to_owned())
+}
+
+/// Who submits: the user at this machine.
+pub fn submitter() -> String {
+    let user = std::env::var("USER").ok().filter(|user| !user.is_empty()).unwrap_or_else(|| "someone".to_owned());
+    let clean: String = format!("{user}@{}", host_name()).chars().filter(|c| !c.is_control()).take(32).collect();
+    clean
+}
+
+/// How many cores this process may use.
+pub fn cores() -> u32 {
+    std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX)).min(256)
+}
