@@ -1,0 +1,126 @@
+//! What tasks and combines compute, as plain functions over blobs.
+//!
+//! They run at one instant of the virtual clock; how long they take is drawn elsewhere. The reference run calls the
+//! same training and merging, so this checks distribution, not arithmetic.
+
+use anyhow::{Context, bail, ensure};
+use convoke_core::coordinator::{Combine, CombineOutcome};
+use convoke_core::event::{Combined, Completion, Metrics, Timing};
+use convoke_core::message::Assignment;
+use convoke_core::{Digest, Payload};
+use convoke_ml::{Contribution, Counts, Dataset, FullBatch, MergeRule, Mlp, delta, evaluate, merge, train};
+use convoke_store::blobs::{Blobs, Durability, MemoryBlobs};
+
+/// The combine rule of a training stage.
+pub const MEAN: &[u8] = b"mean";
+/// The combine rule of an evaluation stage.
+pub const COUNTS: &[u8] = b"counts";
+
+const BYTES_MAX: u64 = 1 << 20;
+const TRAINING: FullBatch = FullBatch { training_epochs: 2, eta: 0.1, early_stop: None };
+
+/// What a task made: its completion, and the blob that goes with it.
+#[derive(Clone, Debug)]
+pub struct Made {
+    pub completion: Completion,
+    pub blob: Option<Vec<u8>>,
+}
+
+/// Runs an attempt.
+pub fn execute(blobs: &MemoryBlobs, assignment: &Assignment) -> Result<Made, anyhow::Error> {
+    let base = read(blobs, &assignment.base)?.context("the base is gone")?;
+    let manifest = read(blobs, &assignment.input)?.context("the manifest is gone")?;
+    let entry =
+        manifest.chunks_exact(32).nth(assignment.task.index as usize).context("the manifest has no such entry")?;
+    let shard = Payload::blob(Digest(entry.try_into()?));
+    let shard = read(blobs, &shard)?.context("the shard is gone")?;
+    let (bytes, samples, is_blob) = match assignment.ability.as_str() {
+        "train" => {
+            let (bytes, samples) = train_shard(&base, &shard)?;
+            (bytes, samples, true)
+        }
+        "evaluate" => {
+            let counts = evaluate_shard(&base, &shard)?;
+            (counts_bytes(&counts), counts.samples, false)
+        }
+        other => bail!("nothing here can `{other}`"),
+    };
+    let digest = convoke_store::digest_of(&bytes);
+    let result = if is_blob { Payload::blob(digest) } else { Payload::inline(&bytes)? };
+    let completion = Completion { result, samples, metrics: Metrics::default(), timing: Timing::default() };
+    Ok(Made { completion, blob: is_blob.then_some(bytes) })
+}
+
+/// Makes one result of a stage's.
+pub fn combine(blobs: &MemoryBlobs, order: &Combine) -> Result<CombineOutcome, anyhow::Error> {
+    let mut parts = Vec::new();
+    let mut lost = Vec::new();
+    for part in &order.parts {
+        match read(blobs, &part.result)? {
+            Some(bytes) => parts.push((bytes, part.samples)),
+            None => lost.push(part.index),
+        }
+    }
+    if !lost.is_empty() {
+        return Ok(CombineOutcome::ResultsLost(lost));
+    }
+    let combined = |result, metrics| CombineOutcome::Combined(Combined { result, metrics, refused: Vec::new() });
+    match order.rule.as_inline() {
+        Some(MEAN) => {
+            let base = read(blobs, &order.base)?.context("the base is gone")?;
+            let version = merge_parts(&base, &parts)?;
+            Ok(combined(Payload::blob(blobs.put(&version, Durability::Synced)?), Metrics::default()))
+        }
+        Some(COUNTS) => {
+            let total = parts.iter().map(|(bytes, _)| read_counts(bytes)).sum::<Result<Counts, _>>()?;
+            let metrics = [("loss", total.loss), ("error", total.error())].into_iter().collect();
+            Ok(combined(Payload::inline(&counts_bytes(&total))?, metrics))
+        }
+        _ => bail!("no such combine"),
+    }
+}
+
+/// The delta of one shard, and its samples.
+pub fn train_shard(base: &[u8], shard: &[u8]) -> Result<(Vec<u8>, u64), anyhow::Error> {
+    let base = Mlp::from_safetensors(base)?;
+    let shard = Dataset::from_safetensors(shard, Some(base.outputs()))?;
+    let mut model = base.clone();
+    let trained = train(&mut model, &shard, &TRAINING, &|| true)?;
+    Ok((delta(&model, &base), trained.samples))
+}
+
+pub fn evaluate_shard(base: &[u8], shard: &[u8]) -> Result<Counts, anyhow::Error> {
+    let base = Mlp::from_safetensors(base)?;
+    Ok(evaluate(&base, &Dataset::from_safetensors(shard, Some(base.outputs()))?)?)
+}
+
+/// The next version of deltas with their samples, in this order.
+pub fn merge_parts(base: &[u8], parts: &[(Vec<u8>, u64)]) -> Result<Vec<u8>, anyhow::Error> {
+    let contributions: Vec<_> =
+        parts.iter().map(|(bytes, samples)| Contribution { delta: bytes, samples: *samples }).collect();
+    let mut version = Vec::new();
+    let merged = merge(MergeRule::Mean, &base, &contributions, &mut version)?;
+    ensure!(merged.refused.is_empty(), "a delta was refused: {:?}", merged.refused);
+    Ok(version)
+}
+
+/// The bytes of a payload, if they are there.
+pub fn read(blobs: &MemoryBlobs, payload: &Payload) -> Result<Option<Vec<u8>>, anyhow::Error> {
+    match (payload.as_inline(), payload.as_blob()) {
+        (Some(bytes), _) => Ok(Some(bytes.to_vec())),
+        (None, Some(digest)) => Ok(blobs.get(digest, BYTES_MAX)?.map(|bytes| bytes.to_vec())),
+        (None, None) => Ok(None),
+    }
+}
+
+pub fn counts_bytes(counts: &Counts) -> Vec<u8> {
+    [counts.samples.to_le_bytes(), counts.wrong.to_le_bytes(), counts.loss.to_le_bytes()].concat()
+}
+
+fn read_counts(bytes: &[u8]) -> Result<Counts, anyhow::Error> {
+    let number = |place: usize| -> Result<[u8; 8], anyhow::Error> {
+        Ok(bytes.get(place..place + 8).context("counts are three numbers")?.try_into()?)
+    };
+    let (samples, wrong) = (u64::from_le_bytes(number(0)?), u64::from_le_bytes(number(8)?));
+    Ok(Counts { samples, wrong, loss: f64::from_le_bytes(number(16)?) })
+}

@@ -1,0 +1,201 @@
+//! The coordinator's shell, simulated: it appends a decision's events as one frame, then performs its outputs one by one.
+//!
+//! It may die between any two of these steps, and starts again from what the journal holds. It decides nothing.
+
+use convoke_core::coordinator::{Combine, Config, Coordinator, Decision, Input, Output, durable::Durable};
+use convoke_core::message::ToWorker;
+use convoke_core::{Event, Millis, Position, SessionId};
+use convoke_store::journal::{Frame, Journal, JournalReader, MemoryJournal};
+
+use crate::compute;
+use crate::invariants::{Violation, replay};
+use crate::network::{Way, latency};
+use crate::observer::{event_kind, notice_kind};
+use crate::world::{Happening, World};
+
+/// The coordinator's process, and the journal that outlives it.
+pub struct CoordinatorHost {
+    /// Grows with each death, so that what belongs to an earlier process is told apart.
+    pub life: u64,
+    pub machine: Option<Coordinator>,
+    pub journal: MemoryJournal,
+    pub paused_until: Millis,
+    /// When the process dies: after so many more steps.
+    pub doom: Option<Doom>,
+    wakes_at: Option<Millis>,
+}
+
+#[derive(Clone, Copy)]
+pub struct Doom {
+    pub steps: u64,
+    /// Whether what was not synced goes, too.
+    pub power_cut: bool,
+}
+
+impl CoordinatorHost {
+    pub fn new() -> Self {
+        let journal = MemoryJournal::new();
+        Self { life: 0, machine: None, journal, paused_until: 0, doom: None, wakes_at: None }
+    }
+
+    /// Whether this is a process that was told to die at this step.
+    fn dies_now(&mut self) -> Option<Doom> {
+        let doom = self.doom.as_mut()?;
+        doom.steps = doom.steps.checked_sub(1).unwrap_or_default();
+        if doom.steps == 0 { self.doom.take() } else { None }
+    }
+
+    /// What the journal folds to, by its own encoding.
+    pub fn replay(&self) -> Result<Durable, anyhow::Error> {
+        let reader: &dyn JournalReader = &self.journal;
+        let mut durable = Durable::default();
+        let mut from = Position(1);
+        loop {
+            let frames = reader.read(from, 1_000)?;
+            let Some((last, _)) = frames.last() else { return Ok(durable) };
+            from = last.next();
+            for event in frames.iter().flat_map(|(_, frame)| &frame.records) {
+                durable.apply(event)?;
+            }
+        }
+    }
+
+    fn append(&mut self, now: Millis, term: convoke_core::Term, events: &[Event]) -> Result<(), anyhow::Error> {
+        let tail = self.journal.tail();
+        let frame = Frame::encode(tail.hash, term, now, events)?;
+        Ok(self.journal.append(tail.position.next(), &frame)?)
+    }
+}
+
+impl World {
+    pub fn coordinator_starts(&mut self) -> Result<(), Violation> {
+        if self.coordinator.machine.is_some() {
+            return Ok(());
+        }
+        let durable = self.coordinator.replay().map_err(|error| self.broken(error))?;
+        self.invariants.acknowledged.on_restart(&durable).map_err(|why| self.violation(why))?;
+        let config = Config { policy: self.scenario.default_policy };
+        let (machine, decision) = Coordinator::start(self.now, config, durable);
+        self.observer.line(self.now, "coordinator", "starts");
+        self.coordinator.machine = Some(machine);
+        self.coordinator.wakes_at = None;
+        self.perform(decision)
+    }
+
+    /// Due timers first, then the input: so that what follows from the input alone can be told.
+    pub fn feed_coordinator(&mut self, input: Input) -> Result<(), Violation> {
+        let now = self.now;
+        let Some(machine) = &mut self.coordinator.machine else { return Ok(()) };
+        if machine.poll_timeout().is_some_and(|due| due <= now) {
+            let decision = machine.decide(now, Input::Tick);
+            self.invariants.one_result.on_outputs(&decision.outputs);
+            self.perform(decision)?;
+        }
+        let Some(machine) = &mut self.coordinator.machine else { return Ok(()) };
+        let decision = machine.decide(now, input.clone());
+        let checked = self.invariants.one_result.on_input(&input, &decision);
+        checked.map_err(|why| self.violation(why))?;
+        self.perform(decision)
+    }
+
+    /// Only the last wake that was asked for counts.
+    pub fn coordinator_wakes(&mut self, at: Millis) -> Result<(), Violation> {
+        if self.coordinator.wakes_at != Some(at) {
+            return Ok(());
+        }
+        self.coordinator.wakes_at = None;
+        self.feed_coordinator(Input::Tick)
+    }
+
+    fn perform(&mut self, decision: Decision) -> Result<(), Violation> {
+        let Decision { events, outputs } = decision;
+        if !events.is_empty() {
+            if let Some(doom) = self.coordinator.dies_now() {
+                return self.coordinator_dies(doom, &events);
+            }
+            let term = self.coordinator.machine.as_ref().map(Coordinator::term).unwrap_or_default();
+            self.coordinator.append(self.now, term, &events).map_err(|error| self.broken(error))?;
+            for event in &events {
+                self.observer.coverage.count(event_kind(event));
+                self.observer.line(self.now, "journal", event);
+                self.invariants.on_event(event).map_err(|why| self.violation(why))?;
+            }
+        }
+        for output in outputs {
+            if let Some(doom) = self.coordinator.dies_now() {
+                return self.coordinator_dies(doom, &[]);
+            }
+            self.perform_output(output)?;
+        }
+        let due = self.coordinator.machine.as_ref().and_then(Coordinator::poll_timeout);
+        let due = due.map(|due| due.max(self.now + 1));
+        if let Some(at) = due.filter(|due| self.coordinator.wakes_at.is_none_or(|at| *due < at)) {
+            self.coordinator.wakes_at = Some(at);
+            self.queue.push(at, Happening::CoordinatorWakes { life: self.coordinator.life, at });
+        }
+        Ok(())
+    }
+
+    fn perform_output(&mut self, output: Output) -> Result<(), Violation> {
+        let is_beat = matches!(&output, Output::Send { message: ToWorker::Heartbeat, .. });
+        if !is_beat {
+            self.observer.line(self.now, "coordinator", &output);
+        }
+        match output {
+            Output::Send { session, message } => {
+                if let Some(link) = self.network.links.get_mut(&session) {
+                    let at = link.down.send(self.now, message, &mut self.dice);
+                    self.queue.push(at, Happening::Moves { session, way: Way::Down });
+                }
+            }
+            Output::Close { session, .. } => {
+                self.observer.coverage.count("network.closed-by-the-coordinator");
+                self.cut(session, 100);
+                self.tell_worker_gone(session, 100);
+                let at = self.now + self.dice.between(0, 50);
+                self.queue.push(at, Happening::GoneForCoordinator { life: self.coordinator.life, session });
+            }
+            Output::Combine(combine) => {
+                self.invariants.on_combine(&combine).map_err(|why| self.violation(why))?;
+                let at = self.now + self.dice.between(1, 800);
+                self.queue.push(at, Happening::CombineEnds { life: self.coordinator.life, combine });
+            }
+            Output::Reply { request, reply } => {
+                self.queue.push(self.now + latency(&mut self.dice), Happening::ReplyArrives { request, reply });
+            }
+            Output::Notice(notice) => self.observer.coverage.count(notice_kind(&notice)),
+        }
+        Ok(())
+    }
+
+    pub fn combine_ends(&mut self, combine: &Combine) -> Result<(), Violation> {
+        let outcome = compute::combine(&self.blobs, combine).map_err(|error| self.broken(error))?;
+        self.feed_coordinator(Input::Combined { job: combine.job, stage: combine.stage, outcome })
+    }
+
+    /// The process is gone, and what it had decided but not appended with it.
+    fn coordinator_dies(&mut self, doom: Doom, vanished: &[Event]) -> Result<(), Violation> {
+        let Some(machine) = self.coordinator.machine.take() else { return Ok(()) };
+        self.observer.coverage.count(if vanished.is_empty() { "fault.crash" } else { "fault.crash-before-append" });
+        self.observer.line(self.now, "coordinator", format!("dies; {} events vanish", vanished.len()));
+        let replayed = self.coordinator.replay().map_err(|error| self.broken(error))?;
+        replay::check(replayed, vanished, machine.durable()).map_err(|why| self.violation(why))?;
+        if doom.power_cut {
+            self.observer.coverage.count("fault.power-cut");
+            self.blobs.lose_unsynced();
+        }
+        self.invariants.one_result.on_crash();
+        self.coordinator.life += 1;
+        self.coordinator.paused_until = 0;
+        let sessions: Vec<SessionId> = self.network.links.keys().copied().collect();
+        for session in sessions {
+            self.cut(session, 0);
+            if !doom.power_cut {
+                self.tell_worker_gone(session, 100);
+            }
+        }
+        let at = self.now + self.dice.between(20, 4_000);
+        self.queue.push(at, Happening::CoordinatorStarts);
+        Ok(())
+    }
+}

@@ -1,0 +1,129 @@
+//! The faults: what goes wrong, drawn from the seed, until they stop.
+//!
+//! Each is something that happens to real clusters; none of them breaks what TCP, a process or a disk promises.
+
+use convoke_core::{Millis, SessionId};
+
+use crate::coordinator::Doom;
+use crate::invariants::Violation;
+use crate::world::{Happening, World};
+
+impl World {
+    pub fn fault(&mut self) -> Result<(), Violation> {
+        if self.now >= self.scenario.faults_until {
+            self.coordinator.doom = None;
+            return Ok(());
+        }
+        let at = self.now + self.dice.between(1, 2 * self.scenario.calm_ms);
+        self.queue.push(at, Happening::Fault);
+        let process = self.any_process();
+        let session = self.any_session();
+        match (self.dice.between(0, 9), process, session) {
+            (0, Some(process), _) => {
+                self.happens("fault.kill");
+                self.kill(process);
+            }
+            (1, Some(process), _) => {
+                self.happens("fault.leave");
+                self.leave(process)?;
+            }
+            (2, Some(process), _) => {
+                self.happens("fault.worker-stops");
+                let until = self.now + self.dice.between(200, 12_000);
+                self.processes.get_mut(&process).into_iter().for_each(|process| process.paused_until = until);
+            }
+            (3, _, _) if self.coordinator.doom.is_none() => {
+                let steps = self.dice.between(1, 40);
+                self.coordinator.doom = Some(Doom { steps, power_cut: self.dice.chance(40) });
+            }
+            (4, _, _) => {
+                self.happens("fault.coordinator-stops");
+                self.coordinator.paused_until = self.now + self.dice.between(100, 7_000);
+            }
+            (5, _, Some(session)) => {
+                self.happens("fault.session-breaks");
+                self.cut(session, 300);
+                self.tell_coordinator_gone(session, 60);
+                self.tell_worker_gone(session, 60);
+            }
+            (6 | 7, _, Some(session)) => self.stall(session),
+            (8, _, _) => self.partition(),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn happens(&mut self, what: &'static str) {
+        self.observer.coverage.count(what);
+        self.observer.line(self.now, "fault", what);
+    }
+
+    fn stall(&mut self, session: SessionId) {
+        let until = self.now + self.dice.between(100, 9_000);
+        let which = self.dice.between(1, 3);
+        self.happens(["fault.stall-both-ways", "fault.silence-up", "fault.silence-down"][which as usize % 3]);
+        let Some(link) = self.network.links.get_mut(&session) else { return };
+        if which != 2 {
+            link.up.stall(until);
+        }
+        if which != 1 {
+            link.down.stall(until);
+        }
+    }
+
+    /// A machine cannot reach the coordinator for a while; some of its sessions do not survive that.
+    fn partition(&mut self) {
+        self.happens("fault.partition");
+        let host = self.dice.place(self.scenario.workers.len());
+        let until = self.now + self.dice.between(500, 12_000);
+        self.partitioned[host] = until;
+        for session in self.network.standing() {
+            let Some(link) = self.network.links.get_mut(&session) else { continue };
+            if self.processes.get(&link.process).is_some_and(|process| process.host == host) {
+                link.up.stall(until);
+                link.down.stall(until);
+                if self.dice.chance(50) {
+                    self.cut(session, 0);
+                }
+            }
+        }
+    }
+
+    /// Cuts a session both ways: what is under way may still arrive for up to `late_ms`.
+    pub fn cut(&mut self, session: SessionId, late_ms: Millis) {
+        if let Some(link) = self.network.links.get_mut(&session) {
+            link.up.cut(self.now + self.dice.between(0, late_ms));
+            link.down.cut(self.now + self.dice.between(0, late_ms));
+        }
+    }
+
+    /// The coordinator's side may learn of a session's end at once, or only by its silence.
+    pub fn tell_coordinator_gone(&mut self, session: SessionId, percent: u64) {
+        if self.dice.chance(percent) {
+            let at = self.now + self.dice.between(0, 400);
+            self.queue.push(at, Happening::GoneForCoordinator { life: self.coordinator.life, session });
+        }
+    }
+
+    /// The worker's side may learn of a session's end at once, or only by its silence.
+    pub fn tell_worker_gone(&mut self, session: SessionId, percent: u64) {
+        let Some(process) = self.network.links.get(&session).map(|link| link.process) else { return };
+        if self.dice.chance(percent) {
+            let at = self.now + self.dice.between(0, 400);
+            self.queue.push(at, Happening::GoneForWorker { process, session });
+        }
+    }
+
+    fn any_process(&mut self) -> Option<u64> {
+        if self.processes.is_empty() {
+            return None;
+        }
+        let place = self.dice.place(self.processes.len());
+        self.processes.keys().nth(place).copied()
+    }
+
+    fn any_session(&mut self) -> Option<SessionId> {
+        let standing = self.network.standing();
+        if standing.is_empty() { None } else { Some(standing[self.dice.place(standing.len())]) }
+    }
+}

@@ -1,0 +1,82 @@
+//! Invariant 7: when faults stop every job ends, and for a reason that the journal shows.
+//!
+//! A job may fail only by a task that cost three workers or failed three times, and be cancelled only if its client
+//! meant that. It does not know how long things take; the loop's patience does.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use convoke_core::event::{Fault, Outcome};
+use convoke_core::{Event, JobId, TaskId, Term};
+
+use crate::scenario::Scenario;
+
+/// After so many deaths, or so many errors, of one task its job may fail.
+const FAILURES: u32 = 3;
+
+pub struct EveryJobEnds {
+    jobs: BTreeMap<JobId, Job>,
+    term: Term,
+}
+
+#[derive(Default)]
+struct Job {
+    may_be_cancelled: bool,
+    ended: bool,
+    /// Deaths and errors of each task.
+    failures: BTreeMap<TaskId, (u32, u32)>,
+    /// Those that failed. Their numbers start again with a term, from what the journal knows.
+    attempts: BTreeSet<(Term, TaskId, u32)>,
+}
+
+impl EveryJobEnds {
+    pub fn new(scenario: &Scenario) -> Self {
+        let job = |cancelled| Job { may_be_cancelled: cancelled, ..Job::default() };
+        let jobs = scenario.jobs.iter().map(|plan| (plan.id, job(plan.cancel_at.is_some()))).collect();
+        Self { jobs, term: Term::default() }
+    }
+
+    pub fn on_event(&mut self, event: &Event) -> Result<(), String> {
+        match event {
+            Event::TermOpened { term } => self.term = *term,
+            Event::AttemptFailed { task, attempt, fault, .. } => {
+                let Some(job) = self.jobs.get_mut(&task.job) else { return Ok(()) };
+                let (deaths, errors) = job.failures.entry(*task).or_default();
+                *if *fault == Fault::WorkerLost { deaths } else { errors } += 1;
+                if !job.attempts.insert((self.term, *task, *attempt)) {
+                    return Err(format!("(7) attempt {attempt} of {task} failed twice"));
+                }
+            }
+            Event::JobFinished { job: id, outcome } => {
+                let Some(job) = self.jobs.get_mut(id) else { return Ok(()) };
+                if std::mem::replace(&mut job.ended, true) {
+                    return Err(format!("(7) job {id} ended twice"));
+                }
+                let deadly = job.failures.values().any(|(deaths, errors)| *deaths >= FAILURES || *errors >= FAILURES);
+                match outcome {
+                    Outcome::Failed { reason } if !deadly => {
+                        return Err(format!("(7) job {id} failed without a cause: {reason}"));
+                    }
+                    Outcome::Cancelled if !job.may_be_cancelled => {
+                        return Err(format!("(7) nobody cancelled job {id}"));
+                    }
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    pub fn all_ended(&self) -> bool {
+        self.jobs.values().all(|job| job.ended)
+    }
+
+    pub fn who_does_not(&self) -> String {
+        let waiting: Vec<String> =
+            self.jobs.iter().filter(|(_, job)| !job.ended).map(|(id, _)| id.to_string()).collect();
+        format!(
+            "(7) long after the last fault, some jobs have not ended, or nobody was told so: {}",
+            waiting.join(", ")
+        )
+    }
+}

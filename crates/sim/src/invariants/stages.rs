@@ -1,0 +1,91 @@
+//! Invariant 2: a stage closes with every task done, and is combined only after its close is journaled.
+//!
+//! The part of the combine is checked to be the whole of the stage, in task order (invariant 5). It does not know what
+//! results mean.
+
+use std::collections::BTreeMap;
+
+use convoke_core::coordinator::{Combine, Part};
+use convoke_core::event::Purpose;
+use convoke_core::{Event, JobId, StageNumber};
+
+#[derive(Default)]
+pub struct Stages(BTreeMap<(JobId, StageNumber), Stage>);
+
+struct Stage {
+    purpose: Purpose,
+    count: u32,
+    done: BTreeMap<u32, Part>,
+    closed: bool,
+    combined: bool,
+}
+
+impl Stages {
+    pub fn purpose(&self, job: JobId, stage: StageNumber) -> Option<Purpose> {
+        self.0.get(&(job, stage)).map(|stage| stage.purpose)
+    }
+
+    pub fn on_event(&mut self, event: &Event) -> Result<(), String> {
+        match event {
+            Event::StageOpened { job, stage, purpose, work, .. } => {
+                let opened = Stage {
+                    purpose: *purpose,
+                    count: work.count,
+                    done: BTreeMap::new(),
+                    closed: false,
+                    combined: false,
+                };
+                if self.0.insert((*job, *stage), opened).is_some() {
+                    return Err(format!("(2) stage {job}/{stage} was opened twice"));
+                }
+            }
+            Event::TaskDone { task, record } => {
+                let stage = self.open(task.job, task.stage, "a task was done")?;
+                let (result, samples) = (record.completion.result.clone(), record.completion.samples);
+                stage.done.insert(task.index, Part { index: task.index, result, samples });
+            }
+            Event::StageClosed { job, stage, .. } => {
+                let open = self.open(*job, *stage, "it was closed")?;
+                if open.done.len() != open.count as usize {
+                    return Err(format!(
+                        "(2) stage {job}/{stage} closed with {} of {} tasks",
+                        open.done.len(),
+                        open.count
+                    ));
+                }
+                open.closed = true;
+            }
+            Event::ResultsLost { job, stage, indices } => {
+                if let Some(stage) = self.0.get_mut(&(*job, *stage)) {
+                    stage.closed = false;
+                    indices.iter().for_each(|index| drop(stage.done.remove(index)));
+                }
+            }
+            Event::StageCombined { job, stage, .. } => {
+                let closed = self.0.get_mut(&(*job, *stage)).filter(|stage| stage.closed && !stage.combined);
+                closed.ok_or(format!("(2) stage {job}/{stage} was combined without a close"))?.combined = true;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, job: JobId, stage: StageNumber, what: &str) -> Result<&mut Stage, String> {
+        let open = self.0.get_mut(&(job, stage)).filter(|stage| !stage.closed);
+        open.ok_or_else(|| format!("(2) {what} in stage {job}/{stage}, which is not open"))
+    }
+
+    pub fn on_combine(&self, combine: &Combine) -> Result<(), String> {
+        let (job, number) = (combine.job, combine.stage);
+        let closed = self.0.get(&(job, number)).filter(|stage| stage.closed);
+        let stage = closed
+            .ok_or_else(|| format!("(2) the combine of {job}/{number} was ordered before its close was journaled"))?;
+        if !combine.parts.iter().eq(stage.done.values()) {
+            let order: Vec<u32> = combine.parts.iter().map(|part| part.index).collect();
+            return Err(format!(
+                "(5) the combine of {job}/{number} has not the stage's results in task order: {order:?}"
+            ));
+        }
+        Ok(())
+    }
+}

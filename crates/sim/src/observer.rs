@@ -1,0 +1,111 @@
+//! What is kept of a run for people: its trace as text, and how often everything happened.
+//!
+//! It decides nothing and checks nothing; with the trace off it formats nothing.
+
+use std::collections::BTreeMap;
+use std::fmt::{Display, Formatter, Write};
+
+use convoke_core::coordinator::{Notice, Reply, Waiting};
+use convoke_core::event::{Event, Fault, Outcome};
+use convoke_core::{Millis, worker};
+
+/// How often each thing happened, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Coverage(BTreeMap<&'static str, u64>);
+
+impl Coverage {
+    /// Counts one.
+    pub fn count(&mut self, what: &'static str) {
+        *self.0.entry(what).or_default() += 1;
+    }
+
+    /// Adds another run's counts.
+    pub fn add(&mut self, other: &Self) {
+        other.0.iter().for_each(|(what, times)| *self.0.entry(what).or_default() += times);
+    }
+}
+
+impl Display for Coverage {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        let mut separator = "";
+        self.0
+            .iter()
+            .try_for_each(|(what, times)| write!(f, "{}{what} {times}", std::mem::replace(&mut separator, ", ")))
+    }
+}
+
+/// Watches one run.
+pub struct Observer {
+    pub coverage: Coverage,
+    trace: Option<String>,
+}
+
+impl Observer {
+    pub fn new(traced: bool) -> Self {
+        Self { coverage: Coverage::default(), trace: traced.then(String::new) }
+    }
+
+    /// Writes a line, if anyone wants to read it.
+    pub fn line(&mut self, now: Millis, who: impl Display, what: impl Display) {
+        if let Some(trace) = &mut self.trace {
+            // A text takes any line.
+            let _ = writeln!(trace, "{now:>6} {who}: {what}");
+        }
+    }
+
+    pub fn into_trace(self) -> String {
+        self.trace.unwrap_or_default()
+    }
+}
+
+pub fn event_kind(event: &Event) -> &'static str {
+    match event {
+        Event::TermOpened { .. } => "event.term-opened",
+        Event::JobSubmitted { .. } => "event.job-submitted",
+        Event::StageOpened { .. } => "event.stage-opened",
+        Event::TaskDone { .. } => "event.task-done",
+        Event::AttemptFailed { fault: Fault::Error(_), .. } => "event.attempt-failed.error",
+        Event::AttemptFailed { fault: Fault::WorkerLost, .. } => "event.attempt-failed.worker-lost",
+        Event::AttemptFailed { fault: Fault::TimedOut, .. } => "event.attempt-failed.timed-out",
+        Event::StageClosed { .. } => "event.stage-closed",
+        Event::ResultsLost { .. } => "event.results-lost",
+        Event::StageCombined { .. } => "event.stage-combined",
+        Event::JobFinished { outcome: Outcome::Succeeded, .. } => "event.job-finished.succeeded",
+        Event::JobFinished { outcome: Outcome::Failed { .. }, .. } => "event.job-finished.failed",
+        Event::JobFinished { outcome: Outcome::Cancelled, .. } => "event.job-finished.cancelled",
+    }
+}
+
+pub fn notice_kind(notice: &Notice) -> &'static str {
+    match notice {
+        Notice::WorkerJoined { kept: 0, .. } => "notice.worker-joined",
+        Notice::WorkerJoined { .. } => "notice.worker-back-with-work",
+        Notice::WorkerLost { .. } => "notice.worker-lost",
+        Notice::WorkerLeft { .. } => "notice.worker-left",
+        Notice::Assigned { attempt: 1, .. } => "notice.assigned",
+        Notice::Assigned { .. } => "notice.assigned-again",
+        Notice::Rejected { .. } => "notice.rejected",
+        Notice::Waiting { reason: Waiting::NoWorkers, .. } => "notice.waiting.no-workers",
+        Notice::Waiting { reason: Waiting::AllReject { .. }, .. } => "notice.waiting.all-reject",
+        Notice::Waiting { reason: Waiting::NoAbility(_), .. } => "notice.waiting.no-ability",
+    }
+}
+
+pub fn worker_notice_kind(notice: &worker::Notice) -> &'static str {
+    match notice {
+        worker::Notice::Joined { .. } => "worker.joined",
+        worker::Notice::Lost => "worker.lost-the-coordinator",
+        worker::Notice::Delayed { .. } => "worker.delayed",
+        worker::Notice::Rejected { .. } => "worker.rejected",
+    }
+}
+
+pub fn reply_kind(reply: &Reply) -> &'static str {
+    match reply {
+        Reply::Submitted => "reply.submitted",
+        Reply::Missing(_) => "reply.missing",
+        Reply::Refused(_) => "reply.refused",
+        Reply::Ended(_) => "reply.ended",
+        Reply::Workers(_) => "reply.workers",
+    }
+}

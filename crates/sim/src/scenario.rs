@@ -1,0 +1,148 @@
+//! What a seed draws before anything happens: workers, jobs with their data, and how rough the weather is.
+//!
+//! Data and models are tiny, but real: final bits mean something. It knows nothing of time but when jobs are submitted.
+
+use convoke_core::{Ability, JobId, JobSpec, Millis, Payload, Plan, Policy, Rounds, SpecError, Split, Work};
+use convoke_ml::{Dataset, Mlp};
+use convoke_store::blobs::{Blobs, Durability, MemoryBlobs};
+
+use crate::compute::{COUNTS, MEAN};
+use crate::dice::Dice;
+
+const INPUTS: usize = 2;
+const CLASSES: usize = 2;
+
+/// A simulated cluster and what it is asked to do.
+pub struct Scenario {
+    pub workers: Vec<Machine>,
+    pub jobs: Vec<JobPlan>,
+    /// The mean time between faults.
+    pub calm_ms: Millis,
+    /// When the faults stop.
+    pub faults_until: Millis,
+    pub default_policy: Policy,
+}
+
+/// A machine on which worker processes run, one after the other.
+pub struct Machine {
+    pub name: String,
+    pub slots: u32,
+    /// How long a task takes here, at least; at most three times as long.
+    pub pace_ms: Millis,
+    /// How many attempts in a hundred end in an error.
+    pub errors_percent: u64,
+    /// How many in a hundred take much longer.
+    pub stuck_percent: u64,
+    /// How many tasks in a hundred it is too busy for.
+    pub load_percent: u64,
+}
+
+/// A job, and what its client does with it.
+pub struct JobPlan {
+    pub id: JobId,
+    pub spec: JobSpec,
+    pub submit_at: Millis,
+    pub cancel_at: Option<Millis>,
+    /// Whether one blob is forgotten in the first upload.
+    pub forgets: Option<Vec<u8>>,
+    /// A task that kills the worker that runs it: its place in each training stage.
+    pub poison: Option<u32>,
+}
+
+impl Scenario {
+    pub fn draw(dice: &mut Dice, blobs: &MemoryBlobs) -> Result<Self, anyhow::Error> {
+        let workers = (0..dice.between(2, 5)).map(|number| Machine::draw(number, dice)).collect();
+        let jobs =
+            (0..dice.between(1, 3)).map(|number| JobPlan::draw(number, dice, blobs)).collect::<Result<_, _>>()?;
+        Ok(Self {
+            workers,
+            jobs,
+            calm_ms: dice.between(300, 4_000),
+            faults_until: dice.between(60_000, 75_000),
+            default_policy: policy(dice),
+        })
+    }
+}
+
+impl Machine {
+    fn draw(number: u64, dice: &mut Dice) -> Self {
+        Self {
+            // Some share a name.
+            name: if dice.chance(10) { "box".to_owned() } else { format!("box{number}") },
+            slots: dice.between(1, 2) as u32,
+            pace_ms: dice.between(20, 600),
+            errors_percent: if dice.chance(30) { dice.between(1, 8) } else { 0 },
+            stuck_percent: if dice.chance(30) { dice.between(1, 10) } else { 0 },
+            load_percent: if dice.chance(40) { dice.between(5, 60) } else { 0 },
+        }
+    }
+}
+
+impl JobPlan {
+    fn draw(number: u64, dice: &mut Dice, blobs: &MemoryBlobs) -> Result<Self, anyhow::Error> {
+        let submit_at = dice.between(0, 40_000);
+        let cancelled = dice.chance(15);
+        let shards = dice.between(3, 7);
+        let manifest = (0..shards).map(|_| put_shard(dice, blobs)).collect::<Result<Vec<_>, _>>()?.concat();
+        let model = Mlp::uniform_start(&[INPUTS, 3, CLASSES], vec!["no".into(), "yes".into()], dice.bits())?;
+        let base = model.to_safetensors();
+        let input = Payload::blob(blobs.put(&manifest, Durability::Synced)?);
+        let work = |name, combine| work(name, combine, input.clone(), shards as u32);
+        let rounds = Rounds {
+            rounds: dice.between(1, 6) as u32,
+            base: Payload::blob(convoke_store::digest_of(&base)),
+            train: work("train", MEAN)?,
+            evaluate: if dice.chance(70) { Some(work("evaluate", COUNTS)?) } else { None },
+        };
+        let forgets = dice.chance(20);
+        if !forgets {
+            blobs.put(&base, Durability::Synced)?;
+        }
+        let spec = JobSpec {
+            name: format!("job {number}"),
+            plan: Plan::Rounds(rounds),
+            policy: if dice.chance(20) { None } else { Some(policy(dice)) },
+            seed: dice.bits(),
+            attempt_timeout_ms: if dice.chance(30) { Some(dice.between(3_000, 9_000)) } else { None },
+        };
+        Ok(Self {
+            id: JobId::from_bits(dice.bits()),
+            spec,
+            submit_at,
+            cancel_at: cancelled.then(|| submit_at + dice.between(0, 15_000)),
+            forgets: forgets.then_some(base),
+            poison: if dice.chance(4) { Some(dice.between(0, shards - 1) as u32) } else { None },
+        })
+    }
+
+    pub fn rounds(&self) -> &Rounds {
+        let Plan::Rounds(rounds) = &self.spec.plan;
+        rounds
+    }
+}
+
+fn policy(dice: &mut Dice) -> Policy {
+    [Policy::Random, Policy::RoundRobin, Policy::LoadBalancing, Policy::LoadBalancing][dice.place(4)]
+}
+
+fn work(name: &str, combine: &[u8], input: Payload, count: u32) -> Result<Work, SpecError> {
+    let inline = |bytes: &[u8]| Payload::inline(bytes).map_err(|_| SpecError::Inline { bytes: bytes.len() });
+    Ok(Work {
+        ability: Ability::new(name)?,
+        program: inline(name.as_bytes())?,
+        input,
+        split: Split::Entries,
+        count,
+        combine: inline(combine)?,
+    })
+}
+
+/// Stores a few rows of two separable classes, and gives the digest's bytes for the manifest.
+fn put_shard(dice: &mut Dice, blobs: &MemoryBlobs) -> Result<[u8; 32], anyhow::Error> {
+    let rows = dice.between(2, 7) as usize;
+    let labels: Vec<u32> = (0..rows).map(|_| dice.place(CLASSES) as u32).collect();
+    let mut feature = |label: u32| label as f32 - 0.5 + dice.between(0, 1_000) as f32 / 500.0;
+    let features = labels.iter().flat_map(|label| [feature(*label), feature(*label)]).collect();
+    let shard = Dataset::new(features, labels, INPUTS)?;
+    Ok(blobs.put(&shard.to_safetensors(), Durability::Synced)?.0)
+}

@@ -1,0 +1,236 @@
+//! The workers' shell, simulated: processes on machines, which dial, run executors, and are killed or stopped.
+//!
+//! As the real one it owns one connection at a time, and reports nothing of an older one once a newer one stands. It
+//! decides nothing.
+
+use std::collections::BTreeMap;
+
+use convoke_core::event::Purpose;
+use convoke_core::message::{Assignment, FromWorker, Hello, ToWorker};
+use convoke_core::worker::{Config, Input, Load, Output, Run, Worker};
+use convoke_core::{Ability, Digest, Millis, SessionId, WorkerId};
+use convoke_store::blobs::{Blobs, Durability};
+
+use crate::compute;
+use crate::invariants::Violation;
+use crate::network::{Up, Way, latency};
+use crate::observer::worker_notice_kind;
+use crate::world::{Happening, World};
+
+/// A worker's process.
+pub struct Process {
+    pub host: usize,
+    worker: Worker,
+    /// The connection that was dialled last, and whether it stands.
+    connection: Option<(SessionId, bool)>,
+    running: BTreeMap<Run, Assignment>,
+    results: BTreeMap<Digest, Vec<u8>>,
+    pub paused_until: Millis,
+    wakes_at: Option<Millis>,
+}
+
+impl World {
+    /// A new process on the machine, unless there is one.
+    pub fn worker_starts(&mut self, host: usize) -> Result<(), Violation> {
+        if self.processes.values().any(|process| process.host == host) {
+            return Ok(());
+        }
+        let machine = &self.scenario.workers[host];
+        let id = self.dice.bits();
+        let hello = Hello {
+            worker: WorkerId(id),
+            name: machine.name.clone(),
+            slots: machine.slots,
+            abilities: ["train", "evaluate"].iter().filter_map(|name| Ability::new(name).ok()).collect(),
+            profile: convoke_ml::NUMERIC_PROFILE.to_owned(),
+            hardware: "simulated".to_owned(),
+            holding: Vec::new(),
+        };
+        let probability = machine.load_percent as f64 / 100.0;
+        let load = Load { probability, delay_ms: self.dice.between(10, 1_500), seed: self.dice.bits() };
+        let worker = Worker::new(self.now, Config { hello, load });
+        let (running, results) = (BTreeMap::new(), BTreeMap::new());
+        let process = Process { host, worker, connection: None, running, results, paused_until: 0, wakes_at: None };
+        self.processes.insert(id, process);
+        self.observer.line(self.now, &self.scenario.workers[host].name, format!("starts as process {id:016x}"));
+        self.feed_worker(id, Input::Tick)
+    }
+
+    /// Only the last wake that was asked for counts.
+    pub fn worker_wakes(&mut self, id: u64, at: Millis) -> Result<(), Violation> {
+        let process = self.processes.get_mut(&id).filter(|process| process.wakes_at == Some(at));
+        let Some(process) = process else { return Ok(()) };
+        process.wakes_at = None;
+        self.feed_worker(id, Input::Tick)
+    }
+
+    fn feed_worker(&mut self, id: u64, input: Input) -> Result<(), Violation> {
+        let Some(process) = self.processes.get_mut(&id) else { return Ok(()) };
+        for output in process.worker.handle(self.now, input) {
+            self.perform_worker_output(id, output)?;
+        }
+        let Some(process) = self.processes.get_mut(&id) else { return Ok(()) };
+        let due = process.worker.poll_timeout().map(|due| due.max(self.now + 1));
+        if let Some(at) = due.filter(|due| process.wakes_at.is_none_or(|at| *due < at)) {
+            process.wakes_at = Some(at);
+            self.queue.push(at, Happening::WorkerWakes { process: id, at });
+        }
+        Ok(())
+    }
+
+    fn perform_worker_output(&mut self, id: u64, output: Output) -> Result<(), Violation> {
+        let Some(process) = self.processes.get_mut(&id) else { return Ok(()) };
+        if output != Output::Send(FromWorker::Heartbeat) {
+            self.observer.line(self.now, &self.scenario.workers[process.host].name, &output);
+        }
+        match output {
+            Output::Dial => {
+                let session = self.network.next_session();
+                process.connection = Some((session, false));
+                let at = self.now + latency(&mut self.dice);
+                self.queue.push(at, Happening::DialEnds { process: id, session });
+            }
+            Output::Greet(hello) => self.send_up(id, Up::Hello(hello)),
+            Output::Send(message) => {
+                self.upload(id, &message).map_err(|error| self.broken(error))?;
+                self.send_up(id, Up::Message(message));
+            }
+            Output::HangUp => {
+                if let Some((session, _)) = process.connection.take() {
+                    self.cut(session, 100);
+                    self.tell_coordinator_gone(session, 80);
+                }
+            }
+            Output::Start { run, assignment, .. } => {
+                let task = assignment.task;
+                process.running.insert(run, assignment);
+                let host = process.host;
+                let takes_ms = self.draw_duration(host);
+                self.queue.push(self.now + takes_ms, Happening::ExecutorEnds { process: id, run });
+                if self.is_poison(task) {
+                    self.queue.push(self.now + takes_ms.min(50), Happening::Poisoned { process: id, run });
+                }
+            }
+            Output::Abort(run) => {
+                self.observer.coverage.count("worker.aborted");
+                process.running.remove(&run);
+            }
+            Output::Notice(notice) => self.observer.coverage.count(worker_notice_kind(&notice)),
+        }
+        Ok(())
+    }
+
+    /// A result's blob is at the coordinator before the report of it is on its way.
+    fn upload(&mut self, id: u64, message: &FromWorker) -> Result<(), anyhow::Error> {
+        let FromWorker::Done { completion, .. } = message else { return Ok(()) };
+        let Some(process) = self.processes.get(&id) else { return Ok(()) };
+        if let Some(bytes) = completion.result.as_blob().and_then(|digest| process.results.get(&digest)) {
+            self.blobs.put(bytes, Durability::Unsynced)?;
+        }
+        Ok(())
+    }
+
+    fn send_up(&mut self, id: u64, message: Up) {
+        let session = self.processes.get(&id).and_then(|process| process.connection).map(|(session, _)| session);
+        let Some(session) = session else { return };
+        if let Some(link) = self.network.links.get_mut(&session) {
+            let at = link.up.send(self.now, message, &mut self.dice);
+            self.queue.push(at, Happening::Moves { session, way: Way::Up });
+        }
+    }
+
+    fn draw_duration(&mut self, host: usize) -> Millis {
+        let machine = &self.scenario.workers[host];
+        let usual = self.dice.between(machine.pace_ms, 3 * machine.pace_ms);
+        if !self.dice.chance(machine.stuck_percent) {
+            return usual;
+        }
+        self.observer.coverage.count("fault.stuck-task");
+        usual * self.dice.between(5, 40)
+    }
+
+    fn is_poison(&self, task: convoke_core::TaskId) -> bool {
+        let job = self.scenario.jobs.iter().find(|job| job.id == task.job);
+        let purpose = self.invariants.stages.purpose(task.job, task.stage);
+        job.is_some_and(|job| job.poison == Some(task.index)) && matches!(purpose, Some(Purpose::Train { .. }))
+    }
+
+    pub fn dial_ends(&mut self, id: u64, session: SessionId) -> Result<(), Violation> {
+        let Some(process) = self.processes.get_mut(&id) else { return Ok(()) };
+        if process.connection != Some((session, false)) {
+            return Ok(());
+        }
+        if self.coordinator.machine.is_some() && self.partitioned[process.host] <= self.now {
+            process.connection = Some((session, true));
+            self.network.connect(session, id);
+            return self.feed_worker(id, Input::Connected);
+        }
+        self.queue.push(self.now + self.dice.between(0, 3_000), Happening::GoneForWorker { process: id, session });
+        Ok(())
+    }
+
+    /// What still comes of an older connection is handed in only while none stands.
+    pub fn worker_hears(&mut self, id: u64, session: SessionId, message: ToWorker) -> Result<(), Violation> {
+        let Some(process) = self.processes.get(&id) else { return Ok(()) };
+        match process.connection {
+            Some((current, _)) if current == session => {}
+            Some((_, true)) => return Ok(()),
+            _ => self.observer.coverage.count("network.late-for-the-worker"),
+        }
+        self.feed_worker(id, Input::Received(message))
+    }
+
+    pub fn gone_for_worker(&mut self, id: u64, session: SessionId) -> Result<(), Violation> {
+        let Some(process) = self.processes.get_mut(&id) else { return Ok(()) };
+        if process.connection.is_none_or(|(current, _)| current != session) {
+            return Ok(());
+        }
+        process.connection = None;
+        self.feed_worker(id, Input::Disconnected)
+    }
+
+    pub fn executor_ends(&mut self, id: u64, run: Run) -> Result<(), Violation> {
+        let Some(process) = self.processes.get_mut(&id) else { return Ok(()) };
+        let Some(assignment) = process.running.remove(&run) else { return Ok(()) };
+        if self.dice.chance(self.scenario.workers[process.host].errors_percent) {
+            self.observer.coverage.count("fault.task-error");
+            let outcome = Err("the executor was told to fail".to_owned());
+            return self.feed_worker(id, Input::Finished { run, outcome });
+        }
+        let made = compute::execute(&self.blobs, &assignment).map_err(|error| self.broken(error))?;
+        let Some(process) = self.processes.get_mut(&id) else { return Ok(()) };
+        if let (Some(bytes), Some(digest)) = (made.blob, made.completion.result.as_blob()) {
+            process.results.insert(digest, bytes);
+        }
+        self.feed_worker(id, Input::Finished { run, outcome: Ok(made.completion) })
+    }
+
+    pub fn poisoned(&mut self, id: u64, run: Run) -> Result<(), Violation> {
+        if self.processes.get(&id).is_some_and(|process| process.running.contains_key(&run)) {
+            self.observer.coverage.count("fault.poison");
+            self.kill(id);
+        }
+        Ok(())
+    }
+
+    /// The process is gone; what it had sent may still arrive, and another one starts on the machine later.
+    pub fn kill(&mut self, id: u64) {
+        let Some(process) = self.processes.remove(&id) else { return };
+        self.observer.line(self.now, &self.scenario.workers[process.host].name, "is killed");
+        if let Some((session, true)) = process.connection {
+            self.cut(session, 50);
+            self.tell_coordinator_gone(session, 80);
+        }
+        let at = self.now + self.dice.between(100, 8_000);
+        self.queue.push(at, Happening::WorkerStarts { host: process.host });
+    }
+
+    /// The process ends of its own will.
+    pub fn leave(&mut self, id: u64) -> Result<(), Violation> {
+        self.feed_worker(id, Input::Leave)?;
+        let Some(process) = self.processes.remove(&id) else { return Ok(()) };
+        let at = self.now + self.dice.between(100, 8_000);
+        self.queue.push(at, Happening::WorkerStarts { host: process.host });
+        Ok(())
+    }
+}

@@ -1,0 +1,247 @@
+//! The loop: takes what happens next from the virtual clock, hands it to whom it concerns, and stops when all is done.
+//!
+//! Whoever is stopped gets nothing until it goes on. It knows no rule of the cluster; the invariants do.
+
+use std::collections::BTreeMap;
+
+use convoke_core::coordinator::{Combine, Input, Reply};
+use convoke_core::worker::Run;
+use convoke_core::{Millis, RequestId, SessionId};
+use convoke_store::blobs::MemoryBlobs;
+
+use crate::clients::{Call, Client};
+use crate::coordinator::CoordinatorHost;
+use crate::dice::Dice;
+use crate::invariants::{Invariants, Violation, replay};
+use crate::network::{Moved, Network, Up, Way};
+use crate::observer::{Coverage, Observer};
+use crate::queue::Queue;
+use crate::scenario::Scenario;
+use crate::worker::Process;
+
+/// How long after the last fault every job has to have ended.
+const PATIENCE_MS: Millis = 300_000;
+/// How much may happen in one millisecond before the cluster is said to spin.
+const AT_ONCE_MAX: u64 = 20_000;
+
+/// Something that happens at an instant.
+pub enum Happening {
+    CoordinatorStarts,
+    CoordinatorWakes { life: u64, at: Millis },
+    GoneForCoordinator { life: u64, session: SessionId },
+    CombineEnds { life: u64, combine: Combine },
+    CallArrives { request: RequestId },
+    ReplyArrives { request: RequestId, reply: Reply },
+    Calls(Call),
+    Moves { session: SessionId, way: Way },
+    WorkerStarts { host: usize },
+    WorkerWakes { process: u64, at: Millis },
+    DialEnds { process: u64, session: SessionId },
+    GoneForWorker { process: u64, session: SessionId },
+    ExecutorEnds { process: u64, run: Run },
+    Poisoned { process: u64, run: Run },
+    Fault,
+}
+
+/// A run's end.
+pub struct Report {
+    /// What was broken, if anything was.
+    pub outcome: Result<(), Violation>,
+    /// How often everything happened.
+    pub coverage: Coverage,
+    /// What happened, if it was to be traced.
+    pub trace: String,
+    /// The virtual time that it took.
+    pub took_ms: Millis,
+}
+
+pub struct World {
+    pub now: Millis,
+    pub dice: Dice,
+    pub queue: Queue<Happening>,
+    pub scenario: Scenario,
+    pub blobs: MemoryBlobs,
+    pub network: Network,
+    pub coordinator: CoordinatorHost,
+    pub processes: BTreeMap<u64, Process>,
+    /// Until when each machine cannot reach the coordinator.
+    pub partitioned: Vec<Millis>,
+    pub clients: Vec<Client>,
+    /// Every call that was made; a request's number is its place, from 1.
+    pub requests: Vec<Call>,
+    pub invariants: Invariants,
+    pub observer: Observer,
+}
+
+/// Runs a seed to its end.
+pub fn run(seed: u64, traced: bool) -> Report {
+    let mut world = match World::new(seed, traced) {
+        Ok(world) => world,
+        Err(error) => {
+            let outcome = Err(Violation { at: 0, why: format!("the scenario cannot be drawn: {error:#}") });
+            return Report { outcome, coverage: Coverage::default(), trace: String::new(), took_ms: 0 };
+        }
+    };
+    let outcome = world.run();
+    let (coverage, took_ms) = (world.observer.coverage.clone(), world.now);
+    Report { outcome, coverage, trace: world.observer.into_trace(), took_ms }
+}
+
+impl World {
+    fn new(seed: u64, traced: bool) -> Result<Self, anyhow::Error> {
+        let mut dice = Dice::new(seed);
+        let blobs = MemoryBlobs::new();
+        let scenario = Scenario::draw(&mut dice, &blobs)?;
+        let invariants = Invariants::new(&scenario, &blobs)?;
+        let mut queue = Queue::new();
+        queue.push(dice.between(0, 1_000), Happening::CoordinatorStarts);
+        for host in 0..scenario.workers.len() {
+            queue.push(dice.between(0, 10_000), Happening::WorkerStarts { host });
+        }
+        for (place, job) in scenario.jobs.iter().enumerate() {
+            queue.push(job.submit_at, Happening::Calls(Call::Submit(place)));
+        }
+        queue.push(dice.between(1, 5_000), Happening::Fault);
+        Ok(Self {
+            now: 0,
+            dice,
+            queue,
+            blobs,
+            network: Network::default(),
+            coordinator: CoordinatorHost::new(),
+            processes: BTreeMap::new(),
+            partitioned: vec![0; scenario.workers.len()],
+            clients: scenario.jobs.iter().map(|_| Client::default()).collect(),
+            requests: Vec::new(),
+            scenario,
+            invariants,
+            observer: Observer::new(traced),
+        })
+    }
+
+    fn run(&mut self) -> Result<(), Violation> {
+        let mut at_once = 0;
+        while let Some((at, happening)) = self.queue.pop() {
+            at_once = if at > self.now { 0 } else { at_once + 1 };
+            if at_once > AT_ONCE_MAX {
+                return Err(self.violation("(7) the cluster spins".to_owned()));
+            }
+            self.now = self.now.max(at);
+            if self.now > self.scenario.faults_until && self.is_done() {
+                break;
+            }
+            if self.now > self.scenario.faults_until + PATIENCE_MS {
+                let why = self.invariants.every_job_ends.who_does_not();
+                return Err(self.violation(why));
+            }
+            match self.owner_stopped_until(&happening) {
+                Some(until) => self.queue.push(until, happening),
+                None => self.handle(happening)?,
+            }
+        }
+        self.at_end()
+    }
+
+    /// When whoever it concerns goes on, if it is stopped.
+    fn owner_stopped_until(&self, happening: &Happening) -> Option<Millis> {
+        let process = match happening {
+            Happening::Moves { session, way: Way::Down } => self.network.links.get(session).map(|link| link.process),
+            Happening::WorkerWakes { process, .. }
+            | Happening::DialEnds { process, .. }
+            | Happening::GoneForWorker { process, .. }
+            | Happening::ExecutorEnds { process, .. } => Some(*process),
+            Happening::CoordinatorWakes { .. }
+            | Happening::GoneForCoordinator { .. }
+            | Happening::CombineEnds { .. }
+            | Happening::CallArrives { .. }
+            | Happening::Moves { way: Way::Up, .. } => {
+                return Some(self.coordinator.paused_until).filter(|until| *until > self.now);
+            }
+            _ => None,
+        };
+        let process = self.processes.get(&process?)?;
+        Some(process.paused_until).filter(|until| *until > self.now)
+    }
+
+    fn handle(&mut self, happening: Happening) -> Result<(), Violation> {
+        let life = self.coordinator.life;
+        match happening {
+            Happening::CoordinatorStarts => self.coordinator_starts(),
+            Happening::CoordinatorWakes { life: of, at } if of == life => self.coordinator_wakes(at),
+            Happening::GoneForCoordinator { life: of, session } if of == life => {
+                self.feed_coordinator(Input::Disconnected { session })
+            }
+            Happening::CombineEnds { life: of, combine } if of == life => self.combine_ends(&combine),
+            Happening::CoordinatorWakes { .. }
+            | Happening::GoneForCoordinator { .. }
+            | Happening::CombineEnds { .. } => Ok(()),
+            Happening::CallArrives { request } => self.call_arrives(request),
+            Happening::ReplyArrives { request, reply } => self.reply_arrives(request, reply),
+            Happening::Calls(call) => {
+                self.call(call);
+                Ok(())
+            }
+            Happening::Moves { session, way: Way::Up } => self.moves_up(session),
+            Happening::Moves { session, way: Way::Down } => self.moves_down(session),
+            Happening::WorkerStarts { host } => self.worker_starts(host),
+            Happening::WorkerWakes { process, at } => self.worker_wakes(process, at),
+            Happening::DialEnds { process, session } => self.dial_ends(process, session),
+            Happening::GoneForWorker { process, session } => self.gone_for_worker(process, session),
+            Happening::ExecutorEnds { process, run } => self.executor_ends(process, run),
+            Happening::Poisoned { process, run } => self.poisoned(process, run),
+            Happening::Fault => self.fault(),
+        }
+    }
+
+    fn moves_up(&mut self, session: SessionId) -> Result<(), Violation> {
+        let Some(link) = self.network.links.get_mut(&session) else { return Ok(()) };
+        if link.up.is_cut() {
+            self.observer.coverage.count("network.late-for-the-coordinator");
+        }
+        match link.up.take(self.now) {
+            Moved::Arrives(Up::Hello(hello)) => self.feed_coordinator(Input::Connected { session, hello }),
+            Moved::Arrives(Up::Message(message)) => self.feed_coordinator(Input::Received { session, message }),
+            Moved::StalledUntil(until) => {
+                self.queue.push(until, Happening::Moves { session, way: Way::Up });
+                Ok(())
+            }
+            Moved::Lost => Ok(()),
+        }
+    }
+
+    fn moves_down(&mut self, session: SessionId) -> Result<(), Violation> {
+        let Some(link) = self.network.links.get_mut(&session) else { return Ok(()) };
+        let process = link.process;
+        match link.down.take(self.now) {
+            Moved::Arrives(message) => self.worker_hears(process, session, message),
+            Moved::StalledUntil(until) => {
+                self.queue.push(until, Happening::Moves { session, way: Way::Down });
+                Ok(())
+            }
+            Moved::Lost => Ok(()),
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.coordinator.machine.is_some()
+            && self.clients.iter().all(|client| client.submitted)
+            && self.invariants.every_job_ends.all_ended()
+    }
+
+    fn at_end(&mut self) -> Result<(), Violation> {
+        let replayed = self.coordinator.replay().map_err(|error| self.broken(error))?;
+        if let Some(machine) = &self.coordinator.machine {
+            replay::check(replayed.clone(), &[], machine.durable()).map_err(|why| self.violation(why))?;
+        }
+        self.invariants.acknowledged.on_restart(&replayed).map_err(|why| self.violation(why))
+    }
+
+    pub fn violation(&self, why: String) -> Violation {
+        Violation { at: self.now, why }
+    }
+
+    /// Something that must not fail did.
+    pub fn broken(&self, error: anyhow::Error) -> Violation {
+        self.violation(format!("(0) {error:#}"))
+    }
+}
