@@ -144,13 +144,14 @@ impl Worker {
         }
     }
 
-    /// The connection stands: the worker says who it is and what it brings along. What never started is left out.
+    /// The connection stands: the worker says who it is and what it brings along. What never started is left out, and
+    /// what failed: if the report was heard, it would count twice; if not, the task runs again.
     fn on_connected(&mut self) {
         if self.link != Link::Dialling {
             return;
         }
         self.link = Link::Greeting;
-        self.holding.retain(|held| !matches!(held.state, State::Queued));
+        self.holding.retain(|held| !matches!(held.state, State::Queued | State::Failed(_)));
         let bring = |held: &Holding| Held {
             task: held.assignment.task,
             base: held.assignment.base.clone(),

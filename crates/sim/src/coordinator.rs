@@ -41,7 +41,7 @@ impl CoordinatorHost {
     /// Whether this is a process that was told to die at this step.
     fn dies_now(&mut self) -> Option<Doom> {
         let doom = self.doom.as_mut()?;
-        doom.steps = doom.steps.checked_sub(1).unwrap_or_default();
+        doom.steps = doom.steps.saturating_sub(1);
         if doom.steps == 0 { self.doom.take() } else { None }
     }
 

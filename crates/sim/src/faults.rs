@@ -1,11 +1,14 @@
 //! The faults: what goes wrong, drawn from the seed, until they stop.
 //!
-//! Each is something that happens to real clusters; none of them breaks what TCP, a process or a disk promises.
+//! Each is something that happens to real clusters; none of them breaks what TCP, a process or a disk promises. Stray
+//! reports are the exception: no sound worker makes them, and leases have to fence them all the same.
 
+use convoke_core::message::FromWorker;
 use convoke_core::{Millis, SessionId};
 
 use crate::coordinator::Doom;
 use crate::invariants::Violation;
+use crate::network::{Up, Way};
 use crate::world::{Happening, World};
 
 impl World {
@@ -48,6 +51,7 @@ impl World {
             }
             (6 | 7, _, Some(session)) => self.stall(session),
             (8, _, _) => self.partition(),
+            (9, _, Some(session)) => self.stray_report(session),
             _ => {}
         }
         Ok(())
@@ -69,6 +73,21 @@ impl World {
         if which != 1 {
             link.down.stall(until);
         }
+    }
+
+    /// A report that was made before comes again, in any session, with another result: its lease is over, or another's.
+    fn stray_report(&mut self, session: SessionId) {
+        if self.reports.is_empty() {
+            return;
+        }
+        self.happens("fault.stray-report");
+        let mut message = self.reports[self.dice.place(self.reports.len())].clone();
+        if let FromWorker::Done { completion, .. } = &mut message {
+            completion.samples += 1;
+        }
+        let Some(link) = self.network.links.get_mut(&session) else { return };
+        let at = link.up.send(self.now, Up::Message(message), &mut self.dice);
+        self.queue.push(at, Happening::Moves { session, way: Way::Up });
     }
 
     /// A machine cannot reach the coordinator for a while; some of its sessions do not survive that.

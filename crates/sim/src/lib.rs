@@ -40,7 +40,7 @@ mod tests {
     #[test]
     fn a_seed_replays_to_the_byte() {
         let (one, other) = (run(7, true), run(7, true));
-        assert!(one.trace.lines().count() > 1_000);
+        assert!(one.trace.lines().count() > 100);
         assert!(one.trace == other.trace);
     }
 }

@@ -27,6 +27,8 @@ pub struct Scenario {
 pub struct Machine {
     pub name: String,
     pub slots: u32,
+    /// Whether it can evaluate, too; the first one always can.
+    pub evaluates: bool,
     /// How long a task takes here, at least; at most three times as long.
     pub pace_ms: Millis,
     /// How many attempts in a hundred end in an error.
@@ -70,6 +72,7 @@ impl Machine {
             // Some share a name.
             name: if dice.chance(10) { "box".to_owned() } else { format!("box{number}") },
             slots: dice.between(1, 2) as u32,
+            evaluates: number == 0 || dice.chance(80),
             pace_ms: dice.between(20, 600),
             errors_percent: if dice.chance(30) { dice.between(1, 8) } else { 0 },
             stuck_percent: if dice.chance(30) { dice.between(1, 10) } else { 0 },

@@ -37,11 +37,12 @@ impl World {
         }
         let machine = &self.scenario.workers[host];
         let id = self.dice.bits();
+        let abilities = if machine.evaluates { &["train", "evaluate"][..] } else { &["train"] };
         let hello = Hello {
             worker: WorkerId(id),
             name: machine.name.clone(),
             slots: machine.slots,
-            abilities: ["train", "evaluate"].iter().filter_map(|name| Ability::new(name).ok()).collect(),
+            abilities: abilities.iter().filter_map(|name| Ability::new(name).ok()).collect(),
             profile: convoke_ml::NUMERIC_PROFILE.to_owned(),
             hardware: "simulated".to_owned(),
             holding: Vec::new(),
@@ -93,6 +94,9 @@ impl World {
             Output::Greet(hello) => self.send_up(id, Up::Hello(hello)),
             Output::Send(message) => {
                 self.upload(id, &message).map_err(|error| self.broken(error))?;
+                if message != FromWorker::Heartbeat && message != FromWorker::Leaving {
+                    self.reports.push(message.clone());
+                }
                 self.send_up(id, Up::Message(message));
             }
             Output::HangUp => {
@@ -194,6 +198,7 @@ impl World {
         let Some(assignment) = process.running.remove(&run) else { return Ok(()) };
         if self.dice.chance(self.scenario.workers[process.host].errors_percent) {
             self.observer.coverage.count("fault.task-error");
+            self.invariants.every_job_ends.executor_failed(assignment.task);
             let outcome = Err("the executor was told to fail".to_owned());
             return self.feed_worker(id, Input::Finished { run, outcome });
         }

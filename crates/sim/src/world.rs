@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use convoke_core::coordinator::{Combine, Input, Reply};
+use convoke_core::message::FromWorker;
 use convoke_core::worker::Run;
 use convoke_core::{Millis, RequestId, SessionId};
 use convoke_store::blobs::MemoryBlobs;
@@ -66,6 +67,8 @@ pub struct World {
     pub processes: BTreeMap<u64, Process>,
     /// Until when each machine cannot reach the coordinator.
     pub partitioned: Vec<Millis>,
+    /// Every report that a worker made, for those that stray.
+    pub reports: Vec<FromWorker>,
     pub clients: Vec<Client>,
     /// Every call that was made; a request's number is its place, from 1.
     pub requests: Vec<Call>,
@@ -111,6 +114,7 @@ impl World {
             coordinator: CoordinatorHost::new(),
             processes: BTreeMap::new(),
             partitioned: vec![0; scenario.workers.len()],
+            reports: Vec::new(),
             clients: scenario.jobs.iter().map(|_| Client::default()).collect(),
             requests: Vec::new(),
             scenario,

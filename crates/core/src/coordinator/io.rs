@@ -10,6 +10,7 @@ use crate::{Ability, Digest, JobId, JobSpec, Millis, Payload, RequestId, Session
 
 /// Something that happened.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "an input is handed over once, and a submission is rare")]
 pub enum Input {
     /// Nothing but time passed.
     Tick,

@@ -22,10 +22,18 @@ pub struct EveryJobEnds {
 struct Job {
     may_be_cancelled: bool,
     ended: bool,
-    /// Deaths and errors of each task.
-    failures: BTreeMap<TaskId, (u32, u32)>,
-    /// Those that failed. Their numbers start again with a term, from what the journal knows.
+    failures: BTreeMap<TaskId, Failures>,
+    /// Attempts that failed. Their numbers start again with a term, from what the journal knows.
     attempts: BTreeSet<(Term, TaskId, u32)>,
+}
+
+/// What the journal has of a task's failures, and how often an executor really failed.
+#[derive(Default)]
+struct Failures {
+    deaths: u32,
+    timeouts: u32,
+    errors: u32,
+    real_errors: u32,
 }
 
 impl EveryJobEnds {
@@ -40,8 +48,15 @@ impl EveryJobEnds {
             Event::TermOpened { term } => self.term = *term,
             Event::AttemptFailed { task, attempt, fault, .. } => {
                 let Some(job) = self.jobs.get_mut(&task.job) else { return Ok(()) };
-                let (deaths, errors) = job.failures.entry(*task).or_default();
-                *if *fault == Fault::WorkerLost { deaths } else { errors } += 1;
+                let failures = job.failures.entry(*task).or_default();
+                match fault {
+                    Fault::WorkerLost => failures.deaths += 1,
+                    Fault::TimedOut => failures.timeouts += 1,
+                    Fault::Error(_) => failures.errors += 1,
+                }
+                if failures.errors > failures.real_errors {
+                    return Err(format!("(7) an error of {task} counts twice"));
+                }
                 if !job.attempts.insert((self.term, *task, *attempt)) {
                     return Err(format!("(7) attempt {attempt} of {task} failed twice"));
                 }
@@ -51,7 +66,7 @@ impl EveryJobEnds {
                 if std::mem::replace(&mut job.ended, true) {
                     return Err(format!("(7) job {id} ended twice"));
                 }
-                let deadly = job.failures.values().any(|(deaths, errors)| *deaths >= FAILURES || *errors >= FAILURES);
+                let deadly = job.failures.values().any(Failures::suffice);
                 match outcome {
                     Outcome::Failed { reason } if !deadly => {
                         return Err(format!("(7) job {id} failed without a cause: {reason}"));
@@ -67,6 +82,13 @@ impl EveryJobEnds {
         Ok(())
     }
 
+    /// An executor failed, whoever will hear of it.
+    pub fn executor_failed(&mut self, task: TaskId) {
+        if let Some(job) = self.jobs.get_mut(&task.job) {
+            job.failures.entry(task).or_default().real_errors += 1;
+        }
+    }
+
     pub fn all_ended(&self) -> bool {
         self.jobs.values().all(|job| job.ended)
     }
@@ -78,5 +100,11 @@ impl EveryJobEnds {
             "(7) long after the last fault, some jobs have not ended, or nobody was told so: {}",
             waiting.join(", ")
         )
+    }
+}
+
+impl Failures {
+    fn suffice(&self) -> bool {
+        self.deaths >= FAILURES || self.errors + self.timeouts >= FAILURES
     }
 }

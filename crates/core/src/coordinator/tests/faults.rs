@@ -142,6 +142,7 @@ fn a_rejection_backs_off_twice_as_long_each_time() {
     for _ in 0..4 {
         trace.rejected(1, 1, 0);
         while trace.held(1).is_empty() {
+            assert!(trace.now < 60_000, "the task does not come back");
             trace.pass(10);
         }
     }

@@ -141,6 +141,33 @@ fn a_silent_worker_is_lost_after_five_seconds_and_given_up_after_ten() {
 }
 
 #[test]
+fn a_worker_that_leaves_has_not_died() {
+    let mut trace = Trace::new();
+    trace.join(1, "ann", 1);
+    trace.submit(1, &job(1, 2));
+    trace.skip();
+    trace.join(2, "bob", 1);
+    trace.hear(1, FromWorker::Leaving);
+    trace.done_under(1, lease(1, 1), 9);
+    trace.hang_up(1);
+    trace.pass(10_000);
+    trace.check(expect![[r#"
+        0 > bob in session 2, holding 0
+          notice: bob joined with 1 slots
+          to session 2: welcome bob to term 1
+        0 > session 1: leaving
+          notice: ann left and gave back 2 tasks
+          close session 1: the worker left
+          notice: task 00000001/1/0 goes to bob, attempt 2
+          to session 2: assign 00000001/1/0 as 1.3
+          notice: task 00000001/1/1 goes to bob, attempt 2
+          to session 2: assign 00000001/1/1 as 1.4
+        0 > session 1: done 1.1: blob 09090909
+        0 > session 1 ends
+    "#]]);
+}
+
+#[test]
 fn heartbeats_go_to_every_session_each_second() {
     let mut trace = Trace::new();
     trace.loud = true;

@@ -1,0 +1,70 @@
+//! The hellos, jobs, tasks and payloads that the tests are made of. It knows no machine.
+
+use super::*;
+
+pub(super) fn hello(worker: u64, name: &str, slots: u32) -> Hello {
+    Hello {
+        worker: WorkerId(worker),
+        name: name.to_owned(),
+        slots,
+        abilities: vec![ability("train"), ability("evaluate")],
+        profile: "test".to_owned(),
+        hardware: "none".to_owned(),
+        holding: Vec::new(),
+    }
+}
+
+/// The hello of a worker that brings along tasks of the first job's first round.
+pub(super) fn hello_holding(worker: u64, name: &str, slots: u32, indices: &[u32]) -> Hello {
+    let held = |index: &u32| Held { task: task(1, 1, *index), base: blob(0xb0), input: blob(0x10) };
+    Hello { holding: indices.iter().map(held).collect(), ..hello(worker, name, slots) }
+}
+
+pub(super) fn ability(name: &str) -> Ability {
+    Ability::new(name).expect("a short name is an ability")
+}
+
+pub(super) fn task(job: u64, stage: u32, index: u32) -> TaskId {
+    TaskId { job: JobId::from_bits(job), stage: StageNumber(stage), index }
+}
+
+pub(super) fn lease(term: u64, number: u64) -> LeaseId {
+    LeaseId { term: Term(term), number }
+}
+
+/// A blob of nothing but this byte.
+pub(super) fn blob(byte: u8) -> Payload {
+    Payload::blob(Digest([byte; 32]))
+}
+
+pub(super) fn completion(result: u8) -> Completion {
+    Completion { result: blob(result), samples: 10, metrics: Metrics::default(), timing: Timing::default() }
+}
+
+/// A job of some rounds over some shards.
+pub(super) fn job(rounds: u32, shards: u32) -> JobSpec {
+    let plan = Rounds { rounds, base: blob(0xb0), train: work("train", shards), evaluate: None };
+    JobSpec {
+        name: "letters".to_owned(),
+        plan: Plan::Rounds(plan),
+        policy: Some(Policy::RoundRobin),
+        seed: 7,
+        attempt_timeout_ms: None,
+    }
+}
+
+/// The job, with an evaluation of each version in one task.
+pub(super) fn evaluated(mut spec: JobSpec) -> JobSpec {
+    let Plan::Rounds(plan) = &mut spec.plan;
+    plan.evaluate = Some(work("evaluate", 1));
+    spec
+}
+
+pub(super) fn placed(policy: Policy, spec: JobSpec) -> JobSpec {
+    JobSpec { policy: Some(policy), ..spec }
+}
+
+fn work(name: &str, count: u32) -> Work {
+    let (program, input, combine) = (blob(0xa0), blob(0x10), blob(0xc0));
+    Work { ability: ability(name), program, input, split: Split::Entries, count, combine }
+}
