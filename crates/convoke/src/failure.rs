@@ -53,7 +53,7 @@ impl Failure {
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
         match error {
-            ConnectError::Address { .. } => Self::bad_input(error),
+            ConnectError::Address { .. } => Self::bad_input(error).hint("a coordinator prints its address when it starts"),
             ConnectError::Unreachable { .. } => Self::no_coordinator(error).hint(format!(
                 "start one with `convoke coordinator`, or name another with --coordinator host:port (the port is {PORT} \
                  by default)"

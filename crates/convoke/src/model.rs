@@ -12,14 +12,16 @@ use crate::failure::Failure;
 /// The most bytes of a model.
 pub const MODEL_BYTES_MAX: u64 = 16 << 30;
 
+/// Where models come from.
+const HINT: &str = "`convoke train` writes models, and prints where";
+
 /// Reads a model.
 pub fn read(path: &Path) -> Result<Mlp, Failure> {
     let refuse = |error: &dyn std::fmt::Display| {
-        Failure::bad_input(format!("{} is not a model that can be used: {error}", path.display()))
-            .hint("`convoke train` writes models, and prints where")
+        Failure::bad_input(format!("{} is not a model that can be used: {error}", path.display())).hint(HINT)
     };
     let bytes = fs::read(path)
-        .map_err(|error| Failure::bad_input(format!("cannot read the model {}: {error}", path.display())))?;
+        .map_err(|error| Failure::bad_input(format!("cannot read the model {}: {error}", path.display())).hint(HINT))?;
     Mlp::from_safetensors(&bytes).map_err(|error| refuse(&error))
 }
 

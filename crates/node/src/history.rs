@@ -2,9 +2,10 @@
 //!
 //! It is folded when somebody asks, from where the last question left off. It knows no worker and no lease.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
+use convoke_core::coordinator::durable::FINISHED_JOBS_MAX;
 use convoke_core::event::{Event, Purpose};
 use convoke_core::{JobId, Plan, Position};
 use convoke_store::journal::{Frame, JournalReader, ReadError};
@@ -23,6 +24,8 @@ pub(crate) struct History {
 struct Folded {
     through: Position,
     jobs: BTreeMap<JobId, Entry>,
+    /// Jobs that have ended, the oldest first.
+    finished: VecDeque<JobId>,
 }
 
 struct Entry {
@@ -113,6 +116,10 @@ impl Folded {
             Event::JobFinished { outcome, .. } => {
                 entry.summary.outcome = Some(outcome.clone());
                 entry.summary.finished_wall_ms = Some(wall_ms);
+                self.finished.push_back(id);
+                if self.finished.len() > FINISHED_JOBS_MAX {
+                    self.finished.pop_front().and_then(|oldest| self.jobs.remove(&oldest));
+                }
             }
             _ => {}
         }

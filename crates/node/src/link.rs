@@ -38,6 +38,9 @@ pub enum LinkError {
     /// The coordinator refused the session, or said something that is not understood.
     #[error(transparent)]
     Call(#[from] CallError),
+    /// Whoever is there does not speak as a coordinator does.
+    #[error("what answers there says nothing that a coordinator would")]
+    Silent,
     /// The coordinator ended the session.
     #[error("the coordinator ended the session")]
     Ended,

@@ -70,6 +70,8 @@ pub struct Worker {
     started: Instant,
     /// Whether a session ever stood: from then on the coordinator is dialled for ever.
     joined: bool,
+    /// Whether the machine gave up on a silent link.
+    hung_up: bool,
     link: Option<Link>,
     /// For fetching and storing blobs.
     connection: watch::Sender<Option<BlobClient>>,
@@ -110,6 +112,7 @@ impl Worker {
             options,
             started: Instant::now(),
             joined: false,
+            hung_up: false,
             link: None,
             connection,
             executors: Arc::new(executors),
@@ -142,6 +145,9 @@ impl Worker {
                 },
             };
             self.handle(input);
+            if self.link.is_none() && self.hung_up && self.gives_up() {
+                return Err(LinkError::Silent.into());
+            }
         }
         self.leave().await;
         Ok(())
@@ -169,13 +175,18 @@ impl Worker {
             LinkEvent::Ended(error) => {
                 self.link = None;
                 let refused = matches!(error, LinkError::Call(CallError::Version(_) | CallError::Refused(_)));
-                if refused || (!self.joined && self.started.elapsed() >= self.options.wait) {
+                if refused || self.gives_up() {
                     return Err(error.into());
                 }
                 tracing::debug!("no session with {}: {error}", self.options.target);
                 Input::Disconnected
             }
         }))
+    }
+
+    /// Whether a coordinator that was never there has been dialled for long enough.
+    fn gives_up(&self) -> bool {
+        !self.joined && self.started.elapsed() >= self.options.wait
     }
 
     fn handle(&mut self, input: Input) {
@@ -191,7 +202,10 @@ impl Worker {
             Output::Dial => self.dial(),
             Output::Greet(hello) => self.greet(hello),
             Output::Send(message) => self.send(message),
-            Output::HangUp => self.link = None,
+            Output::HangUp => {
+                self.link = None;
+                self.hung_up = true;
+            }
             Output::Start { run, assignment, queued_ms } => self.start(run, assignment, queued_ms),
             Output::Abort(run) => {
                 if let Some(stop) = self.runs.remove(&run) {

@@ -7,7 +7,7 @@ use convoke_core::Digest;
 use tonic::codegen::InterceptedService;
 use tonic::transport::Channel;
 
-use crate::client::CallError;
+use crate::client::{CALL_TIMEOUT, CallError, within};
 use crate::protocol::{CHUNK_BYTES, DIGESTS_MAX, MESSAGE_BYTES_MAX, SayVersion};
 use crate::v1;
 use crate::v1::blobs_client::BlobsClient;
@@ -30,7 +30,7 @@ impl BlobClient {
         let mut missing = Vec::new();
         for digests in digests.chunks(DIGESTS_MAX) {
             let digests = digests.iter().map(|digest| digest.0.to_vec()).collect();
-            let reply = self.calls.missing(v1::Digests { digests }).await?.into_inner();
+            let reply = self.calls.missing(within(CALL_TIMEOUT, v1::Digests { digests })).await?.into_inner();
             for digest in reply.digests {
                 missing.push(digest_value("Digests.digests", &digest)?);
             }
@@ -53,7 +53,8 @@ impl BlobClient {
 
     /// A blob of at most `bytes_max` bytes.
     pub async fn get(&mut self, digest: Digest, bytes_max: u64) -> Result<Bytes, CallError> {
-        let mut chunks = self.calls.get(v1::GetRequest { digest: digest.0.to_vec() }).await?.into_inner();
+        let mut chunks =
+            self.calls.get(within(CALL_TIMEOUT, v1::GetRequest { digest: digest.0.to_vec() })).await?.into_inner();
         let mut bytes = BytesMut::new();
         while let Some(chunk) = chunks.message().await? {
             if (bytes.len() + chunk.data.len()) as u64 > bytes_max {

@@ -14,6 +14,12 @@ pub const PORT: u16 = 9095;
 /// How long a connection may take. Short enough that a command fails within five seconds.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 
+/// How often a connection with calls under way is tried: a call may wait long for its next message, but not for ever
+/// for a peer that is gone.
+pub const PING_EVERY: Duration = Duration::from_secs(3);
+/// How long the peer has to answer.
+pub const PING_TIMEOUT: Duration = Duration::from_secs(7);
+
 /// What one stream may have under way before its reader took it.
 const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// What all streams of a connection may have under way.
@@ -105,6 +111,8 @@ fn settings(endpoint: Endpoint) -> Endpoint {
     endpoint
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
+        .http2_keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_TIMEOUT)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
 }

@@ -2,15 +2,18 @@
 //!
 //! It returns what the coordinator says; how that is shown is the caller's.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use convoke_core::coordinator::WorkerView;
 use convoke_core::event::{Event, Outcome};
 use convoke_core::{Digest, JobId, JobSpec, Position};
 use convoke_proto::DecodeError;
+use convoke_proto::v1::Nothing;
 use tokio_stream::{Stream, StreamExt};
 use tonic::codegen::InterceptedService;
 use tonic::transport::Channel;
-use tonic::{Code, Status};
+use tonic::{Code, Request, Status};
 
 use crate::blob_client::{BlobClient, digest_value};
 use crate::channel::{ConnectError, Target};
@@ -18,6 +21,11 @@ use crate::client_view::JobSummary;
 use crate::protocol::{MESSAGE_BYTES_MAX, SayVersion};
 use crate::v1;
 use crate::v1::clients_client::ClientsClient;
+
+/// How long a call may take before the coordinator counts as lost.
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_millis(4_500);
+/// How long a submission may take: what the job starts from is made durable first.
+const SUBMIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A connection to a coordinator.
 #[derive(Clone)]
@@ -127,7 +135,7 @@ impl Client {
     /// Submits a job. The same id with the same spec is the same job, however often it is submitted.
     pub async fn submit(&mut self, job: JobId, spec: &JobSpec, submitter: &str) -> Result<(), SubmitError> {
         let request = v1::SubmitRequest { job: job.bits(), spec: Some(spec.into()), submitter: submitter.to_owned() };
-        let reply = self.calls.submit(request).await.map_err(CallError::from)?.into_inner();
+        let reply = self.calls.submit(within(SUBMIT_TIMEOUT, request)).await.map_err(CallError::from)?.into_inner();
         let missing = reply.missing.iter().map(|digest| digest_value("SubmitReply.missing", digest));
         let missing: Vec<_> = missing.collect::<Result<_, _>>().map_err(CallError::from)?;
         if missing.is_empty() { Ok(()) } else { Err(SubmitError::Missing(missing)) }
@@ -135,19 +143,19 @@ impl Client {
 
     /// Cancels a job, and says how it ended: it may have done so before.
     pub async fn cancel(&mut self, job: JobId) -> Result<Outcome, CallError> {
-        let outcome = self.calls.cancel(v1::JobRequest { job: job.bits() }).await?.into_inner();
+        let outcome = self.calls.cancel(within(CALL_TIMEOUT, v1::JobRequest { job: job.bits() })).await?.into_inner();
         Ok(outcome.try_into()?)
     }
 
     /// The jobs on record, in the order of submission.
     pub async fn jobs(&mut self) -> Result<Vec<JobSummary>, CallError> {
-        let reply = self.calls.jobs(convoke_proto::v1::Nothing::default()).await?.into_inner();
+        let reply = self.calls.jobs(within(CALL_TIMEOUT, Nothing {})).await?.into_inner();
         Ok(reply.jobs.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?)
     }
 
     /// The workers, by name.
     pub async fn workers(&mut self) -> Result<Vec<WorkerView>, CallError> {
-        let reply = self.calls.workers(convoke_proto::v1::Nothing::default()).await?.into_inner();
+        let reply = self.calls.workers(within(CALL_TIMEOUT, Nothing {})).await?.into_inner();
         Ok(reply.workers.into_iter().map(Into::into).collect())
     }
 
@@ -159,9 +167,16 @@ impl Client {
         live: bool,
     ) -> Result<impl Stream<Item = Result<Followed, CallError>> + Unpin + use<>, CallError> {
         let request = v1::FollowRequest { job: job.bits(), position: position.0, live };
-        let followed = self.calls.follow(request).await?.into_inner();
+        let followed = self.calls.follow(within(CALL_TIMEOUT, request)).await?.into_inner();
         Ok(followed.map(|message| Ok(Followed::try_from(message?)?)))
     }
+}
+
+/// A request whose answer has to begin in time.
+pub(crate) fn within<T>(timeout: Duration, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(timeout);
+    request
 }
 
 impl TryFrom<v1::Followed> for Followed {

@@ -51,7 +51,9 @@ fn explain(error: WorkerError) -> Failure {
             failure.hint("start one with `convoke coordinator`, or wait for it with --wait 1m")
         }
         WorkerError::Link(LinkError::Call(error)) => error.into(),
-        WorkerError::Link(LinkError::Ended) => Failure::no_coordinator(error),
+        WorkerError::Link(LinkError::Ended | LinkError::Silent) => {
+            Failure::no_coordinator(error).hint("check the address: a coordinator says where it listens when it starts")
+        }
         WorkerError::Name(_) => Failure::bad_input(error),
         WorkerError::Random(_) | WorkerError::Thread(_) => Failure::failed(error),
     }
