@@ -21,6 +21,8 @@ pub use io::{Config, Input, Load, Notice, Output, Run};
 const REDIAL_MS: Millis = 100;
 /// The longest pause before dialling again.
 const REDIAL_MS_MAX: Millis = 5_000;
+/// How long a coordinator has for its welcome. Short enough that a wrong address is told within five seconds.
+const WELCOME_MS: Millis = 4_000;
 /// How many tasks beyond its slots a worker takes on before it gives them back.
 const QUEUE_MAX: usize = 64 + WINDOW;
 
@@ -144,14 +146,14 @@ impl Worker {
         }
     }
 
-    /// The connection stands: the worker says who it is and what it brings along. What never started is left out, and
-    /// what failed: if the report was heard, it would count twice; if not, the task runs again.
+    /// The connection stands: the worker says who it is and what it brings along. What failed is left out: if the report
+    /// was heard, it would count twice; if not, the task runs again.
     fn on_connected(&mut self) {
         if self.link != Link::Dialling {
             return;
         }
         self.link = Link::Greeting;
-        self.holding.retain(|held| !matches!(held.state, State::Queued | State::Failed(_)));
+        self.holding.retain(|held| !matches!(held.state, State::Failed(_)));
         let bring = |held: &Holding| Held {
             task: held.assignment.task,
             base: held.assignment.base.clone(),
@@ -159,10 +161,11 @@ impl Worker {
         };
         let hello = Hello { holding: self.holding.iter().map(bring).collect(), ..self.config.hello.clone() };
         self.outputs.push(Output::Greet(hello));
-        self.timers.set(Timer::Silence, self.now + LIVENESS_MS);
+        self.timers.set(Timer::Silence, self.now + WELCOME_MS);
     }
 
-    /// The connection is gone, or could not be made: what runs goes on, and the worker dials again, later each time.
+    /// The connection is gone, or could not be made: what runs goes on, what waited is for others, and the worker dials
+    /// again, later each time.
     fn on_disconnected(&mut self) {
         if self.link == Link::Down {
             return;
@@ -171,6 +174,7 @@ impl Worker {
             self.outputs.push(Output::Notice(Notice::Lost));
         }
         self.link = Link::Down;
+        self.holding.retain(|held| !matches!(held.state, State::Queued));
         self.timers.cancel(Timer::Beat);
         self.timers.cancel(Timer::Silence);
         let pause_ms = REDIAL_MS.saturating_mul(1 << self.failures.min(16)).min(REDIAL_MS_MAX);

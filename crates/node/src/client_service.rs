@@ -41,6 +41,7 @@ impl ClientService {
             Reply::Refused(refusal) => Err(match refusal {
                 Refusal::Spec(_) => Status::invalid_argument(refusal.to_string()),
                 Refusal::AnotherSpec(_) => Status::already_exists(refusal.to_string()),
+                Refusal::TooManyJobs => Status::resource_exhausted(refusal.to_string()),
                 Refusal::NoSuchJob(_) => Status::not_found(refusal.to_string()),
             }),
             reply => Ok(reply),
@@ -59,7 +60,7 @@ impl v1::clients_server::Clients for ClientService {
         let named: Vec<_> = spec.payloads().filter_map(Payload::as_blob).collect();
         let blobs = self.blobs.clone();
         let missing = blocking(move || unpinned(&*blobs, &named)).await?.map_err(refusal)?;
-        let reply = self.call(Call::Submit { job, spec, submitter, missing }).await?;
+        let reply = self.call(Call::Submit { job, spec: Box::new(spec), submitter, missing }).await?;
         let missing = if let Reply::Missing(missing) = reply { missing } else { Vec::new() };
         let missing = missing.iter().map(|digest| digest.0.to_vec()).collect();
         Ok(Response::new(v1::SubmitReply { missing }))
@@ -154,26 +155,25 @@ impl Follower {
 
     /// Waits for the journal to grow, and tells what is said meanwhile. A slow client loses lines, never events.
     async fn wait(&mut self) -> Option<()> {
-        let notice = {
-            let (notices, position) = self.notices.as_mut()?;
-            tokio::select! {
+        let (notices, position) = self.notices.as_mut()?;
+        loop {
+            let notice = tokio::select! {
                 grown = position.wait_for(|position| *position >= self.next) => {
                     grown.ok()?;
                     return Some(());
                 }
                 notice = notices.recv() => notice,
                 () = self.messages.closed() => return None,
+            };
+            match notice {
+                // Each task's way is in the events; the placement of each is for the coordinator's log alone.
+                Ok(Notice::Assigned { .. }) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Ok(notice) if notice.job().is_none_or(|job| job == self.job) => {
+                    self.messages.try_send(Ok(v1::Followed { kind: Some(Kind::Notice(notice.to_string())) })).ok();
+                }
+                Ok(_) => {}
+                Err(broadcast::error::RecvError::Closed) => return None,
             }
-        };
-        match notice {
-            // Each task's way is in the events; the placement of each is for the coordinator's log alone.
-            Ok(Notice::Assigned { .. }) | Err(broadcast::error::RecvError::Lagged(_)) => Some(()),
-            Ok(notice) if notice.job().is_none_or(|job| job == self.job) => {
-                self.messages.try_send(Ok(v1::Followed { kind: Some(Kind::Notice(notice.to_string())) })).ok();
-                Some(())
-            }
-            Ok(_) => Some(()),
-            Err(broadcast::error::RecvError::Closed) => None,
         }
     }
 

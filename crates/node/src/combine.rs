@@ -18,11 +18,7 @@ use crate::blob_service::BLOB_BYTES_MAX;
 use crate::decider::Command;
 
 /// Combines until nobody orders any more.
-pub(crate) fn run(
-    mut orders: mpsc::UnboundedReceiver<Combine>,
-    blobs: &Arc<dyn Blobs>,
-    commands: &mpsc::Sender<Command>,
-) {
+pub(crate) fn run(mut orders: mpsc::Receiver<Combine>, blobs: &Arc<dyn Blobs>, commands: &mpsc::Sender<Command>) {
     while let Some(order) = orders.blocking_recv() {
         let outcome = match combine(&order, &**blobs) {
             Ok(outcome) => outcome,

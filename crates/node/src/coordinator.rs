@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use convoke_core::coordinator::Config;
+use convoke_core::coordinator::{Config, LIVE_JOBS_MAX};
 use convoke_core::{Policy, Position};
 use convoke_store::blobs::{BlobError, Blobs};
 use convoke_store::journal::{Journal, StoreError};
@@ -32,6 +32,8 @@ use crate::session::SessionService;
 
 /// How many notices a follower may be behind before it loses some.
 const NOTICES_MAX: usize = 256;
+/// How many combines may wait: each job under way has at most this many closed stages at a time, and a spare.
+const COMBINES_MAX: usize = LIVE_JOBS_MAX * 4;
 /// How many connections inside the process may wait to be accepted.
 const INSIDE_MAX: usize = 16;
 
@@ -104,8 +106,7 @@ impl Coordinator {
         let (commands, waiting) = mpsc::channel(COMMANDS_MAX);
         let (notices, _) = broadcast::channel(NOTICES_MAX);
         let (position, positions) = watch::channel(Position(0));
-        // As many orders as there are closed stages: each job has a few.
-        let (combines, orders) = mpsc::unbounded_channel();
+        let (combines, orders) = mpsc::channel(COMBINES_MAX);
         let outlets = Outlets { combines, notices: notices.clone(), position };
         let decider = Decider::start(Config { policy: options.policy }, Box::new(journal), outlets)?;
         let deciding = spawn("decider", move || decide(decider, waiting))?;

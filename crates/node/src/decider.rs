@@ -36,7 +36,7 @@ pub(crate) enum Command {
 
 /// A client's call.
 pub(crate) enum Call {
-    Submit { job: JobId, spec: JobSpec, submitter: String, missing: Vec<convoke_core::Digest> },
+    Submit { job: JobId, spec: Box<JobSpec>, submitter: String, missing: Vec<convoke_core::Digest> },
     Cancel { job: JobId },
     Inspect,
 }
@@ -65,7 +65,7 @@ pub enum DecideError {
 
 /// Where the decider's orders go.
 pub(crate) struct Outlets {
-    pub(crate) combines: mpsc::UnboundedSender<Combine>,
+    pub(crate) combines: mpsc::Sender<Combine>,
     pub(crate) notices: broadcast::Sender<Notice>,
     pub(crate) position: watch::Sender<Position>,
 }
@@ -167,7 +167,7 @@ impl Decider {
                 self.calls.insert(request, reply);
                 match call {
                     Call::Submit { job, spec, submitter, missing } => {
-                        Input::Submit { request, job, spec, submitter, missing }
+                        Input::Submit { request, job, spec: *spec, submitter, missing }
                     }
                     Call::Cancel { job } => Input::Cancel { request, job },
                     Call::Inspect => Input::Inspect { request },
@@ -226,8 +226,9 @@ impl Decider {
                 tracing::debug!(%session, reason, "session closed");
                 self.outboxes.remove(&session);
             }
-            // Whoever combines, asks or watches may be gone: then nobody waits for it.
-            Output::Combine(combine) => drop(self.outlets.combines.send(combine)),
+            // The queue has room for every stage that can be closed; the thread may be gone, with everything else.
+            Output::Combine(combine) => drop(self.outlets.combines.try_send(combine)),
+            // Whoever asked may be gone: then nobody waits for it.
             Output::Reply { request, reply } => {
                 self.calls.remove(&request).map(|call| call.send(reply));
             }

@@ -21,7 +21,7 @@ impl Coordinator {
     pub(super) fn on_done(&mut self, number: u64, completion: Completion) {
         let accepted = self.lease_id(number);
         let Some(lease) = self.drop_lease(number) else { return };
-        let ran_ms = lease.started_at.map_or(0, |at| self.now - at);
+        let ran_ms = lease.started_at.filter(|_| !lease.brought_along).map(|at| self.now - at);
         let task = lease.task;
         let Some(worker) = self.roster.get(lease.worker) else { return };
         let (name, profile) = (worker.name.clone(), worker.profile.clone());
@@ -97,7 +97,7 @@ impl Coordinator {
     pub(super) fn release(&mut self, number: u64) {
         let Some(lease) = self.drop_lease(number) else { return };
         if let Some((stage, queue)) = self.stage(lease.task.job, lease.task.stage) {
-            queue.release(lease.task.index, number, stage);
+            queue.release(lease.task.index, number, stage, lease.started_at.is_some());
         }
     }
 

@@ -8,6 +8,8 @@ use crate::event::{Combined, Event, Outcome};
 use crate::message::{FromWorker, Hello, ToWorker};
 use crate::{Ability, Digest, JobId, JobSpec, Millis, Payload, RequestId, SessionId, SpecError, StageNumber, TaskId};
 
+use super::jobs::LIVE_JOBS_MAX;
+
 /// Something that happened.
 #[derive(Clone, Debug)]
 #[expect(clippy::large_enum_variant, reason = "an input is handed over once, and a submission is rare")]
@@ -169,6 +171,9 @@ pub enum Refusal {
     /// The id stands for another job.
     #[error("job {0} is another job already")]
     AnotherSpec(JobId),
+    /// There is no room for another.
+    #[error("{LIVE_JOBS_MAX} jobs are under way already: cancel one, or wait for one to end")]
+    TooManyJobs,
     /// No such job.
     #[error("there is no job {0} here")]
     NoSuchJob(JobId),

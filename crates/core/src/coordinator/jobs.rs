@@ -14,6 +14,9 @@ use super::io::{Combine, CombineOutcome, Output, Part, Refusal, Reply, WorkerVie
 use super::plan::{Step, next_step};
 use super::{Coordinator, LiveJob, Queue, RECOVERY_MS, Timer};
 
+/// How many jobs may be under way.
+pub const LIVE_JOBS_MAX: usize = 1_000;
+
 impl Coordinator {
     /// Takes up the jobs that the journal left unfinished. Nothing is placed until the workers that are known from
     /// their open stages are back, or had time to be.
@@ -47,6 +50,7 @@ impl Coordinator {
             Some(_) => Reply::Refused(Refusal::AnotherSpec(id)),
             None => match spec.check() {
                 Err(error) => Reply::Refused(error.into()),
+                Ok(()) if self.live.len() >= LIVE_JOBS_MAX => Reply::Refused(Refusal::TooManyJobs),
                 Ok(()) if !missing.is_empty() => Reply::Missing(missing),
                 Ok(()) => {
                     self.live.insert(id, LiveJob::new(spec.seed, BTreeMap::new()));
@@ -77,6 +81,10 @@ impl Coordinator {
                 self.record(Event::StageCombined { job, stage, combined });
                 self.live.get_mut(&job).map(|live| live.queues.remove(&stage));
                 self.advance(job);
+            }
+            // A combine that fails for a reason of its own says so; one that lost nothing has failed.
+            CombineOutcome::ResultsLost(indices) if indices.is_empty() => {
+                self.fail(job, format!("stage {stage} could not be combined"));
             }
             CombineOutcome::ResultsLost(indices) => {
                 for indices in indices.chunks(LOST_MAX) {

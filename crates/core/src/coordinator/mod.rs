@@ -34,6 +34,8 @@ use roster::Roster;
 
 pub use io::{Combine, CombineOutcome, Decision, Input, Notice, Output, Part, Refusal, Reply, Waiting, WorkerView};
 
+pub use jobs::LIVE_JOBS_MAX;
+
 /// After a restart with jobs to go on with, how long nothing is placed while the workers return.
 pub const RECOVERY_MS: Millis = 2_000;
 
@@ -79,6 +81,8 @@ struct Lease {
     worker: WorkerId,
     /// When it got a slot, if it has.
     started_at: Option<Millis>,
+    /// Whether the work began before the lease, so that its time says nothing of the worker's pace.
+    brought_along: bool,
 }
 
 /// What the machine wants to be woken for.

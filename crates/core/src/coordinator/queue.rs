@@ -21,7 +21,7 @@ pub(super) struct Queue {
     again: BTreeSet<u32>,
     tried: BTreeMap<u32, Tried>,
     tallies: BTreeMap<String, Tally>,
-    /// How many tasks were done under this coordinator, and how long they ran.
+    /// How many tasks were timed under this coordinator, and how long they ran.
     measured: (u64, Millis),
 }
 
@@ -68,9 +68,10 @@ impl Queue {
         tried.attempts
     }
 
-    /// Takes a lease off a task; if nobody is left at it, it waits again.
-    pub(super) fn release(&mut self, index: u32, lease: u64, stage: &Stage) {
+    /// Takes a lease off a task; if nobody is left at it, it waits again. What never started was no attempt.
+    pub(super) fn release(&mut self, index: u32, lease: u64, stage: &Stage, started: bool) {
         if let Some(tried) = self.tried.get_mut(&index) {
+            tried.attempts -= u32::from(!started);
             tried.leases.retain(|other| *other != lease);
             tried.suspects.retain(|other| *other != lease);
             self.requeue(index, stage);
@@ -96,9 +97,11 @@ impl Queue {
     }
 
     /// The task is done: forgets it, and says which leases on it still stood.
-    pub(super) fn finish(&mut self, index: u32, ran_ms: Millis) -> Vec<u64> {
+    pub(super) fn finish(&mut self, index: u32, ran_ms: Option<Millis>) -> Vec<u64> {
         self.again.remove(&index);
-        self.measured = (self.measured.0 + 1, self.measured.1 + ran_ms);
+        if let Some(ran_ms) = ran_ms {
+            self.measured = (self.measured.0 + 1, self.measured.1 + ran_ms);
+        }
         self.tried.remove(&index).map_or_else(Vec::new, |tried| [tried.leases, tried.suspects].concat())
     }
 

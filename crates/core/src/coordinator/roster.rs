@@ -204,11 +204,13 @@ impl Roster {
         Some(changed)
     }
 
-    /// Remembers how long a task took on a worker.
-    pub(super) fn measure(&mut self, id: WorkerId, took_ms: Millis) {
-        self.fleet_pace_ms = Some(smooth(self.fleet_pace_ms, took_ms));
+    /// Counts a task that a worker did, and remembers how long it took, where that is known.
+    pub(super) fn measure(&mut self, id: WorkerId, took_ms: Option<Millis>) {
+        if let Some(took_ms) = took_ms {
+            self.fleet_pace_ms = Some(smooth(self.fleet_pace_ms, took_ms));
+        }
         self.update(id, |worker| {
-            worker.pace_ms = Some(smooth(worker.pace_ms, took_ms));
+            worker.pace_ms = took_ms.map(|took_ms| smooth(worker.pace_ms, took_ms)).or(worker.pace_ms);
             worker.tasks_done += 1;
             worker.rejections_in_a_row = 0;
         });

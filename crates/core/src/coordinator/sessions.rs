@@ -3,6 +3,8 @@
 //! Loss and return are one mechanism: a lost session leaves its running attempts as suspects, and a worker that comes
 //! back gets a new lease for whatever it brings along that is still wanted. Nothing here knows what a task does.
 
+use std::collections::BTreeSet;
+
 use crate::event::{Fault, bounded};
 use crate::message::{FromWorker, Held, Hello, LIVENESS_MS, ToWorker};
 use crate::{LeaseId, NAME_BYTES_MAX, SessionId, TaskId, WorkerId};
@@ -119,9 +121,10 @@ impl Coordinator {
         self.timers.cancel(Timer::Silent(id));
         self.timers.set(Timer::GivenUp(id), self.now + LIVENESS_MS);
         self.notice(Notice::WorkerLost { worker: name.clone(), held: running.len() + queued.len() });
-        for number in running.iter().chain(&queued) {
-            let Some(task) = self.leases.get(number).map(|lease| lease.task) else { continue };
-            let tally = self.stage(task.job, task.stage).and_then(|(_, queue)| queue.tally(&name));
+        let tasks = running.iter().chain(&queued).filter_map(|number| self.leases.get(number).map(|lease| lease.task));
+        let stages: BTreeSet<_> = tasks.map(|task| (task.job, task.stage)).collect();
+        for (job, stage) in stages {
+            let tally = self.stage(job, stage).and_then(|(_, queue)| queue.tally(&name));
             tally.into_iter().for_each(|tally| tally.losses += 1);
         }
         queued.into_iter().for_each(|number| self.release(number));
@@ -144,7 +147,9 @@ impl Coordinator {
             let wanted = self.durable.wanted(held.task);
             let same = wanted.is_some_and(|stage| stage.base == held.base && stage.work.input == held.input);
             if same && !kept.iter().any(|(task, _)| *task == held.task) {
-                kept.push((held.task, self.grant(id, held.task)));
+                let lease = self.grant(id, held.task);
+                self.leases.get_mut(&lease.number).into_iter().for_each(|lease| lease.brought_along = true);
+                kept.push((held.task, lease));
             }
         }
         kept
@@ -179,7 +184,7 @@ impl Coordinator {
         self.next_lease += 1;
         let attempt =
             self.stage(task.job, task.stage).map_or(1, |(stage, queue)| queue.lease(task.index, number, stage));
-        self.leases.insert(number, Lease { task, attempt, worker, started_at: None });
+        self.leases.insert(number, Lease { task, attempt, worker, started_at: None, brought_along: false });
         if let Some(live) = self.live.get_mut(&task.job) {
             live.leases += 1;
             // That all reject its tasks stays said until one of them brings a result.

@@ -267,7 +267,7 @@ fn tallies_of_a_stage_name_who_rejected_and_who_was_lost() {
                     Tally {
                         worker: "bob",
                         rejections: 0,
-                        losses: 2,
+                        losses: 1,
                     },
                 ],
             },

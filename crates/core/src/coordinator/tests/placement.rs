@@ -136,7 +136,7 @@ fn an_idle_worker_takes_over_what_waits_elsewhere() {
           notice: bob joined with 1 slots
           to session 2: welcome bob to term 1
           to session 1: revoke 1.2
-          notice: task 00000001/1/1 goes to bob, attempt 2
+          notice: task 00000001/1/1 goes to bob, attempt 1
           to session 2: assign 00000001/1/1 as 1.3
     "#]]);
     // It is bob's alone now: when bob is lost, it waits again.
@@ -144,7 +144,7 @@ fn an_idle_worker_takes_over_what_waits_elsewhere() {
     trace.check(expect![[r#"
         0 > session 2 ends
           notice: bob was lost with 1 tasks
-          notice: task 00000001/1/1 goes to ann, attempt 3
+          notice: task 00000001/1/1 goes to ann, attempt 2
           to session 1: assign 00000001/1/1 as 1.4
     "#]]);
 }

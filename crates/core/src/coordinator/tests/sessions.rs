@@ -60,7 +60,7 @@ fn a_worker_back_in_time_keeps_its_work_under_a_new_lease() {
         4999 > ann in session 2, holding 1
           notice: ann is back and keeps 1 tasks
           to session 2: welcome ann to term 1, keep 00000001/1/0 as 1.3
-          notice: task 00000001/1/1 goes to ann, attempt 2
+          notice: task 00000001/1/1 goes to ann, attempt 1
           to session 2: assign 00000001/1/1 as 1.4
         4999 > session 2: done 1.1: blob 09090909
           to session 2: revoke 1.1
@@ -88,7 +88,7 @@ fn a_worker_back_too_late_has_died_once_and_keeps_what_is_still_wanted() {
         5000 > ann in session 2, holding 1
           notice: ann is back and keeps 1 tasks
           to session 2: welcome ann to term 1, keep 00000001/1/0 as 1.3
-          notice: task 00000001/1/1 goes to ann, attempt 2
+          notice: task 00000001/1/1 goes to ann, attempt 1
           to session 2: assign 00000001/1/1 as 1.4
     "#]]);
 }

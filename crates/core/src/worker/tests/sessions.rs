@@ -41,15 +41,13 @@ fn what_runs_goes_on_through_a_loss_and_is_reported_under_its_new_lease() {
         0 > disconnected
           notice: lost the coordinator; dialling again
         0 > run 1 ends
-          start 00000001/1/3 as run 3
         70 > time
           dial
         100 > connected
-          greet as ann with 3 tasks
+          greet as ann with 2 tasks
         100 > welcome ann to term 1, keep 00000001/1/1 as 1.11, keep 00000001/1/2 as 1.12
           notice: joined again as ann, going on with 2 tasks
           send done 1.11: blob 07070707
-          abort run 3
         100 > revoke 1.1
         100 > run 2 ends
           send done 1.12: blob 07070707
@@ -170,8 +168,10 @@ fn a_silent_coordinator_is_hung_up_on_after_five_seconds() {
         25099 > assign 00000001/1/1 as 1.1
         25099 > connected
           greet as ann with 0 tasks
-        30099 > time
+        29099 > time
           hang up
+        29289 > time
+          dial
     "#]]);
 }
 
