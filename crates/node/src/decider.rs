@@ -23,6 +23,7 @@ const TURN_MAX: usize = 256;
 const FOLD_FRAMES: usize = 512;
 
 /// Something for the decider.
+#[expect(clippy::large_enum_variant, reason = "a command is handed over once, and a submission is rare")]
 pub(crate) enum Command {
     /// A worker opened a session.
     Connected { session: SessionId, hello: Hello, outbox: mpsc::Sender<ToWorker> },
