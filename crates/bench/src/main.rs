@@ -1,0 +1,48 @@
+//! `convoke-bench`: measures the release binary, as its users run it: real processes, real disk, loopback.
+//!
+//! Each measurement is a subcommand with a file of its own. What a figure should be is for the docs; this only measures.
+
+mod binary;
+mod cluster;
+mod data;
+mod figures;
+mod rounds;
+mod empty_round;
+mod churn;
+mod letters;
+
+use clap::{Parser, Subcommand};
+
+/// Measures the release binary beside this one: build it first with `cargo build --release -p convoke`.
+#[derive(Debug, Parser)]
+#[command(name = "convoke-bench", version)]
+struct Cli {
+    /// One JSON value on stdout instead of a table
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    measurement: Measurement,
+}
+
+#[derive(Debug, Subcommand)]
+enum Measurement {
+    /// What a round costs that computes next to nothing: 11 shards, two workers, a journal on disk
+    EmptyRound(empty_round::Arguments),
+    /// What a round costs beyond the lost work when a worker is killed in it
+    Churn(churn::Arguments),
+    /// The reference's example as whole processes, or the errors that several starts end with
+    Letters(letters::Arguments),
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    match cli.measurement {
+        Measurement::EmptyRound(arguments) => figures::show(cli.json, &empty_round::measure(&arguments).await?),
+        Measurement::Churn(arguments) => figures::show(cli.json, &churn::measure(&arguments).await?),
+        Measurement::Letters(arguments) if arguments.starts => {
+            figures::show(cli.json, &letters::measure_starts(&arguments)?)
+        }
+        Measurement::Letters(arguments) => figures::show(cli.json, &letters::measure_times(&arguments)?),
+    }
+}

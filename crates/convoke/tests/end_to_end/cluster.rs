@@ -1,0 +1,122 @@
+//! Where a test runs: a folder of its own as home, and in it a coordinator with its workers, each a process.
+//!
+//! It starts them and knows what they say when they are ready; what they are for is each test's.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::dataset;
+use crate::process::{Ended, Process};
+
+/// A home directory, gone at the end.
+pub struct Home {
+    folder: tempfile::TempDir,
+}
+
+impl Home {
+    /// An empty one, but for the data set.
+    pub fn new() -> Self {
+        let home = Self { folder: tempfile::tempdir().expect("a folder") };
+        dataset::write(&home.data());
+        home
+    }
+
+    /// A path in it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The data set.
+    pub fn data(&self) -> PathBuf {
+        self.path("data")
+    }
+
+    /// Starts the binary in it.
+    pub fn start(&self, arguments: &[&str]) -> Process {
+        self.start_with(arguments, "")
+    }
+
+    /// Runs the binary in it.
+    pub fn run(&self, arguments: &[&str]) -> Ended {
+        self.start(arguments).ends()
+    }
+
+    /// Runs the binary in it, with `input` on stdin.
+    pub fn run_with(&self, arguments: &[&str], input: &str) -> Ended {
+        self.start_with(arguments, input).ends()
+    }
+
+    fn start_with(&self, arguments: &[&str], input: &str) -> Process {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_convoke"));
+        command.args(arguments).current_dir(self.folder.path());
+        command.env("HOME", self.folder.path()).env("XDG_STATE_HOME", self.path("state"));
+        command.env_remove("CONVOKE_COORDINATOR");
+        Process::start(command, input)
+    }
+}
+
+/// A coordinator in a home of its own.
+pub struct Cluster {
+    pub home: Home,
+    pub coordinator: Process,
+    /// Where it listens.
+    pub address: String,
+}
+
+impl Cluster {
+    /// Starts a coordinator, and waits until it listens.
+    pub fn start() -> Self {
+        let home = Home::new();
+        let (coordinator, address) = coordinate(&home, "127.0.0.1:0");
+        Self { home, coordinator, address }
+    }
+
+    /// Kills the coordinator, and starts another on the same port and state.
+    pub fn restart(&mut self) {
+        self.coordinator.signal(Signal::SIGKILL);
+        self.coordinator.gone();
+        self.coordinator = coordinate(&self.home, &self.address).0;
+    }
+
+    /// Starts a worker with one slot, and waits until it has joined.
+    pub fn worker(&self, name: &str, arguments: &[&str]) -> Process {
+        let fixed = ["worker", &self.address, "--slots", "1", "--name", name];
+        let worker = self.home.start(&[&fixed, arguments].concat());
+        worker.says(&["joined as", name]);
+        worker
+    }
+
+    /// Starts a job on the data set.
+    pub fn train(&self, arguments: &[&str]) -> Process {
+        let data = self.home.data();
+        let fixed = ["train", text(&data), "--coordinator", &self.address, "--output", "json"];
+        self.home.start(&[&fixed, arguments].concat())
+    }
+
+    /// Runs a command that asks the coordinator.
+    pub fn ask(&self, arguments: &[&str]) -> Ended {
+        self.home.run(&[arguments, &["--coordinator", &self.address, "--output", "json"]].concat())
+    }
+
+    /// The jobs on record.
+    pub fn jobs(&self) -> Vec<Value> {
+        let listed = self.ask(&["jobs"]).with_status(0).json();
+        listed.as_array().expect("a list of jobs").clone()
+    }
+}
+
+/// Starts a coordinator, and waits until it says where it listens.
+fn coordinate(home: &Home, bind: &str) -> (Process, String) {
+    let coordinator = home.start(&["coordinator", "--bind", bind]);
+    let line = coordinator.says(&["coordinator on ", ", state in "]);
+    let address = line.trim_start_matches("coordinator on ").split(',').next().unwrap_or_default();
+    (coordinator, address.to_owned())
+}
+
+/// A path as an argument.
+pub fn text(path: &Path) -> &str {
+    path.to_str().expect("a path of text")
+}

@@ -1,0 +1,60 @@
+//! Ctrl-C and cancelling: what goes on, what ends, and what is kept.
+
+use nix::sys::signal::Signal;
+
+use crate::cluster::{Cluster, Home, text};
+
+/// A job that ends only when it is told to.
+const LONG: [&str; 4] = ["--rounds", "100000", "--epochs", "50"];
+
+#[test]
+fn an_interrupted_embedded_job_saves_its_last_version() {
+    let home = Home::new();
+    let data = home.data();
+    let fixed = ["train", text(&data), "--workers", "1", "--model", "last.safetensors", "--output", "json"];
+    let train = home.start(&[&fixed[..], &LONG].concat());
+    train.says(&["round 2/"]);
+    train.signal(Signal::SIGINT);
+    let report = train.ends().with_status(130).json();
+    assert_eq!((&report["state"], &report["model"]), (&"cancelled".into(), &"last.safetensors".into()));
+    let validation = data.join("validate_1.txt");
+    home.run(&["evaluate", "last.safetensors", text(&validation)]).with_status(0);
+}
+
+#[test]
+fn an_interrupted_client_leaves_its_job_to_the_cluster_until_it_is_cancelled() {
+    let cluster = Cluster::start();
+    let _worker = cluster.worker("w1", &[]);
+    let train = cluster.train(&LONG);
+    train.says(&["round 1/"]);
+    train.signal(Signal::SIGINT);
+    let ended = train.ends().with_status(130);
+    let jobs = cluster.jobs();
+    let job = jobs[0]["job"].as_str().expect("an id");
+    assert_eq!((jobs.len(), &jobs[0]["state"]), (1, &"running".into()));
+    for next in [format!("convoke job {job} --follow"), format!("convoke cancel {job}")] {
+        assert_eq!(ended.count(&[&format!("{next} --coordinator {}", cluster.address)]), 1, "{ended:#?}");
+    }
+    let round = jobs[0]["rounds_done"].as_u64().expect("rounds") + 3;
+    cluster.coordinator.says(&["round opened", &format!("round={round} ")]);
+
+    let cancelled = cluster.ask(&["cancel", job]).with_status(0).json();
+    assert_eq!(cancelled["state"], "cancelled");
+    let jobs = cluster.jobs();
+    assert_eq!((jobs.len(), &jobs[0]["state"]), (1, &"cancelled".into()));
+    cluster.ask(&["cancel", job]).with_status(0);
+}
+
+#[test]
+fn the_client_of_a_cancelled_job_fails_and_keeps_the_last_version() {
+    let cluster = Cluster::start();
+    let _worker = cluster.worker("w1", &[]);
+    let train = cluster.train(&[&LONG[..], &["--model", "last.safetensors"]].concat());
+    train.says(&["round 2/"]);
+    let job = cluster.jobs()[0]["job"].as_str().expect("an id").to_owned();
+    cluster.ask(&["cancel", &job]).with_status(0);
+    let ended = train.ends().with_status(1);
+    assert!(ended.line("error: ").contains(&format!("job {job} was cancelled")), "{ended:#?}");
+    assert_eq!(ended.json()["state"], "cancelled");
+    assert!(cluster.home.path("last.safetensors").is_file());
+}

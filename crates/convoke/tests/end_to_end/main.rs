@@ -1,0 +1,15 @@
+//! End to end: real processes of the binary, real sockets, real signals.
+//!
+//! Nothing here waits for time to pass, only for what a process says or for its end. What the machines decide in
+//! detail is tested in `convoke-core` and `convoke-sim`; here it is that the parts are put together.
+
+mod process;
+mod cluster;
+mod dataset;
+mod job;
+mod embedded;
+mod same_bits;
+mod rejections;
+mod leaving;
+mod interrupts;
+mod refusals;

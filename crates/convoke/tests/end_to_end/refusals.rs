@@ -1,0 +1,112 @@
+//! Refusals: each is one `error:` line and one `hint:` line, the right exit status, and nothing half-done.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use convoke_wire::v1::JobRequest;
+use convoke_wire::v1::clients_client::ClientsClient;
+use tonic::metadata::MetadataValue;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Code, Request, Status};
+
+use crate::cluster::{Cluster, Home, text};
+use crate::process::Ended;
+
+/// Checks the exit status and that the error names these; and that there is a hint.
+fn check_refused(ended: Ended, status: i32, parts: &[&str]) {
+    let ended = ended.with_status(status);
+    let error = ended.line("error: ");
+    assert!(parts.iter().all(|part| error.contains(part)), "{error:?} lacks one of {parts:?}");
+    ended.line("hint: ");
+    assert_eq!(ended.stdout, "");
+}
+
+#[test]
+fn no_coordinator_is_found_out_soon() {
+    let home = Home::new();
+    let data = home.data();
+    for command in [&["workers", "--coordinator"][..], &["worker"], &["train", text(&data), "--coordinator"]] {
+        let began = Instant::now();
+        check_refused(home.run(&[command, &["127.0.0.1:1"]].concat()), 3, &["127.0.0.1:1", "refused"]);
+        assert!(began.elapsed() < Duration::from_secs(5));
+    }
+}
+
+#[test]
+fn bad_usage_and_bad_input_are_named() {
+    let home = Home::new();
+    check_refused(home.run(&["workers", "--coordinator", "lab:0"]), 2, &["`lab:0` is not an address"]);
+    check_refused(home.run(&["train", "missing"]), 2, &["missing"]);
+    check_refused(home.run(&["train", "state"]), 2, &["state"]);
+    let empty = home.path("empty");
+    fs::create_dir(&empty).expect("a folder");
+    check_refused(home.run(&["train", text(&empty)]), 2, &[text(&empty), "no shards"]);
+    assert_eq!(home.run(&["train", "data", "--eta", "-1"]).with_status(2).stdout, "");
+    check_refused(home.run(&["train", "data", "--detach"]), 2, &["--detach"]);
+    check_refused(home.run(&["predict", "missing.safetensors", "-"]), 2, &["missing.safetensors"]);
+    check_refused(home.run(&["evaluate", "data/train_1.txt", "data"]), 2, &["data/train_1.txt is not a model"]);
+}
+
+#[test]
+fn a_bad_row_is_named_and_nothing_is_submitted() {
+    let cluster = Cluster::start();
+    let shard = cluster.home.data().join("train_2.txt");
+    let rows = fs::read_to_string(&shard).expect("a shard");
+    let rows = rows.lines().enumerate().map(|(place, row)| if place == 6 { "1,2,x,4,5,6,7,8,0" } else { row });
+    fs::write(&shard, rows.collect::<Vec<_>>().join("\n")).expect("a shard");
+    check_refused(cluster.train(&[]).ends(), 2, &[text(&shard), "line 7, column 3", "`x` is not a number"]);
+    assert_eq!(cluster.jobs(), Vec::<serde_json::Value>::new());
+}
+
+#[test]
+fn what_is_not_there_is_named() {
+    let cluster = Cluster::start();
+    check_refused(cluster.ask(&["job", "7k3q9x2m"]), 2, &["no job 7k3q9x2m"]);
+    check_refused(cluster.ask(&["cancel", "7k3q9x2m"]), 2, &["no job 7k3q9x2m"]);
+}
+
+#[test]
+fn a_state_directory_or_a_port_has_one_coordinator() {
+    let cluster = Cluster::start();
+    let other = cluster.home.run(&["coordinator", "--bind", "127.0.0.1:0"]);
+    check_refused(other, 2, &["state directory", "already in use"]);
+    let other = cluster.home.run(&["coordinator", "--bind", &cluster.address, "--state", "other"]);
+    check_refused(other, 2, &["cannot listen on", &cluster.address]);
+    check_refused(cluster.home.run(&["coordinator", "--bind", "0.0.0.0:0", "--state", "other"]), 2, &["loopback"]);
+    assert_eq!(cluster.jobs(), Vec::<serde_json::Value>::new(), "the first goes on");
+}
+
+#[tokio::test]
+async fn a_coordinator_refuses_another_protocol_and_names_both() {
+    let cluster = Cluster::start();
+    let channel = tonic::transport::Endpoint::from_shared(format!("http://{}", cluster.address)).expect("an address");
+    let channel = channel.connect().await.expect("the coordinator is there");
+    let mut clients = ClientsClient::with_interceptor(channel, |mut request: Request<()>| {
+        request.metadata_mut().insert("convoke-protocol", MetadataValue::from_static("7.3"));
+        Ok(request)
+    });
+    let refused = clients.cancel(JobRequest { job: 1 }).await.expect_err("another major");
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    let ours = convoke_wire::protocol::VERSION.to_string();
+    assert!(refused.message().contains("7.3") && refused.message().contains(&ours), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_coordinator_of_another_protocol_ends_clients_and_workers() {
+    let incoming = TcpIncoming::bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+    let address = incoming.local_addr().expect("an address").to_string();
+    let refuse = |_: Request<()>| -> Result<Request<()>, Status> {
+        Err(Status::failed_precondition("the peer speaks 1.0, this coordinator speaks 9.1"))
+    };
+    let server = Server::builder().layer(tonic::service::InterceptorLayer::new(refuse));
+    let serving = tokio::spawn(server.clone().add_routes(Default::default()).serve_with_incoming(incoming));
+    let refused = tokio::task::spawn_blocking(move || {
+        let home = Home::new();
+        let run = |arguments: &[&str]| home.run(&[arguments, &[&address]].concat());
+        check_refused(run(&["jobs", "--coordinator"]), 3, &["1.0", "9.1"]);
+        check_refused(run(&["worker"]), 3, &["1.0", "9.1"]);
+    });
+    refused.await.expect("both were refused");
+    serving.abort();
+}
