@@ -121,7 +121,7 @@ pub(crate) fn refusal(error: BlobError) -> Status {
     match error {
         BlobError::Mismatch { .. } | BlobError::TooLarge { .. } => Status::invalid_argument(error.to_string()),
         BlobError::Damaged { .. } | BlobError::Beyond { .. } => Status::data_loss(error.to_string()),
-        BlobError::Disk(_) => Status::internal(error.to_string()),
+        BlobError::Disk(_) | BlobError::Store(_) => Status::internal(error.to_string()),
     }
 }
 

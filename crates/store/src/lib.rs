@@ -5,6 +5,7 @@
 //! crate stores events without knowing what they mean.
 
 mod disk;
+mod sqlite;
 pub mod journal;
 pub mod blobs;
 pub mod state;

@@ -4,14 +4,15 @@
 //! |---|---|
 //! | `lock` | an empty file, locked while the directory is in use |
 //! | `journal.sqlite` | the journal, with SQLite's `-wal` and `-shm` files beside it |
-//! | `blobs/` | the blobs |
+//! | `blobs.sqlite` | the small blobs, with SQLite's files beside it likewise |
+//! | `blobs/` | the large ones, a file each |
 //!
 //! It does not know what is in them.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use crate::blobs::{BlobError, FolderBlobs};
+use crate::blobs::{BlobError, LayeredBlobs};
 use crate::disk::{self, DiskError};
 use crate::journal::{SqliteJournal, StoreError};
 
@@ -62,8 +63,8 @@ impl StateDir {
     }
 
     /// Opens the blobs.
-    pub fn blobs(&self) -> Result<FolderBlobs, BlobError> {
-        FolderBlobs::open(&self.path.join("blobs"))
+    pub fn blobs(&self) -> Result<LayeredBlobs, BlobError> {
+        LayeredBlobs::open(&self.path.join("blobs.sqlite"), &self.path.join("blobs"))
     }
 }
 

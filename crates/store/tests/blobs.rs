@@ -1,10 +1,11 @@
-//! The contract of blobs, as every backend has to keep it, and what is the folder's own.
+//! The contract of blobs, as every backend has to keep it, and what is each one's own.
 
 use std::path::{Path, PathBuf};
 
 use convoke_core::Digest;
-use convoke_store::blobs::{BlobError, Blobs, Durability, FolderBlobs, MemoryBlobs};
+use convoke_store::blobs::{BlobError, Blobs, Durability, FolderBlobs, LayeredBlobs, MemoryBlobs, SqliteBlobs};
 use convoke_store::digest_of;
+use convoke_store::journal::SqliteJournal;
 use tempfile::TempDir;
 
 use Durability::{Synced, Unsynced};
@@ -130,6 +131,19 @@ macro_rules! every_backend {
                 assert_eq!(super::incoming(folder.path()), 0);
             })*
         }
+        mod sqlite {
+            $(#[test] fn $check() {
+                let folder = tempfile::tempdir().unwrap();
+                super::$check(&super::SqliteBlobs::open(&folder.path().join("blobs.sqlite")).unwrap());
+            })*
+        }
+        mod layered {
+            $(#[test] fn $check() {
+                let folder = tempfile::tempdir().unwrap();
+                super::$check(&super::layered(folder.path()));
+                assert_eq!(super::incoming(&folder.path().join("blobs")), 0);
+            })*
+        }
     };
 }
 every_backend!(
@@ -142,6 +156,10 @@ every_backend!(
     limits_are_kept,
     many_may_put_the_same_at_once,
 );
+
+fn layered(folder: &Path) -> LayeredBlobs {
+    LayeredBlobs::open(&folder.join("blobs.sqlite"), &folder.join("blobs")).unwrap()
+}
 
 /// How many files unfinished writers have left.
 fn incoming(folder: &Path) -> usize {
@@ -220,4 +238,30 @@ fn a_synced_blob_that_the_disk_spoiled_is_an_error() {
     std::fs::write(place(folder.path(), digest, ""), b"MODEL").unwrap();
     let refused = blobs.get(digest, 100).unwrap_err().to_string();
     assert_eq!(refused, format!("blob {digest} is damaged"));
+}
+
+#[test]
+fn a_file_that_is_something_else_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let refused = |path: &Path| SqliteBlobs::open(path).err().unwrap().to_string();
+    let text = folder.path().join("text");
+    std::fs::write(&text, "something else ".repeat(100)).unwrap();
+    assert_eq!(refused(&text), format!("{} is not a convoke blob file", text.display()));
+    let journal = folder.path().join("journal.sqlite");
+    SqliteJournal::open(&journal).unwrap();
+    assert_eq!(refused(&journal), format!("{} is not a convoke blob file", journal.display()));
+    SqliteJournal::open(&journal).unwrap();
+}
+
+#[test]
+fn a_row_that_the_disk_spoiled_is_an_error_and_can_be_put_again() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("blobs.sqlite");
+    let blobs = SqliteBlobs::open(&path).unwrap();
+    let digest = blobs.put(b"model", Synced).unwrap();
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute("UPDATE blobs SET bytes = x'00'", ()).unwrap();
+    assert!(matches!(blobs.get(digest, 100), Err(BlobError::Damaged { .. })));
+    blobs.put(b"model", Unsynced).unwrap();
+    assert_eq!(all(&blobs, digest), Some(b"model".to_vec()));
 }

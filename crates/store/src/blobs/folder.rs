@@ -35,7 +35,8 @@ struct Folder {
 }
 
 impl FolderBlobs {
-    /// Opens the folder, or creates it, and removes what unfinished writers left in `incoming/`.
+    /// Opens the folder, or creates it with a folder for each first byte, and removes what unfinished writers left in
+    /// `incoming/`.
     pub fn open(path: &Path) -> Result<Self, BlobError> {
         disk::create_private_folder(path)?;
         let incoming = path.join(INCOMING);
@@ -44,6 +45,11 @@ impl FolderBlobs {
             let left = entry.map_err(on("list", &incoming))?.path();
             fs::remove_file(&left).map_err(on("remove", &left))?;
         }
+        for first in 0..=u8::MAX {
+            create_folder(&path.join(format!("{first:02x}")))?;
+        }
+        // Also where all were there: whoever created them may not have come this far.
+        disk::sync_folder(path)?;
         Ok(Self {
             folder: Arc::new(Folder { path: path.to_owned(), next: AtomicU64::new(0), unsynced_turn: Mutex::new(()) }),
         })
@@ -63,7 +69,6 @@ impl Folder {
     /// Puts a whole file in its place.
     fn publish(&self, from: &Path, file: &File, digest: Digest, durability: Durability) -> Result<(), DiskError> {
         let (synced, unsynced) = (self.synced(digest), self.unsynced(digest));
-        create_folder(disk::parent(&synced))?;
         match durability {
             Durability::Unsynced if exists(&synced)? => fs::remove_file(from).map_err(on("remove", from)),
             Durability::Unsynced => {
@@ -78,16 +83,11 @@ impl Folder {
         }
     }
 
+    /// Makes the bytes durable, then the name; the folder of the name has been since the opening.
     fn publish_synced(&self, from: &Path, file: &File, synced: &Path) -> Result<(), DiskError> {
         file.sync_all().map_err(on("sync", from))?;
         fs::rename(from, synced).map_err(on("rename a new blob to", synced))?;
-        self.sync_name(synced)
-    }
-
-    /// Makes a synced file's name durable, and its folder's.
-    fn sync_name(&self, synced: &Path) -> Result<(), DiskError> {
-        disk::sync_folder(disk::parent(synced))?;
-        disk::sync_folder(&self.path)
+        disk::sync_folder(disk::parent(synced))
     }
 
     /// The unsynced file, if it holds what its name says.
@@ -136,7 +136,7 @@ impl Blobs for FolderBlobs {
         let _turn = self.folder.unsynced_turn();
         if exists(&synced)? {
             // Whoever wrote it may not have synced its name yet.
-            self.folder.sync_name(&synced)?;
+            disk::sync_folder(disk::parent(&synced))?;
             return Ok(true);
         }
         let Some(reader) = self.folder.open_unsynced(digest)? else { return Ok(exists(&synced)?) };

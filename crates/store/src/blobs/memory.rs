@@ -87,9 +87,10 @@ impl BlobWriter for MemoryWriter {
     }
 }
 
-struct MemoryReader {
-    digest: Digest,
-    bytes: Bytes,
+/// Serves parts of bytes that are in memory.
+pub(super) struct MemoryReader {
+    pub(super) digest: Digest,
+    pub(super) bytes: Bytes,
 }
 
 impl BlobReader for MemoryReader {

@@ -4,14 +4,19 @@
 //! long: what is kept, and when it goes, is decided elsewhere.
 
 mod folder;
+mod sqlite;
+mod layered;
 mod memory;
 
 use bytes::Bytes;
 use convoke_core::Digest;
 
 use crate::digest_of;
+use crate::sqlite::StoreError;
 pub use folder::FolderBlobs;
+pub use layered::{LayeredBlobs, SMALL_BYTES_MAX};
 pub use memory::MemoryBlobs;
+pub use sqlite::SqliteBlobs;
 
 /// Whether a blob has to outlive a power cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +122,9 @@ pub enum BlobError {
     /// The file system failed.
     #[error(transparent)]
     Disk(#[from] crate::DiskError),
+    /// The SQLite file failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl BlobError {
@@ -132,7 +140,7 @@ fn named(digest: &Option<Digest>) -> String {
     digest.map_or_else(|| "the blob".to_owned(), |digest| format!("blob {digest}"))
 }
 
-/// What both writers count and hash.
+/// What every writer counts and hashes.
 struct Intake {
     hasher: blake3::Hasher,
     expected: Option<Digest>,

@@ -8,14 +8,14 @@ mod chain;
 mod memory;
 mod sqlite;
 
-use std::path::PathBuf;
-
 use convoke_core::{Digest, Position};
 
 pub use chain::{Damage, ReadError};
 pub use frame::{EncodeError, EncodedFrame, FORMAT, FRAME_BYTES_MAX, Frame, RECORD_BYTES_MAX};
 pub use memory::MemoryJournal;
 pub use sqlite::SqliteJournal;
+
+pub use crate::sqlite::StoreError;
 
 /// The most bytes of frames that one call of [`JournalReader::read`] gathers, the first frame aside.
 pub const READ_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -93,38 +93,6 @@ pub enum AppendError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-/// Why a journal cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The file is something else.
-    #[error("{} is not a convoke journal", path.display())]
-    NotAJournal {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file's layout is newer than this build.
-    #[error("{} was written by a newer version (layout {layout}; this build reads up to {known})", path.display())]
-    NewerLayout {
-        /// The file.
-        path: PathBuf,
-        /// Its layout.
-        layout: i64,
-        /// The newest that this build knows.
-        known: i64,
-    },
-    /// SQLite failed.
-    #[error("{}: {source}", path.display())]
-    Sqlite {
-        /// The file.
-        path: PathBuf,
-        /// What SQLite says.
-        source: rusqlite::Error,
-    },
-    /// The file system failed.
-    #[error(transparent)]
-    Disk(#[from] crate::DiskError),
 }
 
 /// Appends a frame that may be there already, from an attempt whose answer was lost: finding it in place is success.

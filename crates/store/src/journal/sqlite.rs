@@ -5,26 +5,23 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use convoke_core::{Digest, Position};
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::chain::{Chain, Kept};
-use super::{AppendError, EncodedFrame, Frame, Journal, JournalReader, READ_BYTES_MAX, ReadError, StoreError, Tail};
-use crate::disk;
-
-/// Marks the file as a journal: `CNVJ`.
-const APPLICATION_ID: i64 = 0x434e_564a;
-/// The layout of the tables, kept as `user_version`.
-const LAYOUT: i64 = 1;
-/// How long a statement waits for another process's lock.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+use super::{AppendError, EncodedFrame, Frame, Journal, JournalReader, READ_BYTES_MAX, ReadError, Tail};
+use crate::sqlite::{FileKind, StoreError};
 
 /// The hash stands beside the frame so that the last one, which no other follows, is vouched for too.
-const CREATE: &str = "
-    CREATE TABLE frames (position INTEGER PRIMARY KEY, hash BLOB NOT NULL CHECK (length(hash) = 32), frame BLOB NOT NULL) STRICT;";
+const KIND: FileKind = FileKind {
+    name: "journal",
+    application_id: 0x434e_564a, // CNVJ
+    layout: 1,
+    create: "
+    CREATE TABLE frames (position INTEGER PRIMARY KEY, hash BLOB NOT NULL CHECK (length(hash) = 32), frame BLOB NOT NULL) STRICT;",
+};
 /// One statement, so that the position is compared and taken in one transaction.
 const APPEND: &str = "
     INSERT INTO frames (position, hash, frame) SELECT ?1, ?2, ?3
@@ -43,22 +40,7 @@ pub struct SqliteJournal {
 impl SqliteJournal {
     /// Opens the journal, or creates it where there is no such file or an empty one.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let failed = |source| refusal(path, source);
-        let mut connection = Connection::open_with_flags(
-            path,
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-        )
-        .map_err(failed)?;
-        connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
-        admit(&mut connection, path)?;
-        // The full ones are for macOS, whose plain sync stops at the disk's own cache.
-        connection
-            .execute_batch(
-                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
-                 PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON;",
-            )
-            .map_err(failed)?;
-        disk::sync_folder(disk::parent(path))?;
+        let connection = KIND.open(path)?;
         let mut journal = Self { path: path.to_owned(), connection, tail: Tail::EMPTY };
         journal.look()?;
         Ok(journal)
@@ -67,7 +49,7 @@ impl SqliteJournal {
     /// Sees where the journal ends now.
     fn look(&mut self) -> Result<(), StoreError> {
         let tail = self.connection.prepare_cached(TAIL).and_then(|mut tail| tail.query_row((), tail_of).optional());
-        self.tail = tail.map_err(|source| refusal(&self.path, source))?.unwrap_or(Tail::EMPTY);
+        self.tail = tail.map_err(|source| KIND.refusal(&self.path, source))?.unwrap_or(Tail::EMPTY);
         Ok(())
     }
 }
@@ -83,7 +65,7 @@ impl Journal for SqliteJournal {
             .connection
             .prepare_cached(APPEND)
             .and_then(|mut append| append.execute(params![at.0.cast_signed(), frame.hash().0, frame.bytes()]))
-            .map_err(|source| refusal(&self.path, source))?;
+            .map_err(|source| KIND.refusal(&self.path, source))?;
         if rows == 0 {
             self.look()?;
             return Err(AppendError::Conflict { at, tail: self.tail });
@@ -116,17 +98,10 @@ impl JournalReader for SqliteReader {
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let connection = match &mut *connection {
             Some(connection) => connection,
-            none => none.insert(connect(&self.path).map_err(|source| refusal(&self.path, source))?),
+            none => none.insert(KIND.open_to_read(&self.path)?),
         };
-        read(connection, before, frames_max).map_err(|source| refusal(&self.path, source))?
+        read(connection, before, frames_max).map_err(|source| KIND.refusal(&self.path, source))?
     }
-}
-
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    Ok(connection)
 }
 
 /// SQLite's failures outside, the journal's inside.
@@ -163,37 +138,6 @@ fn kept(row: &Row<'_>) -> rusqlite::Result<Kept> {
     let Tail { position, hash } = tail_of(row)?;
     let frame = row.get_ref(2)?.as_blob()?;
     Ok(Kept { position, hash, bytes: Bytes::copy_from_slice(frame) })
-}
-
-/// Refuses a file that is something else, before anything is changed in it; makes a journal of an empty one.
-fn admit(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
-    let failed = |source| refusal(path, source);
-    let number =
-        |connection: &Connection, sql| connection.query_row(sql, (), |row| row.get::<_, i64>(0)).map_err(failed);
-    let created = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-    let application_id = number(&created, "PRAGMA application_id")?;
-    let layout = number(&created, "PRAGMA user_version")?;
-    let tables = number(&created, "SELECT count(*) FROM sqlite_schema")?;
-    match (application_id, layout, tables) {
-        (APPLICATION_ID, 1..=LAYOUT, _) => Ok(()),
-        (APPLICATION_ID, layout, _) if layout > LAYOUT => {
-            Err(StoreError::NewerLayout { path: path.to_owned(), layout, known: LAYOUT })
-        }
-        (0, 0, 0) => {
-            created.execute_batch(CREATE).map_err(failed)?;
-            created.pragma_update(None, "application_id", APPLICATION_ID).map_err(failed)?;
-            created.pragma_update(None, "user_version", LAYOUT).map_err(failed)?;
-            created.commit().map_err(failed)
-        }
-        _ => Err(StoreError::NotAJournal { path: path.to_owned() }),
-    }
-}
-
-fn refusal(path: &Path, source: rusqlite::Error) -> StoreError {
-    match source.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase) => StoreError::NotAJournal { path: path.to_owned() },
-        _ => StoreError::Sqlite { path: path.to_owned(), source },
-    }
 }
 
 #[cfg(test)]
