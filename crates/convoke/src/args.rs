@@ -178,7 +178,7 @@ pub struct WorkerArgs {
     #[arg(value_name = "ADDR", env = "CONVOKE_COORDINATOR")]
     pub coordinator: Option<String>,
     /// How many tasks run at a time [default: one for each core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=512))]
     pub slots: Option<u32>,
     /// What people call it [default: the host's name]
     #[arg(long)]

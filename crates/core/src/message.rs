@@ -11,8 +11,10 @@ use crate::{Ability, LeaseId, Payload, Split, TaskId, Term, WorkerId};
 pub const HEARTBEAT_MS: u64 = 1_000;
 /// How long a silent peer is believed to be there. Any message counts.
 pub const LIVENESS_MS: u64 = 5_000;
-/// How many leases a worker may hold beyond its slots, so that the next task is there when one ends.
-pub const WINDOW: usize = 1;
+/// For how long a worker is to have tasks that wait for a slot, so that the next ones are there when some end.
+pub const WINDOW_MS: u64 = 10;
+/// The most leases that a worker holds beyond its slots; at least one, however long tasks take.
+pub const WINDOW_MAX: u64 = 8;
 
 /// A worker's first words in a session.
 #[derive(Clone, Debug, PartialEq)]

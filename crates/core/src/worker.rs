@@ -11,7 +11,7 @@ use rand_core::Rng;
 use rand_pcg::Pcg64Mcg;
 
 use crate::event::{Completion, REASON_BYTES_MAX, bounded};
-use crate::message::{Assignment, FromWorker, HEARTBEAT_MS, Held, Hello, LIVENESS_MS, ToWorker, WINDOW};
+use crate::message::{Assignment, FromWorker, HEARTBEAT_MS, Held, Hello, LIVENESS_MS, ToWorker};
 use crate::timer::Timers;
 use crate::{LeaseId, Millis, TaskId};
 
@@ -24,7 +24,7 @@ const REDIAL_MS_MAX: Millis = 5_000;
 /// How long a coordinator has for its welcome. Short enough that a wrong address is told within five seconds.
 const WELCOME_MS: Millis = 4_000;
 /// How many tasks beyond its slots a worker takes on before it gives them back.
-const QUEUE_MAX: usize = 64 + WINDOW;
+const QUEUE_MAX: usize = 64;
 
 /// A worker's state.
 pub struct Worker {
@@ -202,6 +202,7 @@ impl Worker {
         self.link = Link::Up;
         self.failures = 0;
         self.timers.set(Timer::Beat, self.now + HEARTBEAT_MS);
+        self.config.hello.name.clone_from(&name);
         self.outputs.push(Output::Notice(Notice::Joined { name, kept: kept.len() }));
         for mut held in std::mem::take(&mut self.holding) {
             match kept.iter().find(|(task, _)| *task == held.assignment.task) {

@@ -14,6 +14,8 @@ use super::io::{Combine, CombineOutcome, Output, Part, Refusal, Reply, WorkerVie
 use super::plan::{Step, next_step};
 use super::{Coordinator, LiveJob, Queue, RECOVERY_MS, Timer};
 
+/// How many events say at a time that results are lost.
+const LOST_CHUNKS_MAX: usize = 8;
 /// How many jobs may be under way.
 pub const LIVE_JOBS_MAX: usize = 1_000;
 
@@ -86,8 +88,9 @@ impl Coordinator {
             CombineOutcome::ResultsLost(indices) if indices.is_empty() => {
                 self.fail(job, format!("stage {stage} could not be combined"));
             }
+            // One decision fits into one frame; what is left out is found to be lost again.
             CombineOutcome::ResultsLost(indices) => {
-                for indices in indices.chunks(LOST_MAX) {
+                for indices in indices.chunks(LOST_MAX).take(LOST_CHUNKS_MAX) {
                     self.record(Event::ResultsLost { job, stage, indices: indices.to_vec() });
                     self.stage(job, stage).into_iter().for_each(|(_, queue)| queue.lose(indices));
                 }
@@ -105,7 +108,7 @@ impl Coordinator {
             queued: worker.queued().len() as u32,
             tasks_done: worker.tasks_done,
             rejections: worker.rejections,
-            pace_ms: worker.pace_ms,
+            pace_ms: worker.pace_ms(),
             hardware: worker.hardware.clone(),
             profile: worker.profile.clone(),
         });

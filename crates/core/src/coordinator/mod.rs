@@ -39,6 +39,9 @@ pub use jobs::LIVE_JOBS_MAX;
 /// After a restart with jobs to go on with, how long nothing is placed while the workers return.
 pub const RECOVERY_MS: Millis = 2_000;
 
+/// How many events due timers may add to one decision, which has to fit into one frame of the journal.
+const TIMER_EVENTS_MAX: usize = 256;
+
 /// What a coordinator is started with.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
@@ -130,7 +133,10 @@ impl Coordinator {
     /// Decides what follows from `input`. Due timers go first.
     pub fn decide(&mut self, now: Millis, input: Input) -> Decision {
         self.now = self.now.max(now);
-        while let Some(timer) = self.timers.pop_due(self.now) {
+        // Those beyond the limit stay due: the next call comes at once.
+        while self.decision.events.len() < TIMER_EVENTS_MAX
+            && let Some(timer) = self.timers.pop_due(self.now)
+        {
             self.on_timer(timer);
         }
         match input {

@@ -16,6 +16,8 @@ use super::{Coordinator, Timer};
 
 /// How many workers load balancing compares in detail.
 const COMPARED_MAX: usize = 8;
+/// What taking a task over has to gain: it costs a message to each side.
+const RELIEF_MS_MIN: Millis = 10;
 /// How often stragglers are looked for.
 const STRAGGLERS_EVERY_MS: Millis = 100;
 /// An attempt is no straggler before this, whatever others take.
@@ -154,7 +156,7 @@ impl Coordinator {
             let Some(number) = number else { return };
             let Some(task) = self.leases.get(&number).map(|lease| lease.task) else { return };
             let ability = self.durable.stage(task.job, task.stage).map(|stage| stage.work.ability.clone());
-            let gains = self.roster.finish(idle, self.now) < through_at;
+            let gains = self.roster.finish(idle, self.now) + RELIEF_MS_MIN <= through_at;
             let allowed = self.policy(task.job) == Policy::LoadBalancing;
             if !gains || !allowed || !ability.is_some_and(|ability| self.can(idle, &ability)) {
                 return;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexSet;
 
-use crate::message::WINDOW;
+use crate::message::{WINDOW_MAX, WINDOW_MS};
 use crate::{Ability, Digest, Millis, SessionId, WorkerId};
 
 /// How long a task is taken to need while nobody has done one.
@@ -36,7 +36,7 @@ pub(super) struct Worker {
     pub(super) rejections: u64,
     pub(super) tasks_done: u64,
     /// How long a task takes here; smoothed, and unknown before the first.
-    pub(super) pace_ms: Option<Millis>,
+    pace_us: Option<u64>,
     cached: BTreeSet<(Digest, u32)>,
 }
 
@@ -56,7 +56,7 @@ impl Worker {
             rejections_in_a_row: 0,
             rejections: 0,
             tasks_done: 0,
-            pace_ms: None,
+            pace_us: None,
             cached: BTreeSet::new(),
         }
     }
@@ -76,7 +76,18 @@ impl Worker {
     }
 
     fn has_room(&self) -> bool {
-        self.session.is_some() && !self.backs_off && self.leases.len() < self.slots + WINDOW
+        self.session.is_some() && !self.backs_off && self.leases.len() < self.slots + self.window()
+    }
+
+    /// How many leases it may hold beyond its slots: one, or as many as short tasks need to keep it busy while the
+    /// coordinator commits.
+    fn window(&self) -> usize {
+        self.pace_us.map_or(1, |pace_us| (WINDOW_MS * 1_000 / pace_us).clamp(1, WINDOW_MAX) as usize)
+    }
+
+    /// How long a task takes here, once one was timed.
+    pub(super) fn pace_ms(&self) -> Option<Millis> {
+        self.pace_us.map(|pace_us| pace_us.div_ceil(1_000))
     }
 
     pub(super) fn remember_input(&mut self, input: Digest, index: u32) {
@@ -111,7 +122,7 @@ pub(super) struct Roster {
     /// Leases that connected workers hold.
     outstanding: u64,
     /// How long a task takes on any worker; smoothed.
-    fleet_pace_ms: Option<Millis>,
+    fleet_pace_us: Option<u64>,
     backing_off: usize,
     entries: BTreeMap<WorkerId, Entry>,
 }
@@ -207,10 +218,10 @@ impl Roster {
     /// Counts a task that a worker did, and remembers how long it took, where that is known.
     pub(super) fn measure(&mut self, id: WorkerId, took_ms: Option<Millis>) {
         if let Some(took_ms) = took_ms {
-            self.fleet_pace_ms = Some(smooth(self.fleet_pace_ms, took_ms));
+            self.fleet_pace_us = Some(smooth(self.fleet_pace_us, took_ms));
         }
         self.update(id, |worker| {
-            worker.pace_ms = took_ms.map(|took_ms| smooth(worker.pace_ms, took_ms)).or(worker.pace_ms);
+            worker.pace_us = took_ms.map(|took_ms| smooth(worker.pace_us, took_ms)).or(worker.pace_us);
             worker.tasks_done += 1;
             worker.rejections_in_a_row = 0;
         });
@@ -237,7 +248,7 @@ impl Roster {
     fn index(&mut self, id: WorkerId) {
         self.unindex(id);
         let Some(worker) = self.workers.get(&id).filter(|worker| worker.session.is_some()) else { return };
-        let pace = worker.pace_ms.or(self.fleet_pace_ms).unwrap_or(PACE_GUESS_MS);
+        let pace = worker.pace_us.or(self.fleet_pace_us).map_or(PACE_GUESS_MS, |pace_us| pace_us.div_ceil(1_000));
         let (leases, slots) = (worker.leases.len() as u64, worker.slots.max(1) as u64);
         // A worker with a free slot can start at once; a full one when enough of what it holds is through.
         let free_at = if leases < slots { 0 } else { worker.busy_since + pace * (leases - slots + 1).div_ceil(slots) };
@@ -283,8 +294,8 @@ impl Roster {
     }
 }
 
-/// The mean, weighted three to one for what was known; at least 1 ms.
-fn smooth(known_ms: Option<Millis>, took_ms: Millis) -> Millis {
-    let took_ms = took_ms.max(1);
-    known_ms.map_or(took_ms, |known_ms| (3 * known_ms + took_ms).div_ceil(4))
+/// The mean in microseconds, weighted three to one for what was known; what took less than a millisecond counts as half.
+fn smooth(known_us: Option<u64>, took_ms: Millis) -> u64 {
+    let took_us = took_ms.saturating_mul(1_000).max(500);
+    known_us.map_or(took_us, |known_us| known_us.saturating_mul(3).saturating_add(took_us) / 4)
 }

@@ -14,8 +14,9 @@ use super::queue::DEATHS_MAX;
 use super::roster::Worker;
 use super::{Coordinator, Lease, Timer};
 
-/// The most slots that a worker is believed to have.
-const SLOTS_MAX: u32 = 4_096;
+/// The most slots that a worker is believed to have: what becomes of them at once has to fit into its queues and into
+/// one frame of the journal.
+const SLOTS_MAX: u32 = 512;
 /// Room for the number behind a name that is taken: with it, a name is still one that the journal takes.
 const NUMBER_BYTES_MAX: usize = 11;
 
@@ -28,7 +29,9 @@ impl Coordinator {
         // Whatever it held before, it now says what it holds: the rest is gone.
         let leases = self.roster.get(id).map_or_else(Vec::new, |worker| worker.leases.clone());
         leases.into_iter().for_each(|number| self.release(number));
-        let name = self.free_name(id, &hello.name);
+        // A name that was granted stays, unless someone else got it meanwhile.
+        let wished = self.roster.get(id).map_or(hello.name, |worker| worker.name.clone());
+        let name = self.free_name(id, &wished);
         if self.roster.get(id).is_none() {
             self.roster.insert(id, Worker::new(name.clone(), 1));
         }

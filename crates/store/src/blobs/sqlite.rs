@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::memory::MemoryReader;
 use super::{BlobError, BlobReader, BlobWriter, Blobs, Durability, Intake};
+use crate::digest_of;
 use crate::sqlite::{FileKind, StoreError};
 
 /// Rows stand in the order they came, with an index of the digests beside: digests are random, and in a table ordered
@@ -137,7 +138,11 @@ impl Blobs for SqliteBlobs {
             let mut read = connection.prepare_cached(READ)?;
             read.query_row([digest.0], |row| Ok(Bytes::copy_from_slice(row.get_ref(0)?.as_blob()?))).optional()
         })?;
-        Ok(bytes.map(|bytes| Box::new(MemoryReader { digest, bytes }) as Box<dyn BlobReader>))
+        match bytes {
+            // Small enough to be checked each time.
+            Some(bytes) if digest_of(&bytes) != digest => Err(BlobError::Damaged { digest }),
+            bytes => Ok(bytes.map(|bytes| Box::new(MemoryReader { digest, bytes }) as Box<dyn BlobReader>)),
+        }
     }
 }
 

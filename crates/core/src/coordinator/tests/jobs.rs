@@ -44,13 +44,13 @@ fn two_rounds_with_evaluation_from_submission_to_success() {
           to session 1: assign 00000001/2/0 as 1.3
           notice: task 00000001/3/0 goes to ann, attempt 1
           to session 1: assign 00000001/3/0 as 1.4
+          notice: task 00000001/3/1 goes to ann, attempt 1
+          to session 1: assign 00000001/3/1 as 1.5
         0 > session 1: done 1.3: blob 00000000
           + task 00000001/2/0 done by ann, attempt 1: blob 00000000
           + stage 00000001/2 closed
           to session 1: accepted 1.3
           combine 00000001/2: 1 parts
-          notice: task 00000001/3/1 goes to ann, attempt 1
-          to session 1: assign 00000001/3/1 as 1.5
         0 > combine of 00000001/2 made blob e1e1e1e1
           + stage 00000001/2 combined: blob e1e1e1e1
     "#]]);
@@ -273,5 +273,19 @@ fn jobs_share_workers_by_what_they_have_there_then_by_age() {
           to session 1: accepted 1.1
           notice: task 00000003/1/0 goes to ann, attempt 1
           to session 1: assign 00000003/1/0 as 1.7
+          notice: task 00000003/1/1 goes to ann, attempt 1
+          to session 1: assign 00000003/1/1 as 1.8
+          notice: task 00000001/1/3 goes to ann, attempt 1
+          to session 1: assign 00000001/1/3 as 1.9
+          notice: task 00000003/1/2 goes to ann, attempt 1
+          to session 1: assign 00000003/1/2 as 1.10
+          notice: task 00000001/1/4 goes to ann, attempt 1
+          to session 1: assign 00000001/1/4 as 1.11
+          notice: task 00000002/1/3 goes to ann, attempt 1
+          to session 1: assign 00000002/1/3 as 1.12
+          notice: task 00000003/1/3 goes to ann, attempt 1
+          to session 1: assign 00000003/1/3 as 1.13
+          notice: task 00000001/1/5 goes to ann, attempt 1
+          to session 1: assign 00000001/1/5 as 1.14
     "#]]);
 }
