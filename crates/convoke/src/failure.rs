@@ -8,6 +8,8 @@ use std::process::ExitCode;
 use convoke_wire::channel::{ConnectError, PORT};
 use convoke_wire::{CallError, SubmitError};
 
+use crate::output;
+
 /// A command's end, other than success.
 #[derive(Debug)]
 pub struct Failure {
@@ -40,11 +42,11 @@ impl Failure {
         Self { hint: Some(hint.to_string()), ..self }
     }
 
-    /// Prints it.
+    /// Prints it. Some of it may be a peer's words.
     pub fn report(&self) -> ExitCode {
-        eprintln!("error: {}", self.error);
+        eprintln!("error: {}", output::line(&self.error));
         if let Some(hint) = &self.hint {
-            eprintln!("hint: {hint}");
+            eprintln!("hint: {}", output::line(hint));
         }
         ExitCode::from(self.status)
     }
@@ -68,7 +70,10 @@ impl From<CallError> for Failure {
             CallError::Version(_) => Self::no_coordinator(error).hint("use the same version of convoke on both sides"),
             CallError::NotFound(_) => Self::bad_input(error).hint("`convoke jobs` lists the jobs on record"),
             CallError::Lost(_) => Self::no_coordinator(error).hint("`convoke coordinator` starts one"),
-            CallError::Refused(_) => Self::no_coordinator(error),
+            CallError::Refused(_) => {
+                Self::no_coordinator(error).hint("change what the coordinator refuses; its own log may say more")
+            }
+            CallError::Failed(_) => Self::failed(error),
             CallError::Decode(_) | CallError::BlobTooLarge { .. } | CallError::BlobDamaged { .. } => {
                 Self::failed(error)
             }

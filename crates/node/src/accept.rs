@@ -11,7 +11,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
@@ -26,6 +26,13 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 /// How long to wait after the system refused to accept, which it does when it has no room.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long a peer has until its first bytes say which HTTP it speaks. The server waits for those without end.
+const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to wait for more of them, where some came.
+const FIRST_BYTES_PAUSE: Duration = Duration::from_millis(10);
+/// What a peer that speaks HTTP/2 begins with.
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 /// Serves the router on both ways in until dropped.
 pub(crate) async fn accept(router: Router, listener: Option<TcpListener>, mut inside: mpsc::Receiver<DuplexStream>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -36,7 +43,14 @@ pub(crate) async fn accept(router: Router, listener: Option<TcpListener>, mut in
         let router = router.clone();
         tokio::select! {
             stream = accept_tcp(listener.as_ref()) => {
-                connections.spawn(async move { serve(stream, router).await; drop(permit); });
+                connections.spawn(async move {
+                    match tokio::time::timeout(FIRST_BYTES_TIMEOUT, first_bytes(&stream)).await {
+                        Ok(Ok(())) => serve(stream, router).await,
+                        Ok(Err(error)) => tracing::debug!("a connection ended: {error}"),
+                        Err(_) => tracing::debug!("a connection ended: it did not begin to speak"),
+                    }
+                    drop(permit);
+                });
             }
             Some(stream) = inside.recv() => {
                 connections.spawn(async move { serve(stream, router).await; drop(permit); });
@@ -46,7 +60,7 @@ pub(crate) async fn accept(router: Router, listener: Option<TcpListener>, mut in
     }
 }
 
-async fn accept_tcp(listener: Option<&TcpListener>) -> tokio::net::TcpStream {
+async fn accept_tcp(listener: Option<&TcpListener>) -> TcpStream {
     let Some(listener) = listener else { return std::future::pending().await };
     loop {
         match listener.accept().await {
@@ -60,6 +74,19 @@ async fn accept_tcp(listener: Option<&TcpListener>) -> tokio::net::TcpStream {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
+    }
+}
+
+/// Waits until the stream's first bytes say which HTTP it speaks, or that nothing comes; they stay to be read.
+async fn first_bytes(stream: &TcpStream) -> std::io::Result<()> {
+    let mut bytes = [0; HTTP2_PREFACE.len()];
+    loop {
+        let count = stream.peek(&mut bytes).await?;
+        let undecided = count < bytes.len() && HTTP2_PREFACE.starts_with(&bytes[..count]);
+        if count == 0 || !undecided {
+            return Ok(());
+        }
+        tokio::time::sleep(FIRST_BYTES_PAUSE).await;
     }
 }
 
@@ -77,5 +104,24 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, rou
     let service = TowerToHyperService::new(router);
     if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
         tracing::debug!("a connection ended: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn first_bytes_decide() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        for (bytes, decided) in [(&b""[..], false), (b"PRI * HT", false), (HTTP2_PREFACE, true), (b"GET /", true)] {
+            let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
+            peer.write_all(bytes).await.unwrap();
+            let waited = tokio::time::timeout(Duration::from_millis(200), first_bytes(&stream)).await;
+            assert_eq!(waited.is_ok(), decided, "{}", bytes.escape_ascii());
+        }
     }
 }

@@ -1,16 +1,19 @@
 //! Blobs over the wire, as the coordinator serves them: which are missing, put, get.
 //!
-//! Disk and hashing happen on blocking threads; chunks wait in short queues, so a slow peer holds little memory.
+//! Disk and hashing happen on blocking threads; chunks wait in short queues, so a slow peer holds little memory. Only so
+//! many transfers run at a time, and one that stands still ends, so that sessions always find a thread. What the bytes
+//! mean it does not know.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use convoke_core::Digest;
 use convoke_proto::v1::Nothing;
-use convoke_store::blobs::{BlobError, Blobs, Durability};
+use convoke_store::blobs::{BlobError, BlobReader, Blobs, Durability};
 use convoke_wire::protocol::{CHUNK_BYTES, DIGESTS_MAX};
 use convoke_wire::v1;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -18,15 +21,20 @@ use tonic::{Request, Response, Status, Streaming};
 pub(crate) const BLOB_BYTES_MAX: u64 = 16 << 30;
 /// How many chunks may wait between the wire and the disk.
 const CHUNKS_MAX: usize = 8;
+/// How many transfers run at a time; further ones wait. Far fewer than the runtime's 512 blocking threads.
+const TRANSFERS_MAX: usize = 64;
+/// How long a peer has to send or take a chunk.
+const CHUNK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The service.
 pub(crate) struct BlobService {
     blobs: Arc<dyn Blobs>,
+    transfers: Arc<Semaphore>,
 }
 
 impl BlobService {
     pub(crate) fn new(blobs: Arc<dyn Blobs>) -> Self {
-        Self { blobs }
+        Self { blobs, transfers: Arc::new(Semaphore::new(TRANSFERS_MAX)) }
     }
 }
 
@@ -47,12 +55,15 @@ impl v1::blobs_server::Blobs for BlobService {
 
     async fn put(&self, request: Request<Streaming<v1::PutChunk>>) -> Result<Response<Nothing>, Status> {
         let mut inbound = request.into_inner();
-        let first = inbound.message().await?.ok_or_else(|| Status::invalid_argument("no chunk came"))?;
+        let first = next_chunk(&mut inbound).await?.ok_or_else(|| Status::invalid_argument("no chunk came"))?;
         let digest = digest_of(&first.digest)?;
         let durability = if first.synced { Durability::Synced } else { Durability::Unsynced };
         let (chunks, mut waiting) = mpsc::channel::<Bytes>(CHUNKS_MAX);
+        let permit = transfer(self.transfers.clone()).await?;
         let blobs = self.blobs.clone();
         let stored = blocking(move || {
+            // Held here, for the thread outlives a call that the peer gives up.
+            let _permit = permit;
             let mut writer = blobs.writer(durability, Some(digest), BLOB_BYTES_MAX)?;
             while let Some(chunk) = waiting.blocking_recv() {
                 writer.write(&chunk)?;
@@ -66,13 +77,14 @@ impl v1::blobs_server::Blobs for BlobService {
                 if chunks.send(chunk.data).await.is_err() {
                     break;
                 }
-                next = inbound.message().await?;
+                next = next_chunk(&mut inbound).await?;
             }
             Ok::<_, Status>(())
         };
         let (stored, sent) = tokio::join!(stored, sent);
-        stored?.map_err(refusal)?;
+        // First, for what was cut off is not what was announced, either.
         sent?;
+        stored?.map_err(refusal)?;
         Ok(Response::new(Nothing {}))
     }
 
@@ -80,25 +92,65 @@ impl v1::blobs_server::Blobs for BlobService {
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<Self::GetStream>, Status> {
         let digest = digest_of(&request.into_inner().digest)?;
-        let blobs = self.blobs.clone();
-        let reader = blocking(move || blobs.open(digest)).await?.map_err(refusal)?;
-        let reader = reader.ok_or_else(|| Status::not_found(format!("blob {digest} is not stored here")))?;
-        let (chunks, outbound) = mpsc::channel(CHUNKS_MAX);
-        tokio::task::spawn_blocking(move || {
-            let mut offset = 0;
-            while offset < reader.len() {
-                let mut data = vec![0; CHUNK_BYTES.min(usize::try_from(reader.len() - offset).unwrap_or(CHUNK_BYTES))];
-                let read = reader.read_exact_at(offset, &mut data).map_err(refusal);
-                offset += data.len() as u64;
-                let failed = read.is_err();
-                // The peer may be gone, and then nobody waits for the rest.
-                if chunks.blocking_send(read.map(|()| v1::Chunk { data: data.into() })).is_err() || failed {
-                    return;
-                }
+        let (chunks, outbound) = mpsc::channel(CHUNKS_MAX + 1);
+        let last = chunks.clone().try_reserve_owned().map_err(|_| Status::internal("a new queue has no room"))?;
+        let (blobs, transfers) = (self.blobs.clone(), self.transfers.clone());
+        // Ends with the peer, or when that takes no chunk for too long.
+        tokio::spawn(async move {
+            let ended = tokio::select! {
+                ended = send_blob(digest, blobs, transfers, &chunks) => ended,
+                () = chunks.closed() => return,
+            };
+            if let Err(status) = ended {
+                last.send(Err(status));
             }
         });
         Ok(Response::new(ReceiverStream::new(outbound)))
     }
+}
+
+/// Sends a blob's chunks as the peer takes them; no thread waits with it.
+async fn send_blob(
+    digest: Digest,
+    blobs: Arc<dyn Blobs>,
+    transfers: Arc<Semaphore>,
+    chunks: &mpsc::Sender<Result<v1::Chunk, Status>>,
+) -> Result<(), Status> {
+    let _permit = transfer(transfers).await?;
+    let reader = blocking(move || blobs.open(digest)).await?.map_err(refusal)?;
+    let reader = reader.ok_or_else(|| Status::not_found(format!("blob {digest} is not stored here")))?;
+    let reader: Arc<dyn BlobReader> = reader.into();
+    let mut offset = 0;
+    while offset < reader.len() {
+        let bytes = CHUNK_BYTES.min(usize::try_from(reader.len() - offset).unwrap_or(CHUNK_BYTES));
+        let reading = reader.clone();
+        let read = move || {
+            let mut data = vec![0; bytes];
+            reading.read_exact_at(offset, &mut data).map(|()| data)
+        };
+        let data = blocking(read).await?.map_err(refusal)?;
+        offset += bytes as u64;
+        let sent = tokio::time::timeout(CHUNK_TIMEOUT, chunks.send(Ok(v1::Chunk { data: data.into() }))).await;
+        // The peer may be gone, and then nobody waits for the rest.
+        if sent.map_err(|_| late("no chunk was taken"))?.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Waits for a transfer's turn.
+async fn transfer(transfers: Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Status> {
+    transfers.acquire_owned().await.map_err(|_| Status::unavailable("the coordinator ends"))
+}
+
+async fn next_chunk(inbound: &mut Streaming<v1::PutChunk>) -> Result<Option<v1::PutChunk>, Status> {
+    let chunk = tokio::time::timeout(CHUNK_TIMEOUT, inbound.message()).await;
+    chunk.map_err(|_| late("no chunk came"))?
+}
+
+fn late(what: &str) -> Status {
+    Status::deadline_exceeded(format!("{what} for {} s", CHUNK_TIMEOUT.as_secs()))
 }
 
 /// Which of the blobs are not there.

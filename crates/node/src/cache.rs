@@ -12,6 +12,8 @@ use convoke_store::digest_of;
 use convoke_wire::{BlobClient, CallError};
 use tokio::sync::watch;
 
+use crate::blob_service::BLOB_BYTES_MAX;
+
 /// How long to wait before asking again over a connection that failed but was not replaced.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
@@ -37,20 +39,18 @@ impl Cache {
         Self { kept: Mutex::default(), bytes_max, connection }
     }
 
-    /// Keeps a blob that arrived with the session, or is to leave with it.
-    pub(crate) fn keep(&self, bytes: Bytes) -> Digest {
-        let digest = digest_of(&bytes);
-        self.insert(digest, bytes);
-        digest
+    /// Keeps a blob that arrived with the session.
+    pub(crate) fn keep(&self, bytes: Bytes) {
+        self.insert(digest_of(&bytes), bytes);
     }
 
-    /// A blob, from the cache or from the coordinator. While the coordinator is away, it waits.
+    /// A blob, from the cache or from the coordinator. While the coordinator is away, it waits. A task may need more than
+    /// the cache holds: the cache's size says only what is kept.
     pub(crate) async fn get(&self, digest: Digest) -> Result<Bytes, CallError> {
         if let Some(bytes) = self.look_up(digest) {
             return Ok(bytes);
         }
-        let bytes_max = self.bytes_max;
-        let bytes = self.ask(|mut client| async move { client.get(digest, bytes_max).await }).await?;
+        let bytes = self.ask(|mut client| async move { client.get(digest, BLOB_BYTES_MAX).await }).await?;
         self.insert(digest, bytes.clone());
         Ok(bytes)
     }
@@ -73,6 +73,7 @@ impl Cache {
             let client = connection.wait_for(Option::is_some).await.ok().and_then(|client| client.clone());
             let Some(client) = client else { return Err(CallError::Lost("the worker ends".to_owned())) };
             match call(client).await {
+                // Anything else would be no better the next time.
                 Err(CallError::Lost(_)) => tokio::time::sleep(RETRY_PAUSE).await,
                 answer => return answer,
             }
@@ -80,7 +81,7 @@ impl Cache {
     }
 
     /// A blob that is at hand.
-    pub(crate) fn look_up(&self, digest: Digest) -> Option<Bytes> {
+    fn look_up(&self, digest: Digest) -> Option<Bytes> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = &mut *kept;
         let (bytes, used) = kept.blobs.get_mut(&digest)?;

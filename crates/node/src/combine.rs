@@ -4,6 +4,7 @@
 //! decided, and journaled, before.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use convoke_core::coordinator::{Combine, CombineOutcome, Input, Part};
@@ -17,12 +18,18 @@ use tokio::sync::mpsc;
 use crate::blob_service::BLOB_BYTES_MAX;
 use crate::decider::Command;
 
+/// How many parts stay open during a merge. The rest is opened for each block, so that a stage may have more parts than
+/// the process may have files.
+const OPEN_MAX: usize = 128;
+
 /// Combines until nobody orders any more.
 pub(crate) fn run(mut orders: mpsc::Receiver<Combine>, blobs: &Arc<dyn Blobs>, commands: &mpsc::Sender<Command>) {
     while let Some(order) = orders.blocking_recv() {
-        let outcome = match combine(&order, &**blobs) {
-            Ok(outcome) => outcome,
-            Err(error) => CombineOutcome::Failed(format!("stage {} cannot be combined: {error}", order.stage)),
+        // Nothing is shared with the next combine but the blobs, which bear a caller's panic as they bear its death.
+        let outcome = match catch_unwind(AssertUnwindSafe(|| combine(&order, &**blobs))) {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(error)) => CombineOutcome::Failed(format!("stage {} cannot be combined: {error}", order.stage)),
+            Err(_) => CombineOutcome::Failed(format!("stage {} cannot be combined: the combine panicked", order.stage)),
         };
         let done = Input::Combined { job: order.job, stage: order.stage, outcome };
         if commands.blocking_send(Command::Input(done)).is_err() {
@@ -81,16 +88,12 @@ fn count(parts: &[Part]) -> Result<CombineOutcome, CombineError> {
 fn merge_deltas(order: &Combine, rule: MergeRule, blobs: &dyn Blobs) -> Result<CombineOutcome, CombineError> {
     let base = order.base.as_blob().ok_or(CombineError::InlineBase)?;
     let base = Blob(blobs.open(base)?.ok_or(CombineError::NoBase(base))?);
-    let mut deltas: Vec<Box<dyn ReadAt>> = Vec::with_capacity(order.parts.len());
+    let mut deltas: Vec<Box<dyn ReadAt + '_>> = Vec::with_capacity(order.parts.len());
     let mut lost = Vec::new();
     for part in &order.parts {
-        match (part.result.as_inline(), part.result.as_blob()) {
-            (Some(bytes), _) => deltas.push(Box::new(bytes.to_vec())),
-            (None, Some(digest)) => match blobs.open(digest)? {
-                Some(reader) => deltas.push(Box::new(Blob(reader))),
-                None => lost.push(part.index),
-            },
-            (None, None) => lost.push(part.index),
+        match open_part(blobs, &part.result, deltas.len() < OPEN_MAX)? {
+            Some(delta) => deltas.push(delta),
+            None => lost.push(part.index),
         }
     }
     if !lost.is_empty() {
@@ -108,6 +111,27 @@ fn merge_deltas(order: &Combine, rule: MergeRule, blobs: &dyn Blobs) -> Result<C
     Ok(CombineOutcome::Combined(Combined { result, metrics: Metrics::default(), refused: refused.collect() }))
 }
 
+/// A part's bytes; `None` if they are gone or spoiled, and the task has to run again.
+fn open_part<'a>(
+    blobs: &'a dyn Blobs,
+    result: &'a Payload,
+    stays_open: bool,
+) -> Result<Option<Box<dyn ReadAt + 'a>>, BlobError> {
+    if let Some(bytes) = result.as_inline() {
+        return Ok(Some(Box::new(bytes.to_vec())));
+    }
+    let Some(digest) = result.as_blob() else { return Ok(None) };
+    let opened = if stays_open {
+        blobs.open(digest).map(|reader| reader.map(|reader| Box::new(Blob(reader)) as Box<dyn ReadAt>))
+    } else {
+        Reopened::new(blobs, digest).map(|delta| delta.map(|delta| Box::new(delta) as Box<dyn ReadAt>))
+    };
+    match opened {
+        Err(BlobError::Damaged { .. }) => Ok(None),
+        opened => opened,
+    }
+}
+
 /// A stored blob, as the merge reads it.
 struct Blob(Box<dyn BlobReader>);
 
@@ -118,6 +142,36 @@ impl ReadAt for Blob {
 
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         self.0.read_exact_at(offset, buffer).map_err(io::Error::other)
+    }
+}
+
+/// A stored blob that is opened for each read.
+struct Reopened<'a> {
+    blobs: &'a dyn Blobs,
+    digest: Digest,
+    size_bytes: u64,
+}
+
+impl<'a> Reopened<'a> {
+    /// `None` if the blob is not there.
+    fn new(blobs: &'a dyn Blobs, digest: Digest) -> Result<Option<Self>, BlobError> {
+        // An unsynced blob would be hashed at each opening.
+        if !blobs.sync(digest)? {
+            return Ok(None);
+        }
+        Ok(blobs.open(digest)?.map(|reader| Self { blobs, digest, size_bytes: reader.len() }))
+    }
+}
+
+impl ReadAt for Reopened<'_> {
+    fn size_bytes(&self) -> io::Result<u64> {
+        Ok(self.size_bytes)
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let reader = self.blobs.open(self.digest).map_err(io::Error::other)?;
+        let reader = reader.ok_or_else(|| io::Error::other(format!("blob {} is gone", self.digest)))?;
+        reader.read_exact_at(offset, buffer).map_err(io::Error::other)
     }
 }
 
@@ -132,5 +186,24 @@ impl io::Write for Version {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use convoke_store::blobs::MemoryBlobs;
+
+    use super::*;
+
+    #[test]
+    fn a_reopened_blob_reads_like_an_open_one() {
+        let blobs = MemoryBlobs::default();
+        let digest = blobs.put(b"0123456789", Durability::Unsynced).unwrap();
+        let delta = Reopened::new(&blobs, digest).unwrap().unwrap();
+        let mut bytes = [0; 4];
+        delta.read_exact_at(3, &mut bytes).unwrap();
+        assert_eq!((delta.size_bytes().unwrap(), &bytes), (10, b"3456"));
+        assert!(delta.read_exact_at(7, &mut bytes).is_err());
+        assert!(Reopened::new(&blobs, Digest([0; 32])).unwrap().is_none());
     }
 }

@@ -30,6 +30,14 @@ pub(crate) struct Executors {
     pub(crate) compute: Compute,
 }
 
+/// What an executor brought.
+#[derive(Debug)]
+pub(crate) struct Executed {
+    pub(crate) completion: Completion,
+    /// The result's bytes, where they are to go ahead of the report.
+    pub(crate) blob: Option<Bytes>,
+}
+
 /// Why an executor brought nothing.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ExecuteError {
@@ -66,7 +74,7 @@ impl Executors {
         assignment: &Assignment,
         queued: Duration,
         stop: Arc<AtomicBool>,
-    ) -> Result<Completion, ExecuteError> {
+    ) -> Result<Executed, ExecuteError> {
         let began = Instant::now();
         let (base, shard) = self.fetch(assignment).await?;
         let fetched = Instant::now();
@@ -78,7 +86,7 @@ impl Executors {
         };
         let computed = self.compute.run(work).await.ok_or(ExecuteError::Panicked)??;
         let computed_at = Instant::now();
-        let result = self.store(computed.result, computed.is_blob).await?;
+        let (result, blob) = self.store(computed.result, computed.is_blob).await?;
         let timing = Timing {
             queued_us: micros(queued),
             fetch_us: micros(fetched - began),
@@ -86,7 +94,7 @@ impl Executors {
             report_us: micros(computed_at.elapsed()),
         };
         let (samples, metrics) = (computed.samples, computed.metrics);
-        Ok(Completion { result, samples, metrics, timing })
+        Ok(Executed { completion: Completion { result, samples, metrics, timing }, blob })
     }
 
     /// The base, and the task's part of the input.
@@ -110,21 +118,15 @@ impl Executors {
     }
 
     /// Puts a result where its payload says: in place, or in a blob, which goes ahead of the report where it is small.
-    async fn store(&self, result: Vec<u8>, is_blob: bool) -> Result<Payload, ExecuteError> {
+    async fn store(&self, result: Vec<u8>, is_blob: bool) -> Result<(Payload, Option<Bytes>), ExecuteError> {
         let result = Bytes::from(result);
         if let Some(payload) = Payload::inline(&result).ok().filter(|_| !is_blob) {
-            return Ok(payload);
+            return Ok((payload, None));
         }
         if result.len() <= SESSION_BLOB_BYTES_MAX {
-            return Ok(Payload::blob(self.cache.keep(result)));
+            return Ok((Payload::blob(digest_of(&result)), Some(result)));
         }
-        Ok(Payload::blob(self.cache.put(result).await.map_err(ExecuteError::Store)?))
-    }
-
-    /// A result's blob, if it is to go ahead of the report.
-    pub(crate) fn small_result(&self, completion: &Completion) -> Option<Bytes> {
-        let bytes = self.cache.look_up(completion.result.as_blob()?)?;
-        Some(bytes).filter(|bytes| bytes.len() <= SESSION_BLOB_BYTES_MAX)
+        Ok((Payload::blob(self.cache.put(result).await.map_err(ExecuteError::Store)?), None))
     }
 }
 

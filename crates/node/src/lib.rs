@@ -2,7 +2,7 @@
 //!
 //! The coordinator's side is `coordinator` (its parts put together), `decider` (the loop around the machine), `accept`
 //! (the one port), `session`, `blob_service`, `client_service`, `history` and `combine`; the worker's is `worker` (the
-//! loop around its machine), `link`, `cache`, `executor` and `compute`. Nothing here decides.
+//! loop around its machine), `link`, `runs`, `cache`, `executor` and `compute`. Nothing here decides.
 
 mod decider;
 mod accept;
@@ -17,6 +17,7 @@ mod cache;
 mod compute;
 pub mod executor;
 pub mod link;
+mod runs;
 pub mod worker;
 
 pub use coordinator::{Coordinator, StartError};

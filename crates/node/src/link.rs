@@ -11,11 +11,13 @@ use convoke_wire::session::{CoordinatorFrame, WorkerFrame};
 use convoke_wire::v1;
 use convoke_wire::v1::sessions_client::SessionsClient;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
-/// How many frames may wait to be sent.
-const FRAMES_MAX: usize = 1_024;
+/// How many frames may wait to be sent: more than a new session's reports of everything that a worker can hold, two
+/// frames each, so that only a coordinator that does not read fills it.
+const FRAMES_MAX: usize = 4_096;
 
 /// What a link reports.
 pub(crate) enum LinkEvent {
@@ -58,14 +60,19 @@ pub(crate) async fn dial(target: &Target) -> LinkEvent {
 pub(crate) struct Frames(mpsc::Sender<v1::WorkerFrame>);
 
 impl Frames {
-    /// Sends a message. False if the coordinator does not keep up or is gone.
+    /// Sends a message. False if the coordinator does not keep up and the message does not fit.
     pub(crate) fn send(&self, message: FromWorker) -> bool {
-        self.0.try_send(WorkerFrame::Message(message).into()).is_ok()
+        self.fits(WorkerFrame::Message(message))
     }
 
-    /// Sends a small blob, ahead of the message that names it.
+    /// Sends a small blob, ahead of the message that names it. False as for a message.
     pub(crate) fn send_blob(&self, bytes: &Bytes) -> bool {
-        self.0.try_send(WorkerFrame::Blob(bytes.to_vec()).into()).is_ok()
+        self.fits(WorkerFrame::Blob(bytes.to_vec()))
+    }
+
+    /// Where the session is over, its end is on its way as an event, and says why.
+    fn fits(&self, frame: WorkerFrame) -> bool {
+        !matches!(self.0.try_send(frame.into()), Err(TrySendError::Full(_)))
     }
 }
 

@@ -3,13 +3,10 @@
 //! It owns the machine, the link of the day and the running executors. It decides nothing, except that a coordinator
 //! which was never there, or speaks another protocol, ends the worker.
 
-use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use convoke_core::event::Completion;
 use convoke_core::message::{Assignment, FromWorker, Hello};
 use convoke_core::worker::{Config, Input, Load, Notice, Output, Run, Worker as Machine};
 use convoke_core::{Ability, SpecError, WorkerId};
@@ -21,11 +18,14 @@ use tonic::transport::Channel;
 
 use crate::cache::Cache;
 use crate::compute::Compute;
-use crate::executor::{EVALUATE, Executors, TRAIN};
+use crate::executor::{EVALUATE, ExecuteError, Executed, Executors, TRAIN};
 use crate::link::{self, Frames, LinkError, LinkEvent};
+use crate::runs::Runs;
 
 /// How many link events may wait for the loop.
 const EVENTS_MAX: usize = 256;
+/// The most slots: what the coordinator counts, and what a session has room to report on.
+const SLOTS_MAX: u32 = 512;
 /// How long a leaving worker waits for its last words to arrive.
 const LEAVE_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -76,9 +76,10 @@ pub struct Worker {
     /// For fetching and storing blobs.
     connection: watch::Sender<Option<BlobClient>>,
     executors: Arc<Executors>,
-    /// How to stop what runs.
-    runs: BTreeMap<Run, Arc<AtomicBool>>,
-    running: JoinSet<(Run, Result<Completion, String>)>,
+    /// Whether the link was dropped, and the machine has yet to hear of it.
+    overflowed: bool,
+    runs: Runs,
+    running: JoinSet<(Run, Result<Executed, ExecuteError>)>,
 }
 
 /// The connection of the day. What a dropped one still reports is heard by nobody.
@@ -93,19 +94,20 @@ struct Link {
 impl Worker {
     /// A worker that has yet to run.
     pub fn new(options: Options) -> Result<Self, WorkerError> {
+        let slots = options.slots.clamp(1, SLOTS_MAX);
         convoke_core::check_name("worker", &options.name)?;
         let abilities = [TRAIN, EVALUATE].into_iter().map(Ability::new).collect::<Result<_, _>>()?;
         let hello = Hello {
             worker: WorkerId(getrandom::u64().map_err(WorkerError::Random)?),
             name: options.name.clone(),
-            slots: options.slots,
+            slots,
             abilities,
             profile: convoke_ml::NUMERIC_PROFILE.to_owned(),
             hardware: hardware(),
             holding: Vec::new(),
         };
         let (connection, connections) = watch::channel(None);
-        let compute = Compute::start(options.slots as usize).map_err(WorkerError::Thread)?;
+        let compute = Compute::start(slots as usize).map_err(WorkerError::Thread)?;
         let executors = Executors { cache: Cache::new(options.cache_bytes, connections), compute };
         Ok(Self {
             machine: Machine::new(0, Config { hello, load: options.load }),
@@ -116,7 +118,8 @@ impl Worker {
             link: None,
             connection,
             executors: Arc::new(executors),
-            runs: BTreeMap::new(),
+            overflowed: false,
+            runs: Runs::default(),
             running: JoinSet::new(),
         })
     }
@@ -136,8 +139,7 @@ impl Worker {
                 () = &mut leave => break,
                 () = wake => Input::Tick,
                 Some(Ok((run, outcome))) = self.running.join_next() => {
-                    self.runs.remove(&run);
-                    Input::Finished { run, outcome }
+                    self.finished(run, outcome)
                 }
                 event = next_event(self.link.as_mut()) => match self.on_link(event)? {
                     Some(input) => input,
@@ -167,14 +169,22 @@ impl Worker {
                 self.link.iter_mut().for_each(|link| link.channel = Some(channel.clone()));
                 Input::Connected
             }
-            LinkEvent::Message(message) => Input::Received(message),
+            LinkEvent::Message(message) => {
+                self.runs.hear(&message);
+                Input::Received(message)
+            }
             LinkEvent::Blob(bytes) => {
                 self.executors.cache.keep(bytes);
                 return Ok(None);
             }
             LinkEvent::Ended(error) => {
                 self.link = None;
-                let refused = matches!(error, LinkError::Call(CallError::Version(_) | CallError::Refused(_)));
+                // A coordinator that knew this worker may refuse it for a while; one of another version never will do.
+                let refused = match error {
+                    LinkError::Call(CallError::Version(_)) => true,
+                    LinkError::Call(CallError::Refused(_)) => !self.joined,
+                    _ => false,
+                };
                 if refused || self.gives_up() {
                     return Err(error.into());
                 }
@@ -195,6 +205,24 @@ impl Worker {
         for output in self.machine.handle(u64::try_from(now).unwrap_or(u64::MAX), input) {
             self.perform(output);
         }
+        if std::mem::take(&mut self.overflowed) {
+            self.handle(Input::Disconnected);
+        }
+    }
+
+    /// An executor came to its end.
+    fn finished(&mut self, run: Run, outcome: Result<Executed, ExecuteError>) -> Input {
+        let outcome = match outcome {
+            Ok(executed) => {
+                self.runs.done(run, executed.blob);
+                Ok(executed.completion)
+            }
+            Err(error) => {
+                self.runs.failed(run);
+                Err(error.to_string())
+            }
+        };
+        Input::Finished { run, outcome }
     }
 
     fn perform(&mut self, output: Output) {
@@ -207,11 +235,7 @@ impl Worker {
                 self.hung_up = true;
             }
             Output::Start { run, assignment, queued_ms } => self.start(run, assignment, queued_ms),
-            Output::Abort(run) => {
-                if let Some(stop) = self.runs.remove(&run) {
-                    stop.store(true, Ordering::Relaxed);
-                }
-            }
+            Output::Abort(run) => self.runs.abort(run),
             Output::Notice(notice) => {
                 if let Notice::Joined { .. } = notice {
                     self.joined = true;
@@ -241,32 +265,38 @@ impl Worker {
 
     fn send(&mut self, message: FromWorker) {
         let Some(frames) = self.link.as_ref().and_then(|link| link.frames.as_ref()) else { return };
-        let blob = match &message {
-            FromWorker::Done { completion, .. } => self.executors.small_result(completion),
-            _ => None,
+        let (blob, message) = match message {
+            FromWorker::Done { lease, completion } if completion.result.as_blob().is_some() => {
+                match self.runs.result(lease) {
+                    Some(blob) => (blob, FromWorker::Done { lease, completion }),
+                    // A report must not name what nobody has.
+                    None => (None, FromWorker::Failed { lease, reason: "the result is not at hand".to_owned() }),
+                }
+            }
+            message => (None, message),
         };
-        // A coordinator that does not keep up will be silent, too, and the session ends for that.
-        let sent = blob.is_none_or(|blob| frames.send_blob(&blob)) && frames.send(message);
-        if !sent {
-            tracing::debug!("a message did not fit into the session");
+        if !(blob.is_none_or(|blob| frames.send_blob(blob)) && frames.send(message)) {
+            // The machine counts on every report being heard, or on a new session, in which it reports again.
+            tracing::debug!("the coordinator does not keep up: a message did not fit into the session");
+            self.link = None;
+            self.overflowed = true;
         }
     }
 
     fn start(&mut self, run: Run, assignment: Assignment, queued_ms: u64) {
         tracing::info!(task = %assignment.task, "{} begins", assignment.ability);
-        let stop = Arc::new(AtomicBool::new(false));
-        self.runs.insert(run, stop.clone());
+        let stop = self.runs.start(run, &assignment);
         let executors = self.executors.clone();
         self.running.spawn(async move {
             let outcome = executors.run(&assignment, Duration::from_millis(queued_ms), stop).await;
             match &outcome {
                 Ok(done) => {
-                    let seconds = done.timing.compute_us as f64 / 1e6;
+                    let seconds = done.completion.timing.compute_us as f64 / 1e6;
                     tracing::info!(task = %assignment.task, seconds, "{} done", assignment.ability);
                 }
                 Err(error) => tracing::debug!(task = %assignment.task, "{error}"),
             }
-            (run, outcome.map_err(|error| error.to_string()))
+            (run, outcome)
         });
     }
 }

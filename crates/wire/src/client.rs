@@ -40,6 +40,9 @@ pub enum CallError {
     /// The coordinator cannot be reached, or was lost.
     #[error("the coordinator was lost: {0}")]
     Lost(String),
+    /// The coordinator is there, and could not do it.
+    #[error("the coordinator could not do it: {0}")]
+    Failed(String),
     /// The coordinator's protocol is another.
     #[error("{0}")]
     Version(String),
@@ -98,13 +101,19 @@ pub enum Followed {
 impl From<Status> for CallError {
     fn from(status: Status) -> Self {
         let message = status.message().to_owned();
+        // A status that was made here, of a connection that broke, has a source, whatever its code; what the coordinator
+        // said has none.
+        if std::error::Error::source(&status).is_some() {
+            return Self::Lost(message);
+        }
         match status.code() {
             Code::FailedPrecondition => Self::Version(message),
             Code::NotFound => Self::NotFound(message),
             Code::InvalidArgument | Code::AlreadyExists | Code::ResourceExhausted | Code::PermissionDenied => {
                 Self::Refused(message)
             }
-            _ => Self::Lost(message),
+            Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded | Code::Unknown => Self::Lost(message),
+            _ => Self::Failed(message),
         }
     }
 }
@@ -192,5 +201,23 @@ impl TryFrom<v1::Followed> for Followed {
                 event: convoke_proto::required("Recorded.event", recorded.event)?,
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_lost_connection_counts_as_lost() {
+        let is_lost = |code| matches!(CallError::from(Status::new(code, "")), CallError::Lost(_));
+        let lost = [Code::Unavailable, Code::Cancelled, Code::DeadlineExceeded, Code::Unknown];
+        assert!(lost.into_iter().all(is_lost));
+        for code in [Code::Internal, Code::DataLoss, Code::Unimplemented] {
+            assert!(matches!(CallError::from(Status::new(code, "")), CallError::Failed(_)));
+        }
+        let mut broken = Status::internal("h2 protocol error");
+        broken.set_source(std::sync::Arc::new(std::io::Error::other("broken")));
+        assert!(matches!(CallError::from(broken), CallError::Lost(_)));
     }
 }
