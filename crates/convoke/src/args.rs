@@ -71,8 +71,8 @@ pub enum Command {
 /// Which coordinator.
 #[derive(Clone, Debug, Args)]
 pub struct At {
-    /// The coordinator's address, host:port
-    #[arg(long, value_name = "ADDR", env = "CONVOKE_COORDINATOR")]
+    /// The coordinator's address, host:port [env: CONVOKE_COORDINATOR]
+    #[arg(long, value_name = "ADDR")]
     pub coordinator: Option<String>,
 }
 
@@ -115,7 +115,7 @@ pub struct TrainArgs {
     #[command(flatten)]
     pub at: At,
     /// Workers of the embedded cluster [default: one for each core]
-    #[arg(long, value_name = "N", conflicts_with_all = ["coordinator", "detach"],
+    #[arg(long, value_name = "N", conflicts_with = "detach",
           value_parser = clap::value_parser!(u32).range(1..=256))]
     pub workers: Option<u32>,
     /// Submit and return; needs a coordinator
@@ -174,8 +174,8 @@ pub struct CoordinatorArgs {
   convoke worker --wait 1m                    may be started before its coordinator
   convoke worker --load-probability 0.5       behaves as a machine that is busy half of the time")]
 pub struct WorkerArgs {
-    /// The coordinator's address, host:port [default: 127.0.0.1:9095]
-    #[arg(value_name = "ADDR", env = "CONVOKE_COORDINATOR")]
+    /// The coordinator's address, host:port [env: CONVOKE_COORDINATOR] [default: 127.0.0.1:9095]
+    #[arg(value_name = "ADDR")]
     pub coordinator: Option<String>,
     /// How many tasks run at a time [default: one for each core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=512))]

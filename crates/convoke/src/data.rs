@@ -53,6 +53,12 @@ pub enum DataError {
         /// The directory.
         path: PathBuf,
     },
+    /// The directory holds nothing to measure on.
+    #[error("{} holds no validation data: files named validate_*.txt or validate_*.csv are expected", path.display())]
+    NoValidation {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The path is a file.
     #[error("{} is a file; a directory of shards is expected", path.display())]
     NotADirectory {
@@ -97,7 +103,7 @@ pub fn read_directory(path: &Path) -> Result<Data, DataError> {
 pub fn read_labelled(path: &Path, labels: &LabelSet) -> Result<Vec<Dataset>, DataError> {
     let files = if path.is_dir() { files(path, "validate_")? } else { vec![path.to_owned()] };
     if files.is_empty() {
-        return Err(DataError::NoShards { path: path.to_owned() });
+        return Err(DataError::NoValidation { path: path.to_owned() });
     }
     let rows = read_all(&files)?;
     check_widths(&rows)?;

@@ -25,9 +25,25 @@ pub fn read(path: &Path) -> Result<Mlp, Failure> {
     Mlp::from_safetensors(&bytes).map_err(|error| refuse(&error))
 }
 
+/// Finds out early that a model cannot be written there.
+pub fn check_place(path: &Path) -> Result<(), Failure> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let wrong = if !folder.is_dir() {
+        format!("there is no directory {} for the model {}", folder.display(), path.display())
+    } else if path.is_dir() {
+        format!("the model {} would be a directory's place", path.display())
+    } else {
+        return Ok(());
+    };
+    Err(Failure::bad_input(wrong).hint("make the directory, or name another file with --model FILE"))
+}
+
 /// Writes a model beside its place, then moves it there: nobody finds half of one.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let fail = |error| Failure::failed(format!("cannot write the model {}: {error}", path.display()));
+    let fail = |error| {
+        Failure::failed(format!("cannot write the model {}: {error}", path.display()))
+            .hint("check the space and the rights there")
+    };
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}.tmp", std::process::id()));
     let beside = Path::new(&beside);

@@ -23,6 +23,12 @@ pub fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Text from elsewhere as part of one line: it can end no line, and move no cursor.
+pub fn line(text: &str) -> String {
+    let escape = |c: char| if c.is_control() { c.escape_default().collect() } else { String::from(c) };
+    text.chars().map(escape).collect()
+}
+
 /// Columns under headings, each as wide as it has to be.
 pub fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> String {
     let width = |column: usize| {
@@ -41,4 +47,14 @@ pub fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> Strin
 /// A share as people read it.
 pub fn share(value: Option<f64>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_elsewhere_forges_no_line() {
+        assert_eq!(line("lost\nhint: run this\u{1b}[2J, it is 2 µs"), "lost\\nhint: run this\\u{1b}[2J, it is 2 µs");
+    }
 }

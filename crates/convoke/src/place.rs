@@ -12,6 +12,15 @@ use etcetera::BaseStrategy;
 use crate::args::At;
 use crate::failure::Failure;
 
+/// The variable that names the coordinator where no argument does.
+pub const VARIABLE: &str = "CONVOKE_COORDINATOR";
+
+/// The coordinator that an argument or else the variable names. An empty variable names none.
+pub fn named(coordinator: Option<&str>) -> Option<String> {
+    let variable = || std::env::var(VARIABLE).ok().filter(|address| !address.is_empty());
+    coordinator.map(str::to_owned).or_else(variable)
+}
+
 /// The coordinator that was named, or the one on this machine.
 pub async fn connect(at: &At) -> Result<Client, Failure> {
     Ok(Client::connect(&target(at.coordinator.as_deref())?).await?)
@@ -19,8 +28,8 @@ pub async fn connect(at: &At) -> Result<Client, Failure> {
 
 /// The coordinator's address, where one was named; else this machine's.
 pub fn target(coordinator: Option<&str>) -> Result<Target, Failure> {
-    let local = format!("127.0.0.1:{PORT}");
-    Ok(Target::parse(coordinator.unwrap_or(&local))?)
+    let address = named(coordinator).unwrap_or_else(|| format!("127.0.0.1:{PORT}"));
+    Ok(Target::parse(&address)?)
 }
 
 /// Where a coordinator keeps its state.

@@ -4,9 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use convoke_wire::core::event::{Event, Outcome, Purpose, TaskRecord};
+use convoke_wire::core::event::{Event, Fault, Outcome, Purpose, TaskRecord};
 use convoke_wire::core::{JobId, Payload, Plan};
 use serde::Serialize;
+
+use crate::failure::Failure;
 
 /// What a job has come to.
 #[derive(Clone, Debug, Serialize)]
@@ -91,7 +93,8 @@ pub struct Refused {
 pub struct WorkerShare {
     /// Its name.
     pub name: String,
-    /// The share of the job's time that it computed.
+    /// The share of the job's time that it computed, at most 1: how many slots it has is in no event, so that of
+    /// several slots' time this is no more than a bound.
     pub busy_share: f64,
     /// Samples through training epochs, for a second of computing.
     pub samples_per_second: f64,
@@ -123,6 +126,18 @@ struct OpenStage {
     opened_ms: u64,
     /// Done tasks by place.
     tasks: BTreeMap<u32, Task>,
+    /// What is counted of its workers so far. A stage that closes again says the whole of it again.
+    counted: BTreeMap<String, Counted>,
+}
+
+/// What a worker did not do for a stage.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counted {
+    rejections: u32,
+    lost: u32,
+    /// How often attempts failed for its loss; those that failed at once count once.
+    faults: u32,
+    fault_ms: Option<u64>,
 }
 
 impl Report {
@@ -170,6 +185,24 @@ impl Report {
         self.state != "running"
     }
 
+    /// Of a job that was cancelled by who followed it, and heard no more of it.
+    pub fn cancelled(&mut self) {
+        self.state = "cancelled";
+        self.list_open();
+    }
+
+    /// A job that failed or was cancelled, as a failure.
+    pub fn success(&self) -> Result<(), Failure> {
+        let job = self.job;
+        match (self.state, &self.reason) {
+            ("failed", reason) => {
+                Err(Failure::failed(format!("job {job} failed: {}", reason.as_deref().unwrap_or(""))))
+            }
+            ("cancelled", _) => Err(Failure::failed(format!("job {job} was cancelled"))),
+            _ => Ok(()),
+        }
+    }
+
     /// Folds an event in. Says which round's number just became known: a new version, or its error.
     pub fn fold(&mut self, wall_ms: u64, event: &Event) -> Option<u32> {
         let since = |start: u64| wall_ms.saturating_sub(start) as f64 / 1_000.0;
@@ -184,7 +217,12 @@ impl Report {
                 None
             }
             Event::StageOpened { stage, purpose, .. } => {
-                let open = OpenStage { purpose: *purpose, opened_ms: wall_ms, tasks: BTreeMap::new() };
+                let open = OpenStage {
+                    purpose: *purpose,
+                    opened_ms: wall_ms,
+                    tasks: BTreeMap::new(),
+                    counted: BTreeMap::new(),
+                };
                 self.folded.stages.insert(stage.0, open);
                 None
             }
@@ -195,9 +233,10 @@ impl Report {
             Event::StageClosed { stage, tallies, .. } => {
                 let rejections = tallies.iter().map(|tally| tally.rejections).sum();
                 for tally in tallies {
-                    let share = self.share(&tally.worker);
-                    share.rejections += tally.rejections;
-                    share.lost += tally.losses;
+                    self.count(stage.0, &tally.worker, |counted| {
+                        counted.rejections = counted.rejections.max(tally.rejections);
+                        counted.lost = counted.lost.max(tally.losses);
+                    });
                 }
                 if let Some(Purpose::Train { round }) = self.folded.stages.get(&stage.0).map(|stage| stage.purpose) {
                     self.round(round).rejections = rejections;
@@ -246,12 +285,43 @@ impl Report {
                 if let Outcome::Failed { reason } = outcome {
                     self.reason = Some(reason.clone());
                 }
+                self.list_open();
+                None
+            }
+            Event::AttemptFailed { task, worker, fault: Fault::WorkerLost, .. } => {
+                self.count(task.stage.0, worker, |counted| {
+                    if counted.fault_ms.replace(wall_ms) != Some(wall_ms) {
+                        counted.faults += 1;
+                        counted.lost = counted.lost.max(counted.faults);
+                    }
+                });
                 None
             }
             Event::TermOpened { .. } | Event::AttemptFailed { .. } | Event::ResultsLost { .. } => None,
         };
         self.workers = self.folded.workers.values().map(|share| share.shown(self.wall_seconds)).collect();
         news
+    }
+
+    /// Counts what a worker did not do, in the stage and in its share.
+    fn count(&mut self, stage: u32, worker: &str, change: impl FnOnce(&mut Counted)) {
+        let Some(open) = self.folded.stages.get_mut(&stage) else { return };
+        let counted = open.counted.entry(worker.to_owned()).or_default();
+        let before = *counted;
+        change(counted);
+        let after = *counted;
+        let share = self.share(worker);
+        share.rejections += after.rejections - before.rejections;
+        share.lost += after.lost - before.lost;
+    }
+
+    /// Lists what was done of rounds that come to no version any more.
+    fn list_open(&mut self) {
+        for open in std::mem::take(&mut self.folded.stages).into_values() {
+            if let (Purpose::Train { round }, false) = (open.purpose, open.tasks.is_empty()) {
+                self.round(round).tasks = open.tasks.into_values().collect();
+            }
+        }
     }
 
     fn on_task(&mut self, stage: u32, index: u32, record: &TaskRecord) {
@@ -296,7 +366,7 @@ impl WorkerShare {
     fn shown(&self, wall_seconds: f64) -> Self {
         let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
         Self {
-            busy_share: share(self.compute_s, wall_seconds),
+            busy_share: share(self.compute_s, wall_seconds).min(1.0),
             samples_per_second: share(self.samples, self.compute_s),
             ..self.clone()
         }

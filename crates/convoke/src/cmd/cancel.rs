@@ -25,6 +25,9 @@ pub async fn run(args: &CancelArgs, global: &Global) -> Result<ExitCode, Failure
     }
     match outcome {
         Outcome::Cancelled => Ok(ExitCode::SUCCESS),
-        ended => Err(Failure::failed(format!("job {} had ended before it could be cancelled: it {ended}", args.id))),
+        ended => {
+            let error = format!("job {} had ended before it could be cancelled: it {ended}", args.id);
+            Err(Failure::failed(error).hint(format!("`convoke job {}` shows what happened", args.id)))
+        }
     }
 }

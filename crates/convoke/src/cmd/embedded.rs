@@ -9,6 +9,7 @@ use convoke_node::worker::{self, Worker};
 use convoke_wire::channel::Target;
 use convoke_wire::core::worker::Load;
 use convoke_wire::core::{JobId, Policy};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::failure::Failure;
@@ -21,13 +22,19 @@ const CACHE_BYTES: u64 = 256 << 20;
 pub struct Cluster {
     coordinator: Coordinator,
     workers: JoinSet<()>,
+    /// Dropped, it tells the workers to leave.
+    stay: watch::Sender<()>,
 }
 
 impl Cluster {
     /// Starts a coordinator that keeps the job's record, and workers.
     pub async fn start(job: JobId, workers: u32, load: Load) -> Result<Self, Failure> {
         let options = Options { state: place::embedded_state(job)?, bind: None, policy: Policy::default() };
-        let coordinator = Coordinator::start(options).await.map_err(Failure::failed)?;
+        let state = options.state.clone();
+        let coordinator = Coordinator::start(options).await.map_err(|error| {
+            Failure::failed(error).hint(format!("the job's record is to be kept in {}: check it", state.display()))
+        })?;
+        let (stay, leave) = watch::channel(());
         let mut running = JoinSet::new();
         for number in 1..=workers {
             let options = worker::Options {
@@ -39,13 +46,15 @@ impl Cluster {
                 wait: Duration::ZERO,
             };
             let worker = Worker::new(options).map_err(Failure::failed)?;
+            let mut leave = leave.clone();
             running.spawn(async move {
-                if let Err(error) = worker.run(std::future::pending()).await {
+                let leave = async move { while leave.changed().await.is_ok() {} };
+                if let Err(error) = worker.run(leave).await {
                     tracing::error!("worker-{number} ended: {error}");
                 }
             });
         }
-        Ok(Self { coordinator, workers: running })
+        Ok(Self { coordinator, workers: running, stay })
     }
 
     /// How to reach it.
@@ -53,9 +62,17 @@ impl Cluster {
         self.coordinator.target()
     }
 
-    /// Ends it; what was decided is on disk.
+    /// Returns when it cannot go on, with the reason; otherwise never.
+    pub async fn failed(&mut self) -> Failure {
+        let error = self.coordinator.failed().await;
+        let state = self.coordinator.state().display();
+        Failure::failed(error).hint(format!("the job's record is in {state}: check the space and the rights there"))
+    }
+
+    /// Ends it: the workers leave first, so that nobody is missed. What was decided is on disk.
     pub async fn stop(mut self) {
+        drop(self.stay);
+        while self.workers.join_next().await.is_some() {}
         self.coordinator.stop().await;
-        self.workers.shutdown().await;
     }
 }

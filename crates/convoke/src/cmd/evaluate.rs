@@ -24,8 +24,12 @@ pub fn run(args: &EvaluateArgs, global: &Global) -> Result<ExitCode, Failure> {
     let model = model::read(&args.model)?;
     let labels = LabelSet::from_names(model.labels());
     let datasets = data::read_labelled(&args.data, &labels).map_err(|error| {
-        Failure::bad_input(error)
-            .hint("rows need the model's features, in its order, and one of its labels behind them")
+        let hint = match &error {
+            data::DataError::NoValidation { .. } => "name a file of labelled rows, whatever it is called",
+            data::DataError::Read { .. } => "check the path and its permissions",
+            _ => "rows need the model's features, in its order, and one of its labels behind them",
+        };
+        Failure::bad_input(&error).hint(hint)
     })?;
     let counts = datasets.iter().map(|dataset| convoke_ml::evaluate(&model, dataset));
     let counts: Counts = counts.sum::<Result<_, _>>().map_err(Failure::bad_input)?;

@@ -10,12 +10,12 @@ use convoke_wire::{CallError, Client, Followed};
 use tokio_stream::StreamExt;
 
 use crate::failure::Failure;
-use crate::output::share;
+use crate::output::{self, share};
 use crate::report::Report;
 
-/// For how long a lost coordinator is looked for.
+/// For how long a lost coordinator is looked for. One that answers but tells nothing new is still lost.
 const RECONNECT: Duration = Duration::from_secs(30);
-/// How long to wait between two looks.
+/// How long to wait before each look.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(250);
 
 /// Whether to stay until the job has ended, and whether to say what happens.
@@ -28,7 +28,7 @@ pub struct Manner {
 }
 
 /// How far a follower has come: the last frame that it heard of, and how many of its events.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Cursor {
     position: Position,
     events: usize,
@@ -37,17 +37,22 @@ struct Cursor {
 /// Folds the job's events into the report.
 pub async fn follow(target: &Target, mut client: Client, report: &mut Report, manner: Manner) -> Result<(), Failure> {
     let mut cursor = Cursor::default();
+    let mut lost_at = None;
     loop {
+        let (connected_at, before) = (Instant::now(), cursor);
         let lost = match follow_once(&mut client, report, &mut cursor, manner).await {
             Ok(()) if report.has_ended() || !manner.live => return Ok(()),
             Ok(()) => CallError::Lost("it ended".to_owned()),
             Err(CallError::Lost(reason)) => CallError::Lost(reason),
             Err(error) => return Err(error.into()),
         };
-        if manner.lines {
+        if cursor != before || connected_at.elapsed() >= RECONNECT {
+            lost_at = None;
+        }
+        if lost_at.is_none() && manner.lines {
             eprintln!("lost the coordinator; looking for it for {} s", RECONNECT.as_secs());
         }
-        client = reconnect(target, lost).await?;
+        client = reconnect(target, lost, *lost_at.get_or_insert_with(Instant::now)).await?;
     }
 }
 
@@ -60,18 +65,21 @@ async fn follow_once(
     manner: Manner,
 ) -> Result<(), CallError> {
     let mut events = client.follow(report.job, cursor.position, manner.live).await?;
-    let mut again = std::mem::replace(cursor, Cursor { events: 0, ..*cursor });
+    // How many events of the cursor's frame this connection told.
+    let mut told = 0;
     while let Some(followed) = events.next().await {
         match followed? {
-            Followed::Notice(line) if manner.lines => eprintln!("{line}"),
+            Followed::Notice(line) if manner.lines => eprintln!("{}", output::line(&line)),
             Followed::Notice(_) => {}
             Followed::Recorded { position, wall_ms, event } => {
-                let events = if position == cursor.position { cursor.events + 1 } else { 1 };
-                *cursor = Cursor { position, events };
-                if position == again.position && again.events > 0 {
-                    again.events -= 1;
+                if position != cursor.position {
+                    (*cursor, told) = (Cursor { position, events: 0 }, 0);
+                }
+                told += 1;
+                if told <= cursor.events {
                     continue;
                 }
+                cursor.events = told;
                 if let Some(round) = report.fold(wall_ms, &event).filter(|_| manner.lines) {
                     say_round(report, round);
                 }
@@ -81,12 +89,11 @@ async fn follow_once(
     Ok(())
 }
 
-async fn reconnect(target: &Target, lost: CallError) -> Result<Client, Failure> {
-    let began = Instant::now();
-    while began.elapsed() < RECONNECT {
-        match Client::connect(target).await {
-            Ok(client) => return Ok(client),
-            Err(_) => tokio::time::sleep(RECONNECT_PAUSE).await,
+async fn reconnect(target: &Target, lost: CallError, lost_at: Instant) -> Result<Client, Failure> {
+    while lost_at.elapsed() < RECONNECT {
+        tokio::time::sleep(RECONNECT_PAUSE).await;
+        if let Ok(client) = Client::connect(target).await {
+            return Ok(client);
         }
     }
     Err(lost.into())

@@ -36,6 +36,11 @@ pub async fn run(args: &JobArgs, global: &Global) -> Result<ExitCode, Failure> {
         Format::Json => output::json(&report)?,
         Format::Text => print(&report)?,
     }
+    if args.follow {
+        // Whoever waits for the end is told how it was, as by `train`.
+        let hint = format!("`convoke job {} --output json` tells what happened, task by task", args.id);
+        report.success().map_err(|failure| failure.hint(hint))?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -47,7 +52,7 @@ async fn shard_names(client: &mut Client, digest: Digest) -> Result<Vec<String>,
 
 fn print(report: &Report) -> Result<(), Failure> {
     let error = output::share(report.validation_error);
-    let reason = report.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+    let reason = report.reason.as_ref().map_or_else(String::new, |reason| format!(": {}", output::line(reason)));
     let (job, state) = (report.job, report.state);
     output::print(&format!("job {job} {state}{reason}; error {error}, {:.2} s\n", report.wall_seconds))?;
     let rounds: Vec<_> = report.rounds.iter().map(round_cells).collect();

@@ -8,12 +8,12 @@ use std::process::ExitCode;
 
 use convoke_ml::rows;
 
-use crate::args::PredictArgs;
+use crate::args::{Format, Global, PredictArgs};
 use crate::failure::Failure;
 use crate::{data, model, output};
 
 /// Runs the command.
-pub fn run(args: &PredictArgs) -> Result<ExitCode, Failure> {
+pub fn run(args: &PredictArgs, global: &Global) -> Result<ExitCode, Failure> {
     let model = model::read(&args.model)?;
     let rows = if args.data == Path::new("-") {
         rows::read_unlabelled("stdin", stdin().lock(), model.inputs())
@@ -30,7 +30,10 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode, Failure> {
     }
     let classes = convoke_ml::predict(&model, &rows.features).map_err(Failure::bad_input)?;
     let label = |class: u32| model.labels().get(class as usize).map_or("", String::as_str);
-    let lines: Vec<&str> = classes.into_iter().map(label).collect();
-    output::print(&lines.join("\n"))?;
+    let labels: Vec<&str> = classes.into_iter().map(label).collect();
+    match global.output {
+        Format::Json => output::json(&labels)?,
+        Format::Text => output::print(&labels.join("\n"))?,
+    }
     Ok(ExitCode::SUCCESS)
 }

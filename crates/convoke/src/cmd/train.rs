@@ -48,32 +48,43 @@ struct Prepared {
 
 /// Runs the command.
 pub async fn run(args: TrainArgs, global: &Global) -> Result<ExitCode, Failure> {
-    if args.detach && args.at.coordinator.is_none() {
+    let address = place::named(args.at.coordinator.as_deref());
+    if args.detach && address.is_none() {
         return Err(Failure::bad_input(
             "--detach needs a coordinator that stays: an embedded cluster ends with this process",
         )
         .hint("name one with --coordinator host:port"));
     }
+    if address.is_some() {
+        check_remote(&args)?;
+    }
     let began = Instant::now();
     let job = JobId::from_bits(getrandom::u64().map_err(Failure::failed)?);
+    let model_path = args.model.clone().unwrap_or_else(|| place::default_model(job));
+    model::check_place(&model_path)?;
     let prepared = prepare(&args, job)?;
     let lines = !global.quiet;
     if lines {
         announce(&args, &prepared, job);
     }
-    let model_path = args.model.clone().unwrap_or_else(|| place::default_model(job));
-    let Some(address) = args.at.coordinator.as_deref() else {
+    let Some(address) = address else {
         let workers = args.workers.unwrap_or_else(place::cores);
-        let cluster = Cluster::start(job, workers, load(&args.load)?).await?;
-        let ended = on_cluster(&cluster.target(), prepared, job, lines, Interrupt::Save).await;
-        let result = match ended {
-            Ok(ended) => conclude(ended, &cluster.target(), &model_path, began, global).await,
-            Err(failure) => Err(failure),
+        let mut cluster = Cluster::start(job, workers, load(&args.load)?).await?;
+        let target = cluster.target();
+        let work = async {
+            let ended = on_cluster(&target, prepared, job, lines, Interrupt::Save).await?;
+            conclude(ended, &target, &model_path, began, global).await
+        };
+        // A coordinator that has ended explains more than what is missing without it.
+        let result = tokio::select! {
+            biased;
+            failure = cluster.failed() => Err(failure),
+            result = work => result,
         };
         cluster.stop().await;
         return result;
     };
-    let target = Target::parse(address)?;
+    let target = Target::parse(&address)?;
     if args.detach {
         submit(&target, &prepared, job).await?;
         return detached(job, &target, global);
@@ -151,11 +162,16 @@ async fn conclude(
     // No round, no model: the start is not worth a file.
     let version = report.version().filter(|(round, _)| *round > 0).and_then(|(_, payload)| payload.as_blob());
     let saved = match version {
-        Some(digest) => Some(save(target, digest, path).await?),
-        None => None,
+        Some(digest) => save(target, digest, path).await.map(Some),
+        None => Ok(None),
+    };
+    // What came of the job is told even if the model cannot be kept.
+    let (saved, unsaved) = match saved {
+        Ok(saved) => (saved, None),
+        Err(failure) => (None, Some(failure)),
     };
     if interrupted {
-        report.state = "cancelled";
+        report.cancelled();
     }
     report.wall_seconds = began.elapsed().as_secs_f64();
     let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF).map_err(Failure::failed)?;
@@ -177,14 +193,20 @@ async fn conclude(
             output::print(&path.display().to_string())?;
         }
     }
+    if let Some(failure) = unsaved {
+        return Err(failure);
+    }
     if interrupted {
         return Ok(ExitCode::from(INTERRUPTED));
     }
-    match report.state {
-        "succeeded" => Ok(ExitCode::SUCCESS),
-        "cancelled" => Err(Failure::failed(format!("job {} was cancelled", report.job))),
-        _ => Err(Failure::failed(format!("job {} failed: {}", report.job, report.reason.unwrap_or_default()))),
-    }
+    report.success().map_err(|failure| match target {
+        Target::InProcess(_) => failure.hint(match place::embedded_state(report.job) {
+            Ok(state) => format!("the job's record is in {}", state.display()),
+            Err(_) => "--output json tells what happened, task by task".to_owned(),
+        }),
+        _ => failure.hint(format!("`convoke job {} --coordinator {target}` shows what happened", report.job)),
+    })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Fetches a version and writes it. Returns the digest of its parameters.
@@ -194,6 +216,22 @@ async fn save(target: &Target, digest: Digest, path: &Path) -> Result<String, Fa
     model::write(path, &bytes)?;
     let model = Mlp::from_safetensors(&bytes).map_err(Failure::failed)?;
     Ok(model::parameters_digest(&model))
+}
+
+/// What is for an embedded cluster means nothing to a coordinator elsewhere.
+fn check_remote(args: &TrainArgs) -> Result<(), Failure> {
+    let flag = match (args.workers, args.load.load_seed) {
+        (Some(_), _) => "--workers",
+        (None, Some(_)) => "--load-seed",
+        (None, None) if args.load.load_probability > 0.0 => "--load-probability",
+        (None, None) => return Ok(()),
+    };
+    let (named, hint) = match &args.at.coordinator {
+        Some(address) => (format!("--coordinator {address}"), "leave out one of both".to_owned()),
+        None => (place::VARIABLE.to_owned(), format!("unset {}, or leave out {flag}", place::VARIABLE)),
+    };
+    let error = format!("{flag} is for an embedded cluster, and {named} names a coordinator elsewhere");
+    Err(Failure::bad_input(error).hint(hint))
 }
 
 fn detached(job: JobId, target: &Target, global: &Global) -> Result<ExitCode, Failure> {
@@ -278,7 +316,9 @@ fn job_name(path: &Path) -> String {
 fn explain(error: DataError) -> Failure {
     let hint = match &error {
         DataError::Read { .. } => "check the path and its permissions",
-        DataError::NoShards { .. } => "DATA is a directory with files such as train_1.txt and validate_1.txt",
+        DataError::NoShards { .. } | DataError::NoValidation { .. } => {
+            "DATA is a directory with files such as train_1.txt and validate_1.txt"
+        }
         DataError::NotADirectory { .. } => "put shards into a directory, as train_1.txt, train_2.txt and so on",
         DataError::Row(_) => "a row is comma-separated numbers with the label last",
         DataError::Widths { .. } => "all rows need the same columns",

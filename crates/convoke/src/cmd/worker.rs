@@ -21,9 +21,6 @@ pub async fn run(args: WorkerArgs) -> Result<ExitCode, Failure> {
         cache_bytes: args.cache_mib.saturating_mul(1 << 20),
         wait: args.wait,
     };
-    if args.load.load_probability > 0.0 {
-        eprintln!("load seed {}", options.load.seed);
-    }
     let worker = Worker::new(options).map_err(explain)?;
     let (asked, leave) = tokio::sync::oneshot::channel::<()>();
     let listening = tokio::spawn(async move {
@@ -37,10 +34,13 @@ pub async fn run(args: WorkerArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The load that was asked for; its seed is drawn where none was given.
+/// The load that was asked for; its seed is drawn where none was given, and said, so that it can be had again.
 pub fn load(args: &LoadArgs) -> Result<Load, Failure> {
     let seed = args.load_seed.map_or_else(getrandom::u64, Ok).map_err(Failure::failed)?;
     let delay_ms = u64::try_from(args.load_delay.as_millis()).unwrap_or(u64::MAX);
+    if args.load_probability > 0.0 {
+        eprintln!("load seed {seed}");
+    }
     Ok(Load { probability: args.load_probability, delay_ms, seed })
 }
 
@@ -54,7 +54,7 @@ fn explain(error: WorkerError) -> Failure {
         WorkerError::Link(LinkError::Ended | LinkError::Silent) => {
             Failure::no_coordinator(error).hint("check the address: a coordinator says where it listens when it starts")
         }
-        WorkerError::Name(_) => Failure::bad_input(error),
+        WorkerError::Name(_) => Failure::bad_input(error).hint("name it with --name NAME"),
         WorkerError::Random(_) | WorkerError::Thread(_) => Failure::failed(error),
     }
 }

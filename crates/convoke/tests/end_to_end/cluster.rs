@@ -44,17 +44,28 @@ impl Home {
         self.start(arguments).ends()
     }
 
+    /// Runs the binary in it, with a coordinator named by the variable.
+    pub fn run_at(&self, variable: &str, arguments: &[&str]) -> Ended {
+        let mut command = self.command(arguments);
+        command.env("CONVOKE_COORDINATOR", variable);
+        Process::start(command, "").ends()
+    }
+
     /// Runs the binary in it, with `input` on stdin.
     pub fn run_with(&self, arguments: &[&str], input: &str) -> Ended {
         self.start_with(arguments, input).ends()
     }
 
     fn start_with(&self, arguments: &[&str], input: &str) -> Process {
+        Process::start(self.command(arguments), input)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_convoke"));
         command.args(arguments).current_dir(self.folder.path());
         command.env("HOME", self.folder.path()).env("XDG_STATE_HOME", self.path("state"));
         command.env_remove("CONVOKE_COORDINATOR");
-        Process::start(command, input)
+        command
     }
 }
 

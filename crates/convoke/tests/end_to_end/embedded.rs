@@ -83,6 +83,9 @@ fn check_predictions(home: &Home, validation: &Path, report: &Value) {
     let error = report["validation_error"].as_f64().expect("an error");
     assert_eq!(wrong as f64 / rows.len() as f64, error, "in another order, other rows are wrong");
 
+    let array = home.run(&["predict", "m.safetensors", text(validation), "--output", "json"]).with_status(0).json();
+    assert_eq!(array, Value::from(labels));
+
     let unlabelled: String = rows.iter().map(|(row, _)| format!("{row}\n")).collect();
     let piped = home.run_with(&["predict", "m.safetensors", "-"], &unlabelled).with_status(0);
     assert_eq!((piped.stdout, piped.stderr), (predicted.stdout, Vec::new()));

@@ -36,6 +36,7 @@ fn no_coordinator_is_found_out_soon() {
 #[test]
 fn bad_usage_and_bad_input_are_named() {
     let home = Home::new();
+    let data = home.data();
     check_refused(home.run(&["workers", "--coordinator", "lab:0"]), 2, &["`lab:0` is not an address"]);
     check_refused(home.run(&["train", "missing"]), 2, &["missing"]);
     check_refused(home.run(&["train", "state"]), 2, &["state"]);
@@ -45,7 +46,39 @@ fn bad_usage_and_bad_input_are_named() {
     assert_eq!(home.run(&["train", "data", "--eta", "-1"]).with_status(2).stdout, "");
     check_refused(home.run(&["train", "data", "--detach"]), 2, &["--detach"]);
     check_refused(home.run(&["predict", "missing.safetensors", "-"]), 2, &["missing.safetensors"]);
+    home.run(&["train", text(&data), "--epochs", "1", "--model", "m"]).with_status(0);
+    check_refused(home.run(&["evaluate", "m", text(&empty)]), 2, &[text(&empty), "named validate_"]);
     check_refused(home.run(&["evaluate", "data/train_1.txt", "data"]), 2, &["data/train_1.txt is not a model"]);
+}
+
+#[test]
+fn what_is_for_an_embedded_cluster_goes_with_no_coordinator() {
+    let home = Home::new();
+    let data = home.data();
+    for flag in [["--workers", "2"], ["--load-probability", "0.5"], ["--load-seed", "1"]] {
+        let arguments = [&["train", text(&data)][..], &flag].concat();
+        check_refused(home.run_at("127.0.0.1:1", &arguments), 2, &[flag[0], "CONVOKE_COORDINATOR"]);
+        let named = [&arguments[..], &["--coordinator", "127.0.0.1:1"]].concat();
+        check_refused(home.run(&named), 2, &[flag[0], "--coordinator 127.0.0.1:1"]);
+    }
+    let load = ["--load-probability", "0.1", "--load-delay", "1ms", "--epochs", "1"];
+    let ended = home.run_at("", &[&["train", text(&data), "--workers", "2"][..], &load].concat()).with_status(0);
+    ended.line("load seed ");
+    assert_eq!(ended.count(&["was lost"]), 0, "embedded workers leave before their coordinator: {ended:#?}");
+}
+
+#[test]
+fn a_model_that_cannot_be_written_costs_no_report() {
+    let home = Home::new();
+    let data = home.data();
+    check_refused(home.run(&["train", text(&data), "--model", "no/m"]), 2, &["no directory no", "no/m"]);
+    // Such a name is still valid; the one of the file beside it, which is written first, is not.
+    let name = "m".repeat(250);
+    let ended = home.run(&["train", text(&data), "--epochs", "1", "--model", &name, "--output", "json"]).with_status(1);
+    let report = ended.json();
+    assert_eq!((&report["state"], &report["model"]), (&"succeeded".into(), &serde_json::Value::Null));
+    assert!(ended.line("error: ").contains("cannot write the model"), "{ended:#?}");
+    ended.line("hint: ");
 }
 
 #[test]
