@@ -9,6 +9,7 @@ mod logging;
 mod output;
 mod data;
 mod model;
+mod training_job;
 mod report;
 mod cmd;
 

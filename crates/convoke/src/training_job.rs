@@ -1,0 +1,102 @@
+//! A training job: data and flags, read and checked, become a spec and the blobs that it starts from.
+//!
+//! Nothing is submitted here; who is to take the job on it does not know.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use convoke_ml::Mlp;
+use convoke_node::executor::{EVALUATE, TRAIN};
+use convoke_wire::core::{Ability, Digest, JobId, JobSpec, Payload, Plan, Rounds, Split, Work};
+use convoke_wire::program::{self, Combine, Count, FullBatch, Mean, Merge, Train};
+
+use crate::args::TrainArgs;
+use crate::data::{self, Data, DataError, Shard};
+use crate::failure::Failure;
+
+/// A job, ready to be submitted.
+pub struct Prepared {
+    /// What is to be done.
+    pub spec: JobSpec,
+    /// What it starts from.
+    pub blobs: Vec<(Digest, Bytes)>,
+    /// The shards' names, in order.
+    pub shards: Vec<String>,
+}
+
+/// Reads the data and makes the job of it. Everything that can be wrong with the input is found here.
+pub fn prepare(args: &TrainArgs, job: JobId) -> Result<Prepared, Failure> {
+    let data = data::read_directory(&args.data).map_err(explain)?;
+    let base = start(args, &data, job)?;
+    let base = Bytes::from(base.to_safetensors());
+    let base_digest = data::digest_of(&base);
+    let (train_input, train_manifest) = data::manifest(&data.shards);
+    let (validation_input, validation_manifest) = data::manifest(&data.validation);
+    let full_batch = FullBatch { training_epochs: args.epochs, eta: args.eta, early_stop: args.early_stop };
+    let train = Train { kind: Some(program::v1::train::Kind::FullBatch(full_batch)) };
+    let merge = Merge { rule: Some(program::v1::merge::Rule::Mean(Mean {})) };
+    let merge = Combine { kind: Some(program::v1::combine::Kind::Merge(merge)) };
+    let count = Combine { kind: Some(program::v1::combine::Kind::Count(Count::default())) };
+    let evaluate = work(EVALUATE, &Count::default(), validation_input, &data.validation, &count)?;
+    let plan = Rounds {
+        rounds: args.rounds,
+        base: Payload::blob(base_digest),
+        train: work(TRAIN, &train, train_input, &data.shards, &merge)?,
+        evaluate: Some(evaluate).filter(|_| !data.validation.is_empty()),
+    };
+    let spec = JobSpec {
+        name: job_name(&args.data),
+        plan: Plan::Rounds(plan),
+        policy: args.policy,
+        seed: args.seed,
+        attempt_timeout_ms: None,
+    };
+    let shards = data.shards.iter().map(|shard| shard.name.clone()).collect();
+    let manifests = [(train_input, train_manifest), (validation_input, validation_manifest), (base_digest, base)];
+    let pieces = data.shards.into_iter().chain(data.validation).map(|shard| (shard.digest, shard.blob));
+    Ok(Prepared { spec, blobs: pieces.chain(manifests).collect(), shards })
+}
+
+fn start(args: &TrainArgs, data: &Data, job: JobId) -> Result<Mlp, Failure> {
+    let sizes: Vec<usize> =
+        [data.width].into_iter().chain(args.hidden.0.iter().copied()).chain([data.labels.names().len()]).collect();
+    let labels = data.labels.names().to_vec();
+    let mut base = Mlp::uniform_start(&sizes, labels, args.seed).map_err(Failure::bad_input)?;
+    base.metadata_mut().insert("job".to_owned(), job.to_string());
+    Ok(base)
+}
+
+fn work(
+    ability: &str,
+    task: &impl program::Message,
+    input: Digest,
+    shards: &[Shard],
+    combine: &Combine,
+) -> Result<Work, Failure> {
+    let count = u32::try_from(shards.len()).map_err(Failure::bad_input)?;
+    let ability = Ability::new(ability).map_err(Failure::failed)?;
+    let (program, combine) = (program::inline(task), program::inline(combine));
+    Ok(Work { ability, program, input: Payload::blob(input), split: Split::Entries, count, combine })
+}
+
+/// What the job is about, for people.
+fn job_name(path: &Path) -> String {
+    let path = path.canonicalize().unwrap_or_else(|_| PathBuf::from(path));
+    let name: String = path.display().to_string().chars().filter(|c| !c.is_control()).collect();
+    // The end of a long path says more than its beginning.
+    let skip = name.chars().count().saturating_sub(32);
+    name.chars().skip(skip).collect()
+}
+
+fn explain(error: DataError) -> Failure {
+    let hint = match &error {
+        DataError::Read { .. } => "check the path and its permissions",
+        DataError::NoShards { .. } | DataError::NoValidation { .. } => {
+            "DATA is a directory with files such as train_1.txt and validate_1.txt"
+        }
+        DataError::NotADirectory { .. } => "put shards into a directory, as train_1.txt, train_2.txt and so on",
+        DataError::Row(_) => "a row is comma-separated numbers with the label last",
+        DataError::Widths { .. } => "all rows need the same columns",
+    };
+    Failure::bad_input(&error).hint(hint)
+}
