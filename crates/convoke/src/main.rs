@@ -23,7 +23,13 @@ use failure::Failure;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     logging::start(&cli.global, &cli.command);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    // A worker talks little, and its numeric work has threads of its own: on one thread, a task's way in and out wakes no
+    // other.
+    let mut builder = match cli.command {
+        Command::Worker(_) => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Failure::failed(format!("cannot start: {error}")).report(),
     };

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use convoke_core::coordinator::Input;
-use convoke_core::message::{FromWorker, Hello, ToWorker};
+use convoke_core::message::{Hello, ToWorker};
 use convoke_core::{Digest, Payload, SessionId};
 use convoke_proto::DecodeError;
 use convoke_store::blobs::{Blobs, Durability};
@@ -105,10 +105,11 @@ async fn read(
         let message = match WorkerFrame::try_from(frame)? {
             WorkerFrame::Hello(_) => return Err(SessionError::SecondHello),
             WorkerFrame::Blob(bytes) => {
-                store_result(blobs.clone(), bytes).await?;
+                // It can be computed again, so nobody waits for the disk: appending it takes less than the way to another
+                // thread and back.
+                blobs.put(&bytes, Durability::Unsynced)?;
                 continue;
             }
-            WorkerFrame::Message(FromWorker::Heartbeat) => FromWorker::Heartbeat,
             WorkerFrame::Message(message) => message,
         };
         if commands.send(Command::Input(Input::Received { session, message })).await.is_err() {
@@ -116,16 +117,6 @@ async fn read(
         }
     }
     Ok(())
-}
-
-/// A result can be computed again, so it is stored without waiting for the disk.
-async fn store_result(blobs: Arc<dyn Blobs>, bytes: Vec<u8>) -> Result<(), SessionError> {
-    let stored = tokio::task::spawn_blocking(move || blobs.put(&bytes, Durability::Unsynced));
-    match stored.await {
-        Ok(stored) => stored.map(|_| ()).map_err(Into::into),
-        // The runtime is shutting down, and the session with it.
-        Err(_) => Ok(()),
-    }
 }
 
 /// Sends what the decider says, and ahead of an assignment the small blobs that it names.
@@ -139,7 +130,7 @@ async fn write(
         if let ToWorker::Assign(assignment) = &message {
             let named = [&assignment.base, &assignment.input].into_iter().filter_map(Payload::as_blob);
             for digest in named.filter(|digest| !sent.contains(digest)).collect::<Vec<_>>() {
-                if let Some(bytes) = small_blob(blobs.clone(), digest).await
+                if let Some(bytes) = small_blob(&*blobs, digest)
                     && frames.send(Ok(CoordinatorFrame::Blob(bytes).into())).await.is_err()
                 {
                     return;
@@ -157,7 +148,6 @@ async fn write(
 }
 
 /// A blob, if it is small enough to travel in the session. If not, the worker fetches it, and learns what is wrong.
-async fn small_blob(blobs: Arc<dyn Blobs>, digest: Digest) -> Option<Vec<u8>> {
-    let read = move || blobs.get(digest, SESSION_BLOB_BYTES_MAX as u64).ok().flatten().map(|bytes| bytes.to_vec());
-    tokio::task::spawn_blocking(read).await.ok().flatten()
+fn small_blob(blobs: &dyn Blobs, digest: Digest) -> Option<Vec<u8>> {
+    blobs.get(digest, SESSION_BLOB_BYTES_MAX as u64).ok().flatten().map(|bytes| bytes.to_vec())
 }
