@@ -20,4 +20,4 @@ pub use id::{
     JobId, LeaseId, Millis, ParseJobIdError, Position, RequestId, SessionId, StageNumber, TaskId, Term, WorkerId,
 };
 pub use job::{Ability, JobSpec, NAME_BYTES_MAX, Plan, Policy, Rounds, SpecError, Split, Work, check_name};
-pub use payload::{Digest, INLINE_BYTES_MAX, ParseDigestError, Payload, PayloadTooLarge};
+pub use payload::{Digest, Form, INLINE_BYTES_MAX, ParseDigestError, Payload, PayloadTooLarge};

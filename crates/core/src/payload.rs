@@ -51,9 +51,12 @@ impl FromStr for Digest {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Payload(Form);
 
+/// Where a payload's bytes are.
 #[derive(Clone, PartialEq, Eq)]
-enum Form {
+pub enum Form {
+    /// In place.
     Inline(Arc<[u8]>),
+    /// In the blob of that digest.
     Blob(Digest),
 }
 
@@ -76,6 +79,11 @@ impl Payload {
     /// A blob by its digest.
     pub const fn blob(digest: Digest) -> Self {
         Self(Form::Blob(digest))
+    }
+
+    /// Where the bytes are.
+    pub const fn form(&self) -> &Form {
+        &self.0
     }
 
     /// The bytes, where they are in place.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use convoke_core::coordinator::{Combine, CombineOutcome, Input, Part};
 use convoke_core::event::{Combined, LISTED_MAX, LISTED_REASON_BYTES_MAX, Metrics, Refused, bounded};
-use convoke_core::{Digest, Payload};
+use convoke_core::{Digest, Form, Payload};
 use convoke_ml::merge::{Contribution, MergeError, MergeRule, ReadAt, merge};
 use convoke_store::blobs::{BlobError, BlobReader, BlobWriter, Blobs, Durability};
 use convoke_wire::program::{self, ProgramError};
@@ -117,14 +117,14 @@ fn open_part<'a>(
     result: &'a Payload,
     stays_open: bool,
 ) -> Result<Option<Box<dyn ReadAt + 'a>>, BlobError> {
-    if let Some(bytes) = result.as_inline() {
-        return Ok(Some(Box::new(bytes.to_vec())));
-    }
-    let Some(digest) = result.as_blob() else { return Ok(None) };
-    let opened = if stays_open {
-        blobs.open(digest).map(|reader| reader.map(|reader| Box::new(Blob(reader)) as Box<dyn ReadAt>))
-    } else {
-        Reopened::new(blobs, digest).map(|delta| delta.map(|delta| Box::new(delta) as Box<dyn ReadAt>))
+    let opened = match result.form() {
+        Form::Inline(bytes) => return Ok(Some(Box::new(bytes.to_vec()))),
+        Form::Blob(digest) if stays_open => {
+            blobs.open(*digest).map(|reader| reader.map(|reader| Box::new(Blob(reader)) as Box<dyn ReadAt>))
+        }
+        Form::Blob(digest) => {
+            Reopened::new(blobs, *digest).map(|delta| delta.map(|delta| Box::new(delta) as Box<dyn ReadAt>))
+        }
     };
     match opened {
         Err(BlobError::Damaged { .. }) => Ok(None),

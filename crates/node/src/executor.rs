@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use convoke_core::event::{Completion, Metrics, Timing};
 use convoke_core::message::Assignment;
-use convoke_core::{Digest, Payload, Split};
+use convoke_core::{Form, Payload, Split};
 use convoke_ml::{ComputeError, Counts, Dataset, DatasetError, FullBatch, Mlp, ModelError};
 use convoke_store::digest_of;
 use convoke_wire::CallError;
@@ -111,9 +111,9 @@ impl Executors {
     }
 
     async fn bytes(&self, payload: &Payload) -> Result<Bytes, ExecuteError> {
-        match (payload.as_inline(), payload.as_blob()) {
-            (Some(bytes), _) => Ok(Bytes::copy_from_slice(bytes)),
-            (None, digest) => self.cache.get(digest.unwrap_or(Digest([0; 32]))).await.map_err(ExecuteError::Fetch),
+        match payload.form() {
+            Form::Inline(bytes) => Ok(Bytes::copy_from_slice(bytes)),
+            Form::Blob(digest) => self.cache.get(*digest).await.map_err(ExecuteError::Fetch),
         }
     }
 

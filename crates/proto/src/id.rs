@@ -2,7 +2,7 @@
 //!
 //! A digest is checked for its length alone: nothing here can say whether such a blob exists.
 
-use convoke_core::{Digest, LeaseId, Payload, StageNumber, TaskId, Term};
+use convoke_core::{Digest, Form, LeaseId, Payload, StageNumber, TaskId, Term};
 
 use crate::check::job_id;
 use crate::{DecodeError, v1};
@@ -38,12 +38,11 @@ impl TryFrom<v1::LeaseId> for LeaseId {
 
 impl From<&Payload> for v1::Payload {
     fn from(payload: &Payload) -> Self {
-        let form = match (payload.as_inline(), payload.as_blob()) {
-            (Some(bytes), _) => Some(v1::payload::Form::Inline(bytes.to_vec())),
-            (None, Some(digest)) => Some(v1::payload::Form::Blob(digest.0.to_vec())),
-            (None, None) => None,
+        let form = match payload.form() {
+            Form::Inline(bytes) => v1::payload::Form::Inline(bytes.to_vec()),
+            Form::Blob(digest) => v1::payload::Form::Blob(digest.0.to_vec()),
         };
-        Self { form }
+        Self { form: Some(form) }
     }
 }
 

@@ -7,7 +7,7 @@ use anyhow::{Context, bail, ensure};
 use convoke_core::coordinator::{Combine, CombineOutcome};
 use convoke_core::event::{Combined, Completion, Metrics, Timing};
 use convoke_core::message::Assignment;
-use convoke_core::{Digest, Payload};
+use convoke_core::{Digest, Form, Payload};
 use convoke_ml::{Contribution, Counts, Dataset, FullBatch, MergeRule, Mlp, delta, evaluate, merge, train};
 use convoke_store::blobs::{Blobs, Durability, MemoryBlobs};
 
@@ -106,10 +106,9 @@ pub fn merge_parts(base: &[u8], parts: &[(Vec<u8>, u64)]) -> Result<Vec<u8>, any
 
 /// The bytes of a payload, if they are there.
 pub fn read(blobs: &MemoryBlobs, payload: &Payload) -> Result<Option<Vec<u8>>, anyhow::Error> {
-    match (payload.as_inline(), payload.as_blob()) {
-        (Some(bytes), _) => Ok(Some(bytes.to_vec())),
-        (None, Some(digest)) => Ok(blobs.get(digest, BYTES_MAX)?.map(|bytes| bytes.to_vec())),
-        (None, None) => Ok(None),
+    match payload.form() {
+        Form::Inline(bytes) => Ok(Some(bytes.to_vec())),
+        Form::Blob(digest) => Ok(blobs.get(*digest, BYTES_MAX)?.map(|bytes| bytes.to_vec())),
     }
 }
 

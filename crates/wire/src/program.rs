@@ -2,7 +2,7 @@
 //!
 //! Core carries these payloads unread; what they make an executor do is for `convoke-node`.
 
-use convoke_core::{Digest, INLINE_BYTES_MAX, Payload};
+use convoke_core::{Digest, Payload};
 /// What every program is: a message of protobuf.
 pub use prost::Message;
 
@@ -66,9 +66,7 @@ pub fn encode(message: &impl Message) -> Vec<u8> {
 
 /// A small message as a payload in place. None of them comes near the limit.
 pub fn inline(message: &impl Message) -> Payload {
-    let bytes = encode(message);
-    assert!(bytes.len() <= INLINE_BYTES_MAX, "a program is a few numbers");
-    Payload::inline(&bytes).unwrap_or(Payload::blob(Digest([0; 32])))
+    Payload::inline(&encode(message)).expect("a program is a few numbers")
 }
 
 /// Reads a message that has to be in place.
