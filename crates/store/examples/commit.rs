@@ -3,15 +3,17 @@
 //!
 //! `cargo run --release -p convoke-store --example commit [folder]`, by default in the system's temporary folder.
 
+mod measure;
+
 use std::error::Error;
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use convoke_core::event::{Completion, Metrics, TaskRecord, Timing};
-use convoke_core::{Digest, Event, JobId, Payload, StageNumber, TaskId, Term};
+use convoke_core::Term;
 use convoke_store::journal::{Frame, Journal, SqliteJournal};
+use measure::{print, task_done};
 
 const COMMITS: usize = 2_000;
 
@@ -43,21 +45,4 @@ fn main() -> Result<(), Box<dyn Error>> {
     print("journal append", appends);
     print("plain write and sync", syncs);
     Ok(())
-}
-
-fn task_done(index: u32) -> Event {
-    let completion = Completion {
-        result: Payload::blob(Digest([7; 32])),
-        samples: 1_000,
-        metrics: Metrics::from_iter([("loss", 0.25), ("accuracy", 0.9)]),
-        timing: Timing { queued_us: 100, fetch_us: 2_000, compute_us: 300_000, report_us: 900 },
-    };
-    let record = TaskRecord { attempt: 1, worker: "lab-3".to_owned(), profile: "x86_64 avx2".to_owned(), completion };
-    Event::TaskDone { task: TaskId { job: JobId::from_bits(7), stage: StageNumber(1), index }, record }
-}
-
-fn print(what: &str, mut times: Vec<Duration>) {
-    times.sort_unstable();
-    let at = |percent: usize| times[times.len() * percent / 100].as_secs_f64() * 1e6;
-    println!("{what:>22}: median {:8.1} µs, 99th percentile {:8.1} µs", at(50), at(99));
 }
