@@ -13,7 +13,7 @@ pub mod state;
 use convoke_core::Digest;
 
 pub use disk::DiskError;
-pub use state::{StateDir, StateError};
+pub use state::{StateDir, StateError, StateLook};
 
 /// The digest that names these bytes: a blob's name, a frame's hash.
 pub fn digest_of(bytes: &[u8]) -> Digest {

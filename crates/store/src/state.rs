@@ -11,10 +11,23 @@
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use crate::blobs::{BlobError, LayeredBlobs};
+use bytes::Bytes;
+use convoke_core::Digest;
+
+use crate::blobs::{self, BlobError, LayeredBlobs};
 use crate::disk::{self, DiskError};
-use crate::journal::{SqliteJournal, StoreError};
+use crate::journal::{JournalReader, SqliteJournal, StoreError};
+
+const LOCK: &str = "lock";
+const JOURNAL: &str = "journal.sqlite";
+const SMALL_BLOBS: &str = "blobs.sqlite";
+const LARGE_BLOBS: &str = "blobs";
+
+/// How often the lock is tried before the directory counts as in use: whoever looks whether it is holds it for a moment.
+const LOCK_TRIES: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// A state directory. It is in use until this is dropped, so keep it for as long as what was opened in it.
 #[derive(Debug)]
@@ -42,14 +55,17 @@ impl StateDir {
     /// Takes the directory, and creates it where it is not there, for its owner alone.
     pub fn open(path: &Path) -> Result<Self, StateError> {
         disk::create_private_folder(path)?;
-        let name = path.join("lock");
+        let name = path.join(LOCK);
         let lock = File::options().create(true).truncate(false).write(true).open(&name);
         let lock = lock.map_err(disk::on("open the lock", &name))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(StateError::InUse { path: path.to_owned() }),
-            Err(TryLockError::Error(source)) => Err(disk::on("lock", &name)(source).into()),
+        for _ in 0..LOCK_TRIES {
+            match lock.try_lock() {
+                Ok(()) => return Ok(Self { path: path.to_owned(), _lock: lock }),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+                Err(TryLockError::Error(source)) => return Err(disk::on("lock", &name)(source).into()),
+            }
         }
+        Err(StateError::InUse { path: path.to_owned() })
     }
 
     /// Where it is.
@@ -59,12 +75,46 @@ impl StateDir {
 
     /// Opens the journal.
     pub fn journal(&self) -> Result<SqliteJournal, StoreError> {
-        SqliteJournal::open(&self.path.join("journal.sqlite"))
+        SqliteJournal::open(&self.path.join(JOURNAL))
     }
 
     /// Opens the blobs.
     pub fn blobs(&self) -> Result<LayeredBlobs, BlobError> {
-        LayeredBlobs::open(&self.path.join("blobs.sqlite"), &self.path.join("blobs"))
+        LayeredBlobs::open(&self.path.join(SMALL_BLOBS), &self.path.join(LARGE_BLOBS))
+    }
+}
+
+/// A state directory that a process may hold, to look at: nothing in it changes.
+#[derive(Clone, Debug)]
+pub struct StateLook {
+    path: PathBuf,
+}
+
+impl StateLook {
+    /// At a directory that is there.
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
+    /// Whether a process holds it.
+    pub fn is_held(&self) -> Result<bool, StateError> {
+        let name = self.path.join(LOCK);
+        let lock = File::open(&name).map_err(disk::on("open the lock", &name))?;
+        match lock.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(source)) => Err(disk::on("lock", &name)(source).into()),
+        }
+    }
+
+    /// Its journal.
+    pub fn journal(&self) -> Box<dyn JournalReader> {
+        SqliteJournal::look_at(&self.path.join(JOURNAL))
+    }
+
+    /// One of its blobs, of at most `bytes_max` bytes, checked; `None` if it is not there.
+    pub fn blob(&self, digest: Digest, bytes_max: u64) -> Result<Option<Bytes>, BlobError> {
+        blobs::look(&self.path.join(SMALL_BLOBS), &self.path.join(LARGE_BLOBS), digest, bytes_max)
     }
 }
 
@@ -81,6 +131,26 @@ mod tests {
         assert_eq!(refused, format!("the state directory {} is already in use", path.display()));
         drop(first);
         StateDir::open(&path).unwrap();
+    }
+
+    #[test]
+    fn who_looks_sees_what_the_holder_writes() {
+        use crate::blobs::{Blobs, Durability, SMALL_BYTES_MAX};
+
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::open(folder.path()).unwrap();
+        let (_journal, blobs) = (state.journal().unwrap(), state.blobs().unwrap());
+        let kept = [(1, Durability::Synced), (2, Durability::Unsynced), (SMALL_BYTES_MAX + 1, Durability::Unsynced)];
+        let digests = kept.map(|(length, durability)| blobs.put(&vec![7; length], durability).unwrap());
+        let look = StateLook::new(folder.path());
+        for (digest, (length, _)) in digests.into_iter().zip(kept) {
+            assert_eq!(look.blob(digest, 1 << 20).unwrap().unwrap().len(), length);
+        }
+        assert!(look.blob(crate::digest_of(b"other"), 1 << 20).unwrap().is_none());
+        assert!(look.journal().read(convoke_core::Position(1), 1).unwrap().is_empty());
+        assert!(look.is_held().unwrap());
+        drop(state);
+        assert!(!look.is_held().unwrap());
     }
 
     #[cfg(unix)]

@@ -35,8 +35,8 @@ struct Folder {
 }
 
 impl FolderBlobs {
-    /// Opens the folder, or creates it with a folder for each first byte, and removes what unfinished writers left in
-    /// `incoming/`.
+    /// Opens the folder, or creates it, and removes what unfinished writers left in `incoming/`. A folder for a first byte
+    /// comes with the first blob that begins with it.
     pub fn open(path: &Path) -> Result<Self, BlobError> {
         disk::create_private_folder(path)?;
         let incoming = path.join(INCOMING);
@@ -45,18 +45,18 @@ impl FolderBlobs {
             let left = entry.map_err(on("list", &incoming))?.path();
             fs::remove_file(&left).map_err(on("remove", &left))?;
         }
-        for first in 0..=u8::MAX {
-            create_folder(&path.join(format!("{first:02x}")))?;
-        }
-        // Also where all were there: whoever created them may not have come this far.
+        // Also where all was there: whoever created it may not have come this far.
         disk::sync_folder(path)?;
-        Ok(Self {
-            folder: Arc::new(Folder { path: path.to_owned(), next: AtomicU64::new(0), unsynced_turn: Mutex::new(()) }),
-        })
+        Ok(Self { folder: Arc::new(Folder::at(path)) })
     }
 }
 
 impl Folder {
+    /// The folder as it is; nothing in it is touched.
+    fn at(path: &Path) -> Self {
+        Self { path: path.to_owned(), next: AtomicU64::new(0), unsynced_turn: Mutex::new(()) }
+    }
+
     fn synced(&self, digest: Digest) -> PathBuf {
         let digits = digest.to_string();
         self.path.join(&digits[..2]).join(digits)
@@ -73,7 +73,7 @@ impl Folder {
             Durability::Unsynced if exists(&synced)? => fs::remove_file(from).map_err(on("remove", from)),
             Durability::Unsynced => {
                 let _turn = self.unsynced_turn();
-                fs::rename(from, &unsynced).map_err(on("rename a new blob to", &unsynced))
+                self.rename(from, &unsynced)
             }
             Durability::Synced => {
                 self.publish_synced(from, file, &synced)?;
@@ -83,11 +83,22 @@ impl Folder {
         }
     }
 
-    /// Makes the bytes durable, then the name; the folder of the name has been since the opening.
+    /// Makes the bytes durable, then the name.
     fn publish_synced(&self, from: &Path, file: &File, synced: &Path) -> Result<(), DiskError> {
         file.sync_all().map_err(on("sync", from))?;
-        fs::rename(from, synced).map_err(on("rename a new blob to", synced))?;
+        self.rename(from, synced)?;
         disk::sync_folder(disk::parent(synced))
+    }
+
+    /// Gives a new blob its name; the first of its folder makes that durable too.
+    fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
+        let mut renamed = fs::rename(from, to);
+        if renamed.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            create_folder(disk::parent(to))?;
+            disk::sync_folder(&self.path)?;
+            renamed = fs::rename(from, to);
+        }
+        renamed.map_err(on("rename a new blob to", to))
     }
 
     /// The unsynced file, if it holds what its name says.
@@ -109,6 +120,16 @@ impl Folder {
     fn unsynced_turn(&self) -> MutexGuard<'_, ()> {
         self.unsynced_turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Reads a blob of a folder that someone else may hold: nothing is created, tidied or removed.
+pub(super) fn look(folder: &Path, digest: Digest) -> Result<Option<Box<dyn BlobReader>>, BlobError> {
+    let folder = Folder::at(folder);
+    let found = match FolderReader::open(digest, folder.synced(digest))? {
+        None => folder.open_unsynced(digest)?,
+        found => found,
+    };
+    Ok(found.map(|reader| Box::new(reader) as Box<dyn BlobReader>))
 }
 
 impl Blobs for FolderBlobs {

@@ -8,6 +8,8 @@ mod sqlite;
 mod layered;
 mod memory;
 
+use std::path::Path;
+
 use bytes::Bytes;
 use convoke_core::Digest;
 
@@ -55,12 +57,24 @@ pub trait Blobs: Send + Sync {
 
     /// Reads all of a blob of at most `bytes_max` bytes, and checks them; `None` if it is not there.
     fn get(&self, digest: Digest, bytes_max: u64) -> Result<Option<Bytes>, BlobError> {
-        let Some(reader) = self.open(digest)? else { return Ok(None) };
-        let length = usize::try_from(reader.len()).ok().filter(|_| reader.len() <= bytes_max);
-        let mut bytes = vec![0; length.ok_or(BlobError::TooLarge { digest: Some(digest), bytes_max })?];
-        reader.read_exact_at(0, &mut bytes)?;
-        if digest_of(&bytes) == digest { Ok(Some(bytes.into())) } else { Err(BlobError::Damaged { digest }) }
+        self.open(digest)?.map(|reader| read_all(&*reader, digest, bytes_max)).transpose()
     }
+}
+
+/// Reads all of a blob from files that someone else may hold: nothing is created, tidied or removed.
+pub(crate) fn look(file: &Path, folder: &Path, digest: Digest, bytes_max: u64) -> Result<Option<Bytes>, BlobError> {
+    let found = match sqlite::look(file, digest)? {
+        None => folder::look(folder, digest)?,
+        found => found,
+    };
+    found.map(|reader| read_all(&*reader, digest, bytes_max)).transpose()
+}
+
+fn read_all(reader: &dyn BlobReader, digest: Digest, bytes_max: u64) -> Result<Bytes, BlobError> {
+    let length = usize::try_from(reader.len()).ok().filter(|_| reader.len() <= bytes_max);
+    let mut bytes = vec![0; length.ok_or(BlobError::TooLarge { digest: Some(digest), bytes_max })?];
+    reader.read_exact_at(0, &mut bytes)?;
+    if digest_of(&bytes) == digest { Ok(bytes.into()) } else { Err(BlobError::Damaged { digest }) }
 }
 
 /// Takes a blob's bytes in order. Dropping it before [`BlobWriter::finish`] leaves nothing behind.

@@ -134,15 +134,26 @@ impl Blobs for SqliteBlobs {
     }
 
     fn open(&self, digest: Digest) -> Result<Option<Box<dyn BlobReader>>, BlobError> {
-        let bytes = self.file.read(|connection| {
-            let mut read = connection.prepare_cached(READ)?;
-            read.query_row([digest.0], |row| Ok(Bytes::copy_from_slice(row.get_ref(0)?.as_blob()?))).optional()
-        })?;
-        match bytes {
-            // Small enough to be checked each time.
-            Some(bytes) if digest_of(&bytes) != digest => Err(BlobError::Damaged { digest }),
-            bytes => Ok(bytes.map(|bytes| Box::new(MemoryReader { digest, bytes }) as Box<dyn BlobReader>)),
-        }
+        checked(digest, self.file.read(|connection| read(connection, digest))?)
+    }
+}
+
+/// Reads a blob of a file that someone else may hold: nothing is created, tidied or removed.
+pub(super) fn look(path: &Path, digest: Digest) -> Result<Option<Box<dyn BlobReader>>, BlobError> {
+    let bytes = read(&KIND.open_to_read(path)?, digest).map_err(|source| KIND.refusal(path, source))?;
+    checked(digest, bytes)
+}
+
+fn read(connection: &Connection, digest: Digest) -> rusqlite::Result<Option<Bytes>> {
+    let mut read = connection.prepare_cached(READ)?;
+    read.query_row([digest.0], |row| Ok(Bytes::copy_from_slice(row.get_ref(0)?.as_blob()?))).optional()
+}
+
+/// A small blob is checked each time.
+fn checked(digest: Digest, bytes: Option<Bytes>) -> Result<Option<Box<dyn BlobReader>>, BlobError> {
+    match bytes {
+        Some(bytes) if digest_of(&bytes) != digest => Err(BlobError::Damaged { digest }),
+        bytes => Ok(bytes.map(|bytes| Box::new(MemoryReader { digest, bytes }) as Box<dyn BlobReader>)),
     }
 }
 

@@ -46,6 +46,11 @@ impl SqliteJournal {
         Ok(journal)
     }
 
+    /// Reads a journal that someone else may hold; there is no need to be its owner.
+    pub fn look_at(path: &Path) -> Box<dyn JournalReader> {
+        Box::new(SqliteReader { path: path.to_owned(), connection: Mutex::new(None) })
+    }
+
     /// Sees where the journal ends now.
     fn look(&mut self) -> Result<(), StoreError> {
         let tail = self.connection.prepare_cached(TAIL).and_then(|mut tail| tail.query_row((), tail_of).optional());
@@ -79,7 +84,7 @@ impl Journal for SqliteJournal {
     }
 
     fn reader(&self) -> Box<dyn JournalReader> {
-        Box::new(SqliteReader { path: self.path.clone(), connection: Mutex::new(None) })
+        Self::look_at(&self.path)
     }
 }
 
