@@ -1,7 +1,7 @@
 //! Convoke's shells: what the machines decide is carried out here, and what happens is fed to them.
 //!
 //! The coordinator's side is `coordinator` (its parts put together), `decider` (the loop around the machine), `accept`
-//! (the one port), `session`, `blob_service`, `client_service`, `history` and `combine`; the worker's is `worker` (the
+//! (the one port), `session`, `blob_service`, `client_service`, `history` and `combine`, with `record` for when none runs; the worker's is `worker` (the
 //! loop around its machine), `link`, `runs`, `cache`, `executor` and `compute`. Nothing here decides.
 
 mod decider;
@@ -12,6 +12,7 @@ mod client_service;
 mod history;
 mod combine;
 mod log;
+pub mod record;
 pub mod coordinator;
 mod cache;
 mod compute;

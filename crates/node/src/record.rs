@@ -1,0 +1,78 @@
+//! The record in a state directory, read without a coordinator: for lists, reports and results.
+//!
+//! It changes nothing, and whoever holds the directory does not notice. What the record means for people is the reader's.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use convoke_core::{Digest, Event, JobId, Position};
+use convoke_store::blobs::BlobError;
+use convoke_store::journal::ReadError;
+use convoke_store::{StateError, StateLook};
+use convoke_wire::JobSummary;
+
+use crate::history::History;
+
+/// A state directory's record.
+pub struct Record {
+    path: PathBuf,
+    look: StateLook,
+    history: History,
+}
+
+/// A record cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The directory cannot.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The journal cannot.
+    #[error(transparent)]
+    Journal(#[from] ReadError),
+    /// A blob cannot.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// A blob is gone.
+    #[error("blob {digest} is not in {}", path.display())]
+    Missing {
+        /// The blob.
+        digest: Digest,
+        /// The state directory.
+        path: PathBuf,
+    },
+}
+
+impl Record {
+    /// Of a state directory.
+    pub fn new(state: &Path) -> Self {
+        let look = StateLook::new(state);
+        Self { path: state.to_owned(), history: History::new(look.journal()), look }
+    }
+
+    /// Whether a coordinator holds the directory now.
+    pub fn is_held(&self) -> Result<bool, RecordError> {
+        Ok(self.look.is_held()?)
+    }
+
+    /// The jobs on record, in the order of submission.
+    pub fn jobs(&self) -> Result<Vec<JobSummary>, RecordError> {
+        Ok(self.history.jobs()?)
+    }
+
+    /// A job's events in the frames from a position on, each with its frame's time in unix milliseconds, and the position
+    /// to go on from; `None` at the end.
+    #[expect(clippy::type_complexity, reason = "a list of what was recorded when")]
+    pub fn events(
+        &self,
+        job: JobId,
+        from: Position,
+    ) -> Result<Option<(Vec<(Position, u64, Event)>, Position)>, RecordError> {
+        Ok(self.history.events(job, from)?)
+    }
+
+    /// A blob of at most `bytes_max` bytes.
+    pub fn blob(&self, digest: Digest, bytes_max: u64) -> Result<Bytes, RecordError> {
+        let blob = self.look.blob(digest, bytes_max)?;
+        blob.ok_or_else(|| RecordError::Missing { digest, path: self.path.clone() })
+    }
+}
