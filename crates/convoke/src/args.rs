@@ -22,8 +22,9 @@ pub struct Cli {
 /// What every command understands.
 #[derive(Clone, Debug, Args)]
 pub struct Global {
-    /// How results are printed on stdout
-    #[arg(long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    /// How results are printed on stdout: text or json
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT",
+          hide_possible_values = true)]
     pub output: Format,
     /// More on stderr; twice for everything
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
@@ -31,8 +32,9 @@ pub struct Global {
     /// Only warnings and errors on stderr
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// How lines on stderr look
-    #[arg(long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    /// How lines on stderr look: text or json
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT",
+          hide_possible_values = true)]
     pub log: Format,
 }
 
@@ -60,12 +62,20 @@ pub enum Command {
     Predict(PredictArgs),
     /// List a coordinator's workers
     Workers(WorkersArgs),
-    /// List a coordinator's jobs
+    /// List the jobs on record: this machine's, or a coordinator's
     Jobs(JobsArgs),
     /// Show what happened in a job
     Job(JobArgs),
+    /// Save a version of a job's model
+    Result(ResultArgs),
     /// End a job; its last committed version is kept
     Cancel(CancelArgs),
+    /// Go on with an embedded job that was interrupted
+    Resume(ResumeArgs),
+    /// Print a script that makes a shell complete command lines
+    Completions(CompletionsArgs),
+    /// Print the manual
+    Man(ManArgs),
 }
 
 /// Which coordinator.
@@ -98,10 +108,11 @@ pub struct TrainArgs {
     #[arg(long, default_value = "24", value_name = "N[,N…]", value_parser = parse_layers)]
     pub hidden: Layers,
     /// The step of gradient descent on the summed loss
-    #[arg(long, default_value_t = 0.0001, value_parser = parse_eta)]
+    #[arg(long, default_value_t = 0.0001, allow_negative_numbers = true, value_parser = parse_eta)]
     pub eta: f32,
-    /// End a shard's training when its summed loss changes by no more than this
-    #[arg(long, value_name = "CHANGE")]
+    /// End a shard's training epochs early, when its summed loss changes by no more than CHANGE
+    #[arg(long, value_name = "CHANGE", num_args = 0..=1, default_missing_value = "0.2",
+          allow_negative_numbers = true, value_parser = parse_change)]
     pub early_stop: Option<f64>,
     /// How tasks are placed: random (1), round-robin or load-balancing (2) [default: the coordinator's]
     #[arg(long)]
@@ -112,6 +123,9 @@ pub struct TrainArgs {
     /// Where the model goes [default: ./convoke-JOB.safetensors]
     #[arg(long, value_name = "FILE")]
     pub model: Option<PathBuf>,
+    /// Which version is the model: the last, or the one with the smallest validation error
+    #[arg(long, value_enum, default_value_t = Keep::Last, value_name = "VERSION")]
+    pub keep: Keep,
     #[command(flatten)]
     pub at: At,
     /// Workers of the embedded cluster [default: one for each core]
@@ -123,6 +137,15 @@ pub struct TrainArgs {
     pub detach: bool,
     #[command(flatten)]
     pub load: LoadArgs,
+}
+
+/// Which version of a job's model is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Keep {
+    /// The last round's
+    Last,
+    /// The one with the smallest validation error
+    Best,
 }
 
 /// A set of defaults for training.
@@ -140,7 +163,8 @@ pub struct Layers(pub Vec<usize>);
 #[derive(Clone, Copy, Debug, Args)]
 pub struct LoadArgs {
     /// How likely a task is delayed and, with load balancing, as likely rejected: from 0 to 1
-    #[arg(long, default_value_t = 0.0, value_name = "P", value_parser = parse_probability)]
+    #[arg(long, default_value_t = 0.0, value_name = "P", allow_negative_numbers = true,
+          value_parser = parse_probability)]
     pub load_probability: f64,
     /// How long a delayed task waits
     #[arg(long, default_value = "3s", value_name = "DURATION", value_parser = humantime::parse_duration)]
@@ -249,6 +273,75 @@ pub struct JobArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
+  convoke result 7k3q9x2m                                 to ./convoke-7k3q9x2m.safetensors
+  convoke result 7k3q9x2m -o best.safetensors --round best
+  convoke result 7k3q9x2m -o third.safetensors --round 3 --coordinator 10.0.0.5:9095")]
+pub struct ResultArgs {
+    /// The job's id
+    pub id: JobId,
+    /// Where the model goes [default: ./convoke-JOB.safetensors]
+    #[arg(short = 'o', long = "model", value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// The round that made the version: a number, best (the smallest validation error) or last
+    #[arg(long, default_value = "last", value_name = "ROUND", value_parser = parse_version)]
+    pub round: Version,
+    #[command(flatten)]
+    pub at: At,
+}
+
+/// A version of a job's model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// The newest.
+    Newest,
+    /// The one with the smallest validation error.
+    Best,
+    /// The one that this round made.
+    Round(u32),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  convoke resume 7k3q9x2m                 from where Ctrl-C, a crash or a power cut left it
+  convoke resume 7k3q9x2m --workers 1 --model letters.safetensors")]
+pub struct ResumeArgs {
+    /// The job's id
+    pub id: JobId,
+    /// Where the model goes [default: ./convoke-JOB.safetensors]
+    #[arg(long, value_name = "FILE")]
+    pub model: Option<PathBuf>,
+    /// Which version is the model: the last, or the one with the smallest validation error
+    #[arg(long, value_enum, default_value_t = Keep::Last, value_name = "VERSION")]
+    pub keep: Keep,
+    /// Workers of the embedded cluster [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub workers: Option<u32>,
+    #[command(flatten)]
+    pub load: LoadArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  convoke completions bash > ~/.local/share/bash-completion/completions/convoke
+  convoke completions zsh > ~/.zfunc/_convoke
+  convoke completions fish > ~/.config/fish/completions/convoke.fish")]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  convoke man | man -l -
+  convoke man ~/.local/share/man/man1      a page for each command, for `man convoke-train`")]
+pub struct ManArgs {
+    /// Where to write a page for each command [default: convoke's own page, to stdout]
+    #[arg(value_name = "DIR")]
+    pub folder: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
   convoke cancel 7k3q9x2m")]
 pub struct CancelArgs {
     /// The job's id
@@ -265,6 +358,20 @@ fn parse_layers(text: &str) -> Result<Layers, String> {
     let layers: Option<Vec<_>> = text.split(',').map(unit).collect();
     let layers = layers.filter(|layers| layers.len() <= 16);
     layers.map(Layers).ok_or_else(|| "up to 16 layers of 1 to 65536 units, such as 64,32; or 0 for none".to_owned())
+}
+
+fn parse_version(text: &str) -> Result<Version, String> {
+    match text {
+        "last" => Some(Version::Newest),
+        "best" => Some(Version::Best),
+        _ => text.parse().ok().filter(|round| *round > 0).map(Version::Round),
+    }
+    .ok_or_else(|| "a round is a number from 1, `best` or `last`".to_owned())
+}
+
+fn parse_change(text: &str) -> Result<f64, String> {
+    let change = text.parse().ok().filter(|change: &f64| change.is_finite() && *change >= 0.0);
+    change.ok_or_else(|| "a change of the summed loss is a number from 0, such as 0.2".to_owned())
 }
 
 fn parse_probability(text: &str) -> Result<f64, String> {

@@ -5,9 +5,11 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
+use clap::CommandFactory;
 use convoke_wire::channel::{ConnectError, PORT};
 use convoke_wire::{CallError, SubmitError};
 
+use crate::args::Cli;
 use crate::output;
 
 /// A command's end, other than success.
@@ -16,6 +18,12 @@ pub struct Failure {
     status: u8,
     error: String,
     hint: Option<String>,
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&output::line(&self.error))
+    }
 }
 
 /// The status of an interrupted command.
@@ -35,6 +43,21 @@ impl Failure {
     /// There is no coordinator, or it refused.
     pub fn no_coordinator(error: impl Display) -> Self {
         Self { status: 3, error: error.to_string(), hint: None }
+    }
+
+    /// What was typed is not understood; `words` are what was typed.
+    pub fn usage(error: &clap::Error, words: impl IntoIterator<Item = String>) -> Self {
+        let text = error.render().to_string();
+        // The first paragraph says what is wrong, over several lines; a tip may follow.
+        let what: Vec<_> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+        let what = what.join(" ");
+        let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: "));
+        let command = Cli::command();
+        let subcommand = words.into_iter().skip(1).find(|word| command.find_subcommand(word).is_some());
+        let subcommand = subcommand.map_or_else(String::new, |name| format!("{name} "));
+        let help = format!("`convoke {subcommand}--help` says what can be asked, with examples");
+        let hint = tip.map_or(help.clone(), |tip| format!("{tip}; {help}"));
+        Self::bad_input(what.strip_prefix("error: ").unwrap_or(&what)).hint(hint)
     }
 
     /// With the next step to take.
@@ -87,5 +110,34 @@ impl From<SubmitError> for Failure {
             SubmitError::Call(error) => error.into(),
             SubmitError::Missing(_) => Self::failed(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[test]
+    fn usage_is_one_error_and_one_hint() {
+        let failure = |words: &[&str]| {
+            let words: Vec<_> = ["convoke"].iter().chain(words).map(|word| word.to_string()).collect();
+            let error = Cli::try_parse_from(&words).unwrap_err();
+            let Failure { status, error, hint } = Failure::usage(&error, words);
+            format!("{status}\n{error}\n{}", hint.unwrap_or_default())
+        };
+        let expected =
+            "2\ninvalid value '0' for '--rounds <ROUNDS>': 0 is not in 1..=1000000\n`convoke train --help` says";
+        let said = failure(&["train", "data", "--rounds", "0"]);
+        assert!(said.starts_with(expected), "{said}");
+        let expected = "2\nthe following required arguments were not provided: <DATA>\n`convoke train --help` says";
+        let said = failure(&["train"]);
+        assert!(said.starts_with(expected), "{said}");
+        let said = failure(&["trian"]);
+        assert!(
+            said.starts_with("2\nunrecognized subcommand 'trian'\na similar subcommand exists: 'train'; "),
+            "{said}"
+        );
     }
 }

@@ -11,17 +11,30 @@ mod data;
 mod model;
 mod training_job;
 mod report;
+mod progress;
+mod source;
 mod cmd;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 
 use args::{Cli, Command};
 use failure::Failure;
 
+/// Without arguments, help is the answer.
+const HELP_INSTEAD: ErrorKind = ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help and the version are asked for by the same way as errors come.
+        Err(error) if error.use_stderr() && error.kind() != HELP_INSTEAD => {
+            return Failure::usage(&error, std::env::args()).report();
+        }
+        Err(error) => error.exit(),
+    };
     logging::start(&cli.global, &cli.command);
     // A worker talks little, and its numeric work has threads of its own: on one thread, a task's way in and out wakes no
     // other.
@@ -53,6 +66,10 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Workers(args) => cmd::workers::run(&args, &global).await,
         Command::Jobs(args) => cmd::jobs::run(&args, &global).await,
         Command::Job(args) => cmd::job::run(&args, &global).await,
+        Command::Result(args) => cmd::result::run(&args, &global).await,
         Command::Cancel(args) => cmd::cancel::run(&args, &global).await,
+        Command::Resume(args) => cmd::resume::run(args, &global).await,
+        Command::Completions(args) => cmd::completions::run(&args),
+        Command::Man(args) => cmd::man::run(&args),
     }
 }

@@ -44,6 +44,39 @@ pub fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> Strin
     std::iter::once(line(headings.to_vec())).chain(body).collect::<Vec<_>>().join("\n")
 }
 
+/// So many of them: `1 worker`, `2 workers`.
+pub fn counted(count: usize, one: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
+}
+
+/// A large number as people read it: `950`, `12.3 k`, `1.23 M`.
+pub fn rounded(number: f64) -> String {
+    let (scaled, unit) = match number {
+        number if number >= 999.5e6 => (number / 1e9, " G"),
+        number if number >= 999.5e3 => (number / 1e6, " M"),
+        number if number >= 999.5 => (number / 1e3, " k"),
+        number => (number, ""),
+    };
+    let decimals = match scaled {
+        _ if unit.is_empty() => 0,
+        scaled if scaled < 9.995 => 2,
+        scaled if scaled < 99.95 => 1,
+        _ => 0,
+    };
+    format!("{scaled:.decimals$}{unit}")
+}
+
+/// How long ago something was, or how long it took, to its two largest units.
+pub fn duration(seconds: f64) -> String {
+    let whole = seconds.max(0.0) as u64;
+    match whole {
+        0..60 => format!("{seconds:.1} s"),
+        60..3_600 => format!("{} min {} s", whole / 60, whole % 60),
+        3_600..86_400 => format!("{} h {} min", whole / 3_600, whole % 3_600 / 60),
+        _ => format!("{} d {} h", whole / 86_400, whole % 86_400 / 3_600),
+    }
+}
+
 /// A share as people read it.
 pub fn share(value: Option<f64>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"))
@@ -52,6 +85,16 @@ pub fn share(value: Option<f64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_read_by_people() {
+        let numbers = [0.0, 12.4, 999.4, 999.5, 12_345.0, 999_499.0, 1_234_567.0, 2.5e9];
+        let shown = ["0", "12", "999", "1.00 k", "12.3 k", "999 k", "1.23 M", "2.50 G"];
+        assert_eq!(numbers.map(rounded), shown);
+        let durations = [0.25, 61.0, 3_660.0, 90_000.0].map(duration);
+        assert_eq!(durations, ["0.2 s", "1 min 1 s", "1 h 1 min", "1 d 1 h"]);
+        assert_eq!([0, 1, 2].map(|count| counted(count, "shard")), ["0 shards", "1 shard", "2 shards"]);
+    }
 
     #[test]
     fn text_from_elsewhere_forges_no_line() {

@@ -42,6 +42,22 @@ pub fn embedded_state(job: JobId) -> Result<PathBuf, Failure> {
     Ok(state()?.join("embedded").join(job.to_string()))
 }
 
+/// The embedded jobs on record, in no order.
+pub fn embedded_jobs() -> Result<Vec<JobId>, Failure> {
+    let folder = state()?.join("embedded");
+    let fail = |error| {
+        Failure::bad_input(format!("cannot list {}: {error}", folder.display())).hint("check its owner and its rights")
+    };
+    match std::fs::read_dir(&folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        entries => {
+            let names = entries.map_err(fail)?.map(|entry| entry.map(|entry| entry.file_name()).map_err(fail));
+            let names: Vec<_> = names.collect::<Result<_, _>>()?;
+            Ok(names.iter().filter_map(|name| name.to_str()?.parse().ok()).collect())
+        }
+    }
+}
+
 /// Convoke's part of the user's state directory.
 fn state() -> Result<PathBuf, Failure> {
     let no_home = |error| {

@@ -4,13 +4,14 @@
 
 mod fold;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use convoke_wire::core::event::Purpose;
+use convoke_wire::core::event::{Event, Purpose};
 use convoke_wire::core::{JobId, Payload};
 use serde::Serialize;
 
 use crate::failure::Failure;
+use crate::progress::Progress;
 
 /// What a job has come to.
 #[derive(Clone, Debug, Serialize)]
@@ -18,7 +19,7 @@ pub struct Report {
     /// Its id.
     #[serde(serialize_with = "as_text")]
     pub job: JobId,
-    /// `running`, `succeeded`, `failed` or `cancelled`.
+    /// `running`, `interrupted`, `succeeded`, `failed` or `cancelled`.
     pub state: &'static str,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -110,12 +111,28 @@ pub struct WorkerShare {
     samples: f64,
 }
 
+/// The round under way.
+pub struct RunningRound {
+    /// Its number, from 1.
+    pub round: u32,
+    /// Its shards.
+    pub tasks: u32,
+    /// Those that are done.
+    pub tasks_done: u32,
+    /// The workers that did them, or those of the round before while none is done.
+    pub workers: usize,
+    /// Samples through training epochs, for a second of the round, or of the round before while no shard is done.
+    pub samples_per_second: f64,
+}
+
 /// What the fold keeps beside what it shows.
 #[derive(Clone, Debug, Default)]
 struct Folded {
     rounds_planned: u32,
     submitted_ms: Option<u64>,
-    version: Option<(u32, Payload)>,
+    newest_ms: u64,
+    /// The versions by round; the start is round 0's.
+    versions: BTreeMap<u32, Payload>,
     stages: BTreeMap<u32, OpenStage>,
     input: Option<Payload>,
     shards: Vec<String>,
@@ -126,6 +143,8 @@ struct Folded {
 struct OpenStage {
     purpose: Purpose,
     opened_ms: u64,
+    /// How many tasks there are.
+    count: u32,
     /// Done tasks by place.
     tasks: BTreeMap<u32, Task>,
     /// What is counted of its workers so far. A stage that closes again says the whole of it again.
@@ -159,7 +178,48 @@ impl Report {
 
     /// The newest version, and the round that made it.
     pub fn version(&self) -> Option<(u32, &Payload)> {
-        self.folded.version.as_ref().map(|(round, payload)| (*round, payload))
+        self.folded.versions.last_key_value().map(|(round, payload)| (*round, payload))
+    }
+
+    /// The version that a round made.
+    pub fn version_of(&self, round: u32) -> Option<&Payload> {
+        self.folded.versions.get(&round)
+    }
+
+    /// The round with the smallest error, the first of several; `None` where none was measured.
+    pub fn best_round(&self) -> Option<u32> {
+        let measured = self.rounds.iter().filter_map(|row| Some((row.validation_error?, row.round)));
+        let best = measured.min_by(|one, other| one.0.total_cmp(&other.0).then(one.1.cmp(&other.1)));
+        best.map(|(_, round)| round)
+    }
+
+    /// The round under way, if one is.
+    pub fn running_round(&self) -> Option<RunningRound> {
+        let train = |open: &&OpenStage| matches!(open.purpose, Purpose::Train { .. });
+        let open = self.folded.stages.values().rev().find(train)?;
+        let Purpose::Train { round } = open.purpose else { return None };
+        let (last, seconds) = match self.rounds.iter().rev().find(|row| row.seconds.is_some()) {
+            Some(row) if open.tasks.is_empty() => (row.tasks.iter().collect::<Vec<_>>(), row.seconds?),
+            _ => (open.tasks.values().collect(), fold::seconds_between(open.opened_ms, self.folded.newest_ms)),
+        };
+        let workers: BTreeSet<_> = last.iter().map(|task| &task.worker).collect();
+        let samples: f64 =
+            last.iter().map(|task| task.samples as f64 * f64::from(task.training_epochs.unwrap_or(1))).sum();
+        Some(RunningRound {
+            round,
+            tasks: open.count,
+            tasks_done: open.tasks.len() as u32,
+            workers: workers.len(),
+            samples_per_second: if seconds > 0.0 { samples / seconds } else { 0.0 },
+        })
+    }
+
+    /// Folds an event in, and shows what is new.
+    pub fn tell(&mut self, wall_ms: u64, event: &Event, progress: &Progress) {
+        if let Some(round) = self.fold(wall_ms, event) {
+            progress.round(self, round);
+        }
+        progress.show(self);
     }
 
     /// How many rounds the job is to have.
@@ -184,12 +244,12 @@ impl Report {
 
     /// Whether the job has ended.
     pub fn has_ended(&self) -> bool {
-        self.state != "running"
+        !matches!(self.state, "running" | "interrupted")
     }
 
-    /// Of a job that was cancelled by who followed it, and heard no more of it.
-    pub fn cancelled(&mut self) {
-        self.state = "cancelled";
+    /// Of a job that nobody is at any more.
+    pub fn interrupted(&mut self) {
+        self.state = "interrupted";
         self.list_open();
     }
 

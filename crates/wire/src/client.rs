@@ -2,6 +2,7 @@
 //!
 //! It returns what the coordinator says; how that is shown is the caller's.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -131,11 +132,13 @@ impl Client {
         &mut self.blobs
     }
 
-    /// Stores those of the blobs that the coordinator has not, so that they survive a power cut.
-    pub async fn upload(&mut self, blobs: &[(Digest, Bytes)]) -> Result<(), CallError> {
+    /// Stores those of the blobs that the coordinator has not, so that they survive a power cut. `progress` is told how
+    /// many of all are there, as they become more.
+    pub async fn upload(&mut self, blobs: &[(Digest, Bytes)], progress: impl Fn(usize)) -> Result<(), CallError> {
         let digests: Vec<_> = blobs.iter().map(|(digest, _)| *digest).collect();
-        let missing = self.blobs.missing(&digests).await?;
-        for (_, bytes) in blobs.iter().filter(|(digest, _)| missing.contains(digest)) {
+        let missing: BTreeSet<_> = self.blobs.missing(&digests).await?.into_iter().collect();
+        for (place, (_, bytes)) in blobs.iter().enumerate().filter(|(_, (digest, _))| missing.contains(digest)) {
+            progress(place);
             self.blobs.put(bytes.clone(), true).await?;
         }
         Ok(())

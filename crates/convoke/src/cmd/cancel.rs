@@ -5,15 +5,24 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
+use convoke_node::record::Record;
+use convoke_wire::Client;
+use convoke_wire::core::JobId;
 use convoke_wire::core::event::Outcome;
+use convoke_wire::core::worker::Load;
 
+use super::embedded::Cluster;
 use crate::args::{CancelArgs, Format, Global};
 use crate::failure::Failure;
-use crate::{output, place};
+use crate::output;
+use crate::source::Source;
 
 /// Runs the command.
 pub async fn run(args: &CancelArgs, global: &Global) -> Result<ExitCode, Failure> {
-    let outcome = place::connect(&args.at).await?.cancel(args.id).await?;
+    let outcome = match Source::of(args.id, &args.at).await? {
+        Source::Coordinator(_, mut client) => client.cancel(args.id).await?,
+        Source::Record(record) => cancel_embedded(&record, args.id).await?,
+    };
     let state = match outcome {
         Outcome::Cancelled => "cancelled",
         Outcome::Succeeded => "succeeded",
@@ -30,4 +39,15 @@ pub async fn run(args: &CancelArgs, global: &Global) -> Result<ExitCode, Failure
             Err(Failure::failed(error).hint(format!("`convoke job {}` shows what happened", args.id)))
         }
     }
+}
+
+/// Cancels an embedded job that was interrupted. Only a coordinator may write into a record.
+async fn cancel_embedded(record: &Record, job: JobId) -> Result<Outcome, Failure> {
+    if record.is_held()? {
+        return Err(Failure::failed(format!("job {job} is embedded in a process that is at it"))
+            .hint("end that process with Ctrl-C; then `convoke cancel` ends the job for good"));
+    }
+    let cluster = Cluster::start(job, 0, Load::default()).await?;
+    let target = cluster.target();
+    cluster.until(async { Ok(Client::connect(&target).await?.cancel(job).await?) }).await
 }

@@ -62,15 +62,26 @@ impl Cluster {
         self.coordinator.target()
     }
 
+    /// Does work on it, then ends it. A coordinator that has ended explains more than what is missing without it.
+    pub async fn until<T>(mut self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let result = tokio::select! {
+            biased;
+            failure = self.failed() => Err(failure),
+            result = work => result,
+        };
+        self.stop().await;
+        result
+    }
+
     /// Returns when it cannot go on, with the reason; otherwise never.
-    pub async fn failed(&mut self) -> Failure {
+    async fn failed(&mut self) -> Failure {
         let error = self.coordinator.failed().await;
         let state = self.coordinator.state().display();
         Failure::failed(error).hint(format!("the job's record is in {state}: check the space and the rights there"))
     }
 
     /// Ends it: the workers leave first, so that nobody is missed. What was decided is on disk.
-    pub async fn stop(mut self) {
+    async fn stop(mut self) {
         drop(self.stay);
         while self.workers.join_next().await.is_some() {}
         self.coordinator.stop().await;

@@ -4,34 +4,32 @@
 
 use std::process::ExitCode;
 
-use convoke_wire::Client;
-use convoke_wire::core::{Digest, Payload};
+use convoke_wire::core::{JobId, Payload};
 use convoke_wire::program::{self, MANIFEST_BYTES_MAX, Manifest};
 
-use super::follow::{Manner, follow};
+use super::follow::follow;
 use super::signals::asked_to_end;
 use crate::args::{Format, Global, JobArgs};
 use crate::failure::{Failure, INTERRUPTED};
+use crate::output;
+use crate::progress::Progress;
 use crate::report::{Report, Round};
-use crate::{output, place};
+use crate::source::{Source, follow_record};
 
 /// Runs the command.
 pub async fn run(args: &JobArgs, global: &Global) -> Result<ExitCode, Failure> {
-    let target = place::target(args.at.coordinator.as_deref())?;
-    let mut client = Client::connect(&target).await?;
-    let mut report = Report::new(args.id, Vec::new());
-    let manner = Manner { live: args.follow, lines: args.follow && !global.quiet };
-    tokio::select! {
-        followed = follow(&target, client.clone(), &mut report, manner) => followed?,
+    let mut source = Source::of(args.id, &args.at).await?;
+    let progress = if args.follow { Progress::new(global) } else { Progress::none() };
+    let report = tokio::select! {
+        report = report_of(&mut source, args.id, args.follow, &progress) => report?,
         asked = asked_to_end() => {
             asked?;
+            progress.clear();
             eprintln!("interrupted: job {} goes on", args.id);
             return Ok(ExitCode::from(INTERRUPTED));
         }
-    }
-    if let Some(digest) = report.input().and_then(Payload::as_blob) {
-        report.name_shards(shard_names(&mut client, digest).await?);
-    }
+    };
+    progress.clear();
     match global.output {
         Format::Json => output::json(&report)?,
         Format::Text => print(&report)?,
@@ -44,10 +42,21 @@ pub async fn run(args: &JobArgs, global: &Global) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn shard_names(client: &mut Client, digest: Digest) -> Result<Vec<String>, Failure> {
-    let bytes = client.blobs().get(digest, MANIFEST_BYTES_MAX).await?;
-    let manifest: Manifest = program::read_bytes("manifest", &bytes).map_err(Failure::failed)?;
-    Ok(manifest.entries.into_iter().map(|entry| entry.name).collect())
+/// What a job has come to; with `live`, once it has ended.
+pub async fn report_of(source: &mut Source, job: JobId, live: bool, progress: &Progress) -> Result<Report, Failure> {
+    let mut report = Report::new(job, Vec::new());
+    match source {
+        Source::Coordinator(target, client) => {
+            follow(target, (**client).clone(), &mut report, live, progress).await?;
+        }
+        Source::Record(record) => follow_record(record, &mut report, live, progress).await?,
+    }
+    if let Some(digest) = report.input().and_then(Payload::as_blob) {
+        let manifest = source.blob(digest, MANIFEST_BYTES_MAX).await?;
+        let manifest: Manifest = program::read_bytes("manifest", &manifest).map_err(Failure::failed)?;
+        report.name_shards(manifest.entries.into_iter().map(|entry| entry.name).collect());
+    }
+    Ok(report)
 }
 
 fn print(report: &Report) -> Result<(), Failure> {

@@ -1,12 +1,23 @@
 //! Being told to end: Ctrl-C, or a termination signal.
 //!
-//! It waits; what ending means is the command's.
+//! It waits; what ending means is the command's. Who says it twice does not want to wait for that.
 
-use crate::failure::Failure;
+use tokio::signal::unix::{SignalKind, signal};
 
-/// Ready once this process is asked to end.
+use crate::failure::{Failure, INTERRUPTED};
+
+/// Ready once this process is asked to end. When it is asked again, it ends at once.
 pub async fn asked_to_end() -> Result<(), Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
+    asked().await?;
+    tokio::spawn(async {
+        if asked().await.is_ok() {
+            std::process::exit(INTERRUPTED.into());
+        }
+    });
+    Ok(())
+}
+
+async fn asked() -> Result<(), Failure> {
     let cannot = |error| Failure::failed(format!("cannot listen for signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
     tokio::select! {

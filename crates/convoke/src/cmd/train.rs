@@ -4,37 +4,25 @@
 //! know.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use convoke_ml::Mlp;
 use convoke_wire::Client;
 use convoke_wire::channel::Target;
-use convoke_wire::core::{Digest, JobId};
-use serde::Serialize;
+use convoke_wire::core::JobId;
 
+use super::conclude::{Conclusion, model_place};
 use super::embedded::Cluster;
-use super::follow::{Manner, follow};
+use super::follow::follow;
 use super::signals::asked_to_end;
 use super::worker::load;
 use crate::args::{Format, Global, TrainArgs};
 use crate::failure::{Failure, INTERRUPTED};
+use crate::output::{self, counted};
+use crate::place;
+use crate::progress::Progress;
 use crate::report::Report;
 use crate::training_job::{Prepared, prepare};
-use crate::{model, output, place};
-
-/// What `--output json` prints.
-#[derive(Serialize)]
-struct Printed<'a> {
-    #[serde(flatten)]
-    report: &'a Report,
-    user_seconds: f64,
-    system_seconds: f64,
-    model: Option<&'a Path>,
-    /// The BLAKE3 digest of the parameters alone.
-    parameters: Option<String>,
-}
 
 /// Runs the command.
 pub async fn run(args: TrainArgs, global: &Global) -> Result<ExitCode, Failure> {
@@ -50,162 +38,73 @@ pub async fn run(args: TrainArgs, global: &Global) -> Result<ExitCode, Failure> 
     }
     let began = Instant::now();
     let job = JobId::from_bits(getrandom::u64().map_err(Failure::failed)?);
-    let model_path = args.model.clone().unwrap_or_else(|| place::default_model(job));
-    model::check_place(&model_path)?;
+    let model = model_place(args.model.as_deref(), job)?;
+    let progress = Progress::new(global);
+    progress.doing(format!("reading {}", args.data.display()));
     let prepared = prepare(&args, job)?;
-    let lines = !global.quiet;
-    if lines {
-        announce(&args, &prepared, job);
-    }
+    progress.say(announcement(&args, &prepared, job));
+    let mut report = Report::new(job, prepared.shards.clone());
     let Some(address) = address else {
         let workers = args.workers.unwrap_or_else(place::cores);
-        let mut cluster = Cluster::start(job, workers, load(&args.load)?).await?;
+        let cluster = Cluster::start(job, workers, load(&args.load)?).await?;
         let target = cluster.target();
+        let conclusion = Conclusion { target: &target, model, keep: args.keep, began, global };
         let work = async {
-            let ended = on_cluster(&target, prepared, job, lines, Interrupt::Save).await?;
-            conclude(ended, &target, &model_path, began, global).await
+            let client = submit(&target, &prepared, job, &progress).await?;
+            attend(&target, client, report, &progress, &conclusion).await
         };
-        // A coordinator that has ended explains more than what is missing without it.
-        let result = tokio::select! {
-            biased;
-            failure = cluster.failed() => Err(failure),
-            result = work => result,
-        };
-        cluster.stop().await;
-        return result;
+        return cluster.until(work).await;
     };
     let target = Target::parse(&address)?;
     if args.detach {
-        submit(&target, &prepared, job).await?;
+        submit(&target, &prepared, job, &progress).await?;
         return detached(job, &target, global);
     }
-    let ended = on_cluster(&target, prepared, job, lines, Interrupt::Detach).await?;
-    if let Ended::Interrupted { .. } = ended {
-        eprintln!("interrupted: job {job} goes on at {target}");
-        eprintln!("follow it with:   convoke job {job} --follow --coordinator {target}");
-        eprintln!("cancel it with:   convoke cancel {job} --coordinator {target}");
-        return Ok(ExitCode::from(INTERRUPTED));
-    }
-    conclude(ended, &target, &model_path, began, global).await
-}
-
-/// What Ctrl-C means.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Interrupt {
-    /// The job goes on without this process.
-    Detach,
-    /// The job ends with this process: cancel it, and save what there is.
-    Save,
-}
-
-/// How following came to its end.
-enum Ended {
-    Done(Report),
-    Interrupted { report: Report },
-}
-
-async fn on_cluster(
-    target: &Target,
-    prepared: Prepared,
-    job: JobId,
-    lines: bool,
-    interrupt: Interrupt,
-) -> Result<Ended, Failure> {
-    let mut report = Report::new(job, prepared.shards.clone());
     let work = async {
-        let client = submit(target, &prepared, job).await?;
-        follow(target, client, &mut report, Manner { live: true, lines }).await
+        let client = submit(&target, &prepared, job, &progress).await?;
+        follow(&target, client, &mut report, true, &progress).await
     };
     tokio::select! {
-        followed = work => followed.map(|()| Ended::Done(report)),
+        followed = work => followed?,
         asked = asked_to_end() => {
             asked?;
-            if interrupt == Interrupt::Save {
-                let mut client = Client::connect(target).await?;
-                // It may never have been submitted; then there is nothing to cancel, nor to save.
-                drop(client.cancel(job).await);
-            }
-            Ok(Ended::Interrupted { report })
+            progress.clear();
+            eprintln!("interrupted: job {job} goes on at {target}");
+            eprintln!("follow it with:   convoke job {job} --follow --coordinator {target}");
+            eprintln!("cancel it with:   convoke cancel {job} --coordinator {target}");
+            return Ok(ExitCode::from(INTERRUPTED));
         }
     }
+    progress.clear();
+    Conclusion { target: &target, model, keep: args.keep, began, global }.conclude(report).await
 }
 
-async fn submit(target: &Target, prepared: &Prepared, job: JobId) -> Result<Client, Failure> {
+/// Follows a job on an embedded cluster to its end, or until this process is asked to end: then the job is left as it is, to
+/// be resumed.
+pub async fn attend(
+    target: &Target,
+    client: Client,
+    mut report: Report,
+    progress: &Progress,
+    conclusion: &Conclusion<'_>,
+) -> Result<ExitCode, Failure> {
+    let interrupted = tokio::select! {
+        followed = follow(target, client, &mut report, true, progress) => followed.map(|()| false)?,
+        asked = asked_to_end() => asked.map(|()| true)?,
+    };
+    progress.clear();
+    if interrupted {
+        report.interrupted();
+    }
+    conclusion.conclude(report).await
+}
+
+async fn submit(target: &Target, prepared: &Prepared, job: JobId, progress: &Progress) -> Result<Client, Failure> {
     let mut client = Client::connect(target).await?;
-    client.upload(&prepared.blobs).await?;
+    let count = prepared.blobs.len();
+    client.upload(&prepared.blobs, |done| progress.doing(format!("uploading: {done} of {count} blobs"))).await?;
     client.submit(job, &prepared.spec, &place::submitter()).await?;
     Ok(client)
-}
-
-/// Saves the newest version, and prints what came of the job.
-async fn conclude(
-    ended: Ended,
-    target: &Target,
-    path: &Path,
-    began: Instant,
-    global: &Global,
-) -> Result<ExitCode, Failure> {
-    let (mut report, interrupted) = match ended {
-        Ended::Done(report) => (report, false),
-        Ended::Interrupted { report } => (report, true),
-    };
-    // No round, no model: the start is not worth a file.
-    let version = report.version().filter(|(round, _)| *round > 0).and_then(|(_, payload)| payload.as_blob());
-    let saved = match version {
-        Some(digest) => save(target, digest, path).await.map(Some),
-        None => Ok(None),
-    };
-    // What came of the job is told even if the model cannot be kept.
-    let (saved, unsaved) = match saved {
-        Ok(saved) => (saved, None),
-        Err(failure) => (None, Some(failure)),
-    };
-    if interrupted {
-        report.cancelled();
-    }
-    report.wall_seconds = began.elapsed().as_secs_f64();
-    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF).map_err(Failure::failed)?;
-    let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
-    if global.output == Format::Json {
-        output::json(&Printed {
-            report: &report,
-            user_seconds: seconds(usage.user_time()),
-            system_seconds: seconds(usage.system_time()),
-            model: saved.as_ref().map(|_| path),
-            parameters: saved.clone(),
-        })?;
-    } else {
-        if let Some(error) = report.validation_error {
-            eprintln!("validation error {error:.4} after {:.2} s", report.wall_seconds);
-        }
-        if saved.is_some() {
-            eprint!("model: ");
-            output::print(&path.display().to_string())?;
-        }
-    }
-    if let Some(failure) = unsaved {
-        return Err(failure);
-    }
-    if interrupted {
-        return Ok(ExitCode::from(INTERRUPTED));
-    }
-    report.success().map_err(|failure| match target {
-        Target::InProcess(_) => failure.hint(match place::embedded_state(report.job) {
-            Ok(state) => format!("the job's record is in {}", state.display()),
-            Err(_) => "--output json tells what happened, task by task".to_owned(),
-        }),
-        _ => failure.hint(format!("`convoke job {} --coordinator {target}` shows what happened", report.job)),
-    })?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Fetches a version and writes it. Returns the digest of its parameters.
-async fn save(target: &Target, digest: Digest, path: &Path) -> Result<String, Failure> {
-    let mut client = Client::connect(target).await?;
-    let bytes = client.blobs().get(digest, model::MODEL_BYTES_MAX).await?;
-    model::write(path, &bytes)?;
-    let model = Mlp::from_safetensors(&bytes).map_err(Failure::failed)?;
-    Ok(model::parameters_digest(&model))
 }
 
 /// What is for an embedded cluster means nothing to a coordinator elsewhere.
@@ -233,8 +132,9 @@ fn detached(job: JobId, target: &Target, global: &Global) -> Result<ExitCode, Fa
     Ok(ExitCode::SUCCESS)
 }
 
-fn announce(args: &TrainArgs, prepared: &Prepared, job: JobId) {
-    let shards = prepared.shards.len();
-    let (rounds, epochs, seed) = (args.rounds, args.epochs, args.seed);
-    eprintln!("job {job}: {shards} shards, {rounds} rounds of {epochs} training epochs, seed {seed}");
+fn announcement(args: &TrainArgs, prepared: &Prepared, job: JobId) -> String {
+    let shards = counted(prepared.shards.len(), "shard");
+    let rounds = counted(args.rounds as usize, "round");
+    let epochs = counted(args.epochs as usize, "training epoch");
+    format!("job {job}: {shards}, {rounds} of {epochs}, seed {}", args.seed)
 }

@@ -12,12 +12,13 @@ use super::{Counted, OpenStage, Refused, Report, Round, Task, WorkerShare};
 impl Report {
     /// Folds an event in. Says which round's number just became known: a new version, or its error.
     pub fn fold(&mut self, wall_ms: u64, event: &Event) -> Option<u32> {
+        self.folded.newest_ms = wall_ms;
         self.wall_seconds = self.folded.submitted_ms.map_or(0.0, |start| seconds_between(start, wall_ms));
         let mut news = None;
         match event {
             Event::JobSubmitted { spec, .. } => self.on_submitted(wall_ms, spec),
-            Event::StageOpened { stage, purpose, .. } => {
-                drop(self.folded.stages.insert(stage.0, OpenStage::new(*purpose, wall_ms)));
+            Event::StageOpened { stage, purpose, work, .. } => {
+                drop(self.folded.stages.insert(stage.0, OpenStage::new(*purpose, wall_ms, work.count)));
             }
             Event::TaskDone { task, record } => self.on_task(task.stage.0, task.index, record),
             Event::AttemptFailed { task, worker, fault: Fault::WorkerLost, .. } => {
@@ -42,7 +43,7 @@ impl Report {
         self.folded.submitted_ms = Some(wall_ms);
         self.folded.rounds_planned = plan.rounds;
         self.folded.input = Some(plan.train.input.clone());
-        self.folded.version = Some((0, plan.base.clone()));
+        self.folded.versions.insert(0, plan.base.clone());
     }
 
     fn on_closed(&mut self, stage: u32, tallies: &[Tally]) {
@@ -66,7 +67,7 @@ impl Report {
                 Some(round)
             }
             Purpose::Train { round } => {
-                self.folded.version = Some((round, combined.result.clone()));
+                self.folded.versions.insert(round, combined.result.clone());
                 let refused = combined.refused.iter().map(|refused| {
                     let task = open.tasks.get(&refused.index);
                     let (shard, worker) =
@@ -166,8 +167,8 @@ impl WorkerShare {
 }
 
 impl OpenStage {
-    fn new(purpose: Purpose, opened_ms: u64) -> Self {
-        Self { purpose, opened_ms, tasks: BTreeMap::new(), counted: BTreeMap::new() }
+    fn new(purpose: Purpose, opened_ms: u64, count: u32) -> Self {
+        Self { purpose, opened_ms, count, tasks: BTreeMap::new(), counted: BTreeMap::new() }
     }
 }
 
@@ -178,6 +179,6 @@ fn mean_error(tasks: &[Task]) -> Option<f64> {
     Some(wrong / samples).filter(|error| error.is_finite())
 }
 
-fn seconds_between(start_ms: u64, end_ms: u64) -> f64 {
+pub(super) fn seconds_between(start_ms: u64, end_ms: u64) -> f64 {
     end_ms.saturating_sub(start_ms) as f64 / 1_000.0
 }

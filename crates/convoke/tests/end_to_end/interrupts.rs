@@ -16,7 +16,7 @@ fn an_interrupted_embedded_job_saves_its_last_version() {
     train.says(&["round 2/"]);
     train.signal(Signal::SIGINT);
     let report = train.ends().with_status(130).json();
-    assert_eq!((&report["state"], &report["model"]), (&"cancelled".into(), &"last.safetensors".into()));
+    assert_eq!((&report["state"], &report["model"]), (&"interrupted".into(), &"last.safetensors".into()));
     let validation = data.join("validate_1.txt");
     home.run(&["evaluate", "last.safetensors", text(&validation)]).with_status(0);
 }

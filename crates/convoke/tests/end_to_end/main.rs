@@ -12,4 +12,5 @@ mod same_bits;
 mod rejections;
 mod leaving;
 mod interrupts;
+mod records;
 mod refusals;

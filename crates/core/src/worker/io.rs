@@ -19,7 +19,7 @@ pub struct Config {
 
 /// A worker's other load, as the reference system has it: with this probability a task is delayed and, where the
 /// policy allows it, with the same probability it is rejected.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Load {
     /// Between 0 and 1.
     pub probability: f64,

@@ -1,0 +1,135 @@
+//! The end of training: the model saved, and what came of the job printed. `train` and `resume` share it.
+//!
+//! How the job was followed is theirs.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use convoke_ml::Mlp;
+use convoke_wire::Client;
+use convoke_wire::channel::Target;
+use convoke_wire::core::Digest;
+use serde::Serialize;
+
+use crate::args::{Format, Global, Keep};
+use crate::failure::{Failure, INTERRUPTED};
+use crate::report::Report;
+use crate::{model, output, place};
+
+/// What `--output json` prints.
+#[derive(Serialize)]
+struct Printed<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    user_seconds: f64,
+    system_seconds: f64,
+    model: Option<&'a Path>,
+    /// The BLAKE3 digest of the parameters alone.
+    parameters: Option<String>,
+}
+
+/// How a job is brought to its end.
+pub struct Conclusion<'a> {
+    /// Where the job is.
+    pub target: &'a Target,
+    /// Where the model goes.
+    pub model: PathBuf,
+    /// Which version is the model.
+    pub keep: Keep,
+    /// When the command began.
+    pub began: Instant,
+    /// How results are printed.
+    pub global: &'a Global,
+}
+
+impl Conclusion<'_> {
+    /// Saves the version that is to be kept, and prints what came of the job.
+    pub async fn conclude(&self, mut report: Report) -> Result<ExitCode, Failure> {
+        let round = match self.keep {
+            Keep::Best => report.best_round(),
+            Keep::Last => None,
+        };
+        let round = round.or(report.version().map(|(round, _)| round)).unwrap_or(0);
+        // No round, no model: the start is not worth a file.
+        let version = report.version_of(round).filter(|_| round > 0).and_then(|payload| payload.as_blob());
+        let saved = match version {
+            Some(digest) => save(self.target, digest, &self.model).await.map(Some),
+            None => Ok(None),
+        };
+        // What came of the job is told even if the model cannot be kept.
+        let (saved, unsaved) = match saved {
+            Ok(saved) => (saved, None),
+            Err(failure) => (None, Some(failure)),
+        };
+        report.wall_seconds = self.began.elapsed().as_secs_f64();
+        self.print(&report, round, saved)?;
+        if let Some(failure) = unsaved {
+            return Err(failure);
+        }
+        if !report.has_ended() {
+            eprintln!("resume it with:   convoke resume {}", report.job);
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+        report.success().map_err(|failure| match self.target {
+            Target::InProcess(_) => failure.hint(format!("`convoke job {}` shows what happened", report.job)),
+            target => failure.hint(format!("`convoke job {} --coordinator {target}` shows what happened", report.job)),
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn print(&self, report: &Report, round: u32, saved: Option<String>) -> Result<(), Failure> {
+        if self.global.output == Format::Json {
+            let usage =
+                nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF).map_err(Failure::failed)?;
+            let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+            return output::json(&Printed {
+                report,
+                user_seconds: seconds(usage.user_time()),
+                system_seconds: seconds(usage.system_time()),
+                model: saved.as_ref().map(|_| self.model.as_path()),
+                parameters: saved.clone(),
+            });
+        }
+        let took = output::duration(report.wall_seconds);
+        match report.validation_error {
+            Some(error) => eprintln!("validation error {error:.4} after {took}"),
+            None => eprintln!("{} after {took}", report.state),
+        }
+        let kept = report.rounds.iter().find(|row| row.round == round).and_then(|row| row.validation_error);
+        if let (Keep::Best, Some(error), true) = (self.keep, kept, saved.is_some()) {
+            eprintln!("kept round {round}, the best: validation error {error:.4}");
+        }
+        if saved.is_none() {
+            return Ok(());
+        }
+        print_model(&self.model)
+    }
+}
+
+/// Prints where the model is: the path alone is data.
+pub fn print_model(path: &Path) -> Result<(), Failure> {
+    if std::io::stdout().is_terminal() {
+        eprint!("model: ");
+    } else {
+        eprintln!("model: {}", path.display());
+    }
+    output::print(&path.display().to_string())
+}
+
+/// Fetches a version and writes it. Returns the digest of its parameters.
+async fn save(target: &Target, digest: Digest, path: &Path) -> Result<String, Failure> {
+    let mut client = Client::connect(target).await?;
+    let bytes = client.blobs().get(digest, model::MODEL_BYTES_MAX).await?;
+    model::write(path, &bytes)?;
+    let model = Mlp::from_safetensors(&bytes).map_err(Failure::failed)?;
+    Ok(model::parameters_digest(&model))
+}
+
+/// Where the job's model goes: as asked, or beside this directory's other models.
+pub fn model_place(asked: Option<&Path>, job: convoke_wire::core::JobId) -> Result<PathBuf, Failure> {
+    let place = asked.map_or_else(|| place::default_model(job), Path::to_path_buf);
+    model::check_place(&place)?;
+    Ok(place)
+}

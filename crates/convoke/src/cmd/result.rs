@@ -1,0 +1,74 @@
+//! `convoke result`: save a version of a job's model, from a coordinator or from an embedded job's record.
+//!
+//! What is in a version it does not know.
+
+use std::process::ExitCode;
+
+use bytes::Bytes;
+use convoke_wire::core::Payload;
+use serde::Serialize;
+
+use super::conclude::{model_place, print_model};
+use super::job::report_of;
+use crate::args::{Format, Global, ResultArgs, Version};
+use crate::failure::Failure;
+use crate::output::share;
+use crate::progress::Progress;
+use crate::report::Report;
+use crate::source::Source;
+use crate::{model, output};
+
+#[derive(Serialize)]
+struct Printed {
+    job: String,
+    state: &'static str,
+    round: u32,
+    validation_error: Option<f64>,
+    model: String,
+}
+
+/// Runs the command.
+pub async fn run(args: &ResultArgs, global: &Global) -> Result<ExitCode, Failure> {
+    let path = model_place(args.file.as_deref(), args.id)?;
+    let mut source = Source::of(args.id, &args.at).await?;
+    let report = report_of(&mut source, args.id, false, &Progress::none()).await?;
+    let (round, version) = choose(&report, args.round)?;
+    let bytes = match version.as_blob() {
+        Some(digest) => source.blob(digest, model::MODEL_BYTES_MAX).await?,
+        None => Bytes::copy_from_slice(version.as_inline().unwrap_or_default()),
+    };
+    model::write(&path, &bytes)?;
+    let validation_error = report.rounds.iter().find(|row| row.round == round).and_then(|row| row.validation_error);
+    if global.output == Format::Json {
+        let (job, model) = (args.id.to_string(), path.display().to_string());
+        output::json(&Printed { job, state: report.state, round, validation_error, model })?;
+    } else {
+        let of = report.rounds_planned();
+        eprintln!("round {round}/{of} of job {} ({}): error {}", args.id, report.state, share(validation_error));
+        print_model(&path)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The version that is asked for, and the round that made it.
+fn choose(report: &Report, asked: Version) -> Result<(u32, &Payload), Failure> {
+    let newest = report.version().map_or(0, |(round, _)| round);
+    let job = report.job;
+    if newest == 0 {
+        return Err(Failure::bad_input(format!("job {job} has no version yet: its first round is not done"))
+            .hint(format!("`convoke job {job} --follow` waits for it")));
+    }
+    let round = match asked {
+        Version::Newest => newest,
+        Version::Round(round) => round,
+        Version::Best => report.best_round().ok_or_else(|| {
+            Failure::bad_input(format!("no round of job {job} was measured, so that none is the best"))
+                .hint("leave out --round to save the newest version")
+        })?,
+    };
+    let version = report.version_of(round).ok_or_else(|| {
+        Failure::bad_input(format!("job {job} has no version of round {round}: its rounds are 1 to {newest}"))
+            .hint("name one of them, or `best`")
+    })?;
+    Ok((round, version))
+}

@@ -1,0 +1,72 @@
+//! `convoke resume`: go on with an embedded job that was interrupted.
+//!
+//! The record says all that is needed: the data is in it. A coordinator's jobs go on by themselves.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use convoke_node::record::Record;
+use convoke_wire::core::event::Outcome;
+use convoke_wire::{Client, JobSummary};
+
+use super::conclude::{Conclusion, model_place};
+use super::embedded::Cluster;
+use super::train::attend;
+use super::worker::load;
+use crate::args::{Global, ResumeArgs};
+use crate::failure::Failure;
+use crate::place;
+use crate::progress::Progress;
+use crate::report::Report;
+
+/// Runs the command.
+pub async fn run(args: ResumeArgs, global: &Global) -> Result<ExitCode, Failure> {
+    let began = Instant::now();
+    let job = args.id;
+    let summary = check(&args)?;
+    let model = model_place(args.model.as_deref(), job)?;
+    let progress = Progress::new(global).after(summary.rounds_done);
+    progress.say(format!("job {job}: resumed after round {} of {}", summary.rounds_done, summary.rounds));
+    let workers = args.workers.unwrap_or_else(place::cores);
+    let cluster = Cluster::start(job, workers, load(&args.load)?).await?;
+    let target = cluster.target();
+    let conclusion = Conclusion { target: &target, model, keep: args.keep, began, global };
+    let work = async {
+        let client = Client::connect(&target).await?;
+        attend(&target, client, Report::new(job, Vec::new()), &progress, &conclusion).await
+    };
+    cluster.until(work).await
+}
+
+/// Refuses a job that cannot go on.
+fn check(args: &ResumeArgs) -> Result<JobSummary, Failure> {
+    let job = args.id;
+    let state = place::embedded_state(job)?;
+    if !state.is_dir() {
+        let error = format!("there is no embedded job {job} on record here: {} is not there", state.display());
+        return Err(Failure::bad_input(error)
+            .hint("`convoke jobs` lists the jobs on record; a coordinator's jobs go on when it is started again"));
+    }
+    let record = Record::new(&state);
+    if record.is_held()? {
+        return Err(Failure::bad_input(format!("job {job} is not interrupted: a process is at it"))
+            .hint(format!("follow it with `convoke job {job} --follow`")));
+    }
+    let summary = record.jobs()?.into_iter().find(|summary| summary.job == job);
+    let summary = summary.ok_or_else(|| {
+        Failure::bad_input(format!("the record of job {job} holds no job: it ended before it was submitted"))
+            .hint("train again: nothing of it was done")
+    })?;
+    match &summary.outcome {
+        None => Ok(summary),
+        Some(outcome) => Err(Failure::bad_input(format!("job {job} is not interrupted: it {}", ended(outcome)))
+            .hint(format!("`convoke job {job}` shows what happened, and `convoke result {job}` saves its model"))),
+    }
+}
+
+fn ended(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Cancelled => "was cancelled".to_owned(),
+        Outcome::Succeeded | Outcome::Failed { .. } => outcome.to_string(),
+    }
+}

@@ -1,0 +1,116 @@
+//! Progress on stderr: a live line on a terminal, a line for each round otherwise, nothing when it is to be quiet.
+//!
+//! It shows a report as it grows; how the report came about it does not know.
+
+use std::fmt::Display;
+use std::io::{IsTerminal, stderr};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::args::Global;
+use crate::output::{self, share};
+use crate::report::Report;
+
+/// How often the live line is drawn again while nothing happens.
+const TICK: Duration = Duration::from_millis(120);
+
+/// Where progress goes.
+pub struct Progress {
+    quiet: bool,
+    /// The round up to which all is known already.
+    known: u32,
+    /// On a terminal.
+    live: Option<ProgressBar>,
+}
+
+impl Progress {
+    /// As the command line and the terminal have it.
+    pub fn new(global: &Global) -> Self {
+        let live = (!global.quiet && stderr().is_terminal()).then(ProgressBar::no_length);
+        Self { quiet: global.quiet, known: 0, live }
+    }
+
+    /// For who wants to hear nothing.
+    pub fn none() -> Self {
+        Self { quiet: true, known: 0, live: None }
+    }
+
+    /// Says nothing of the rounds up to this one.
+    pub fn after(mut self, round: u32) -> Self {
+        self.known = round;
+        self
+    }
+
+    /// A line that stays.
+    pub fn say(&self, line: impl Display) {
+        match &self.live {
+            _ if self.quiet => {}
+            Some(bar) => bar.suspend(|| eprintln!("{line}")),
+            None => eprintln!("{line}"),
+        }
+    }
+
+    /// What takes its time before there are rounds to show; on a terminal only.
+    pub fn doing(&self, what: impl Display) {
+        if let Some(bar) = &self.live {
+            bar.set_style(style("{spinner} {msg}"));
+            bar.set_message(what.to_string());
+            bar.enable_steady_tick(TICK);
+        }
+    }
+
+    /// The round under way, as a live line.
+    pub fn show(&self, report: &Report) {
+        let (Some(bar), Some(running)) = (&self.live, report.running_round()) else { return };
+        bar.set_style(style("{spinner} {msg} [{bar:16}] {elapsed}"));
+        bar.set_length(u64::from(running.tasks));
+        bar.set_position(u64::from(running.tasks_done));
+        let of = report.rounds_planned();
+        let workers = output::counted(running.workers, "worker");
+        bar.set_message(format!(
+            "round {}/{of}: {}/{} shards, {workers}, {} samples/s, error {}",
+            running.round,
+            running.tasks_done,
+            running.tasks,
+            output::rounded(running.samples_per_second),
+            share(report.validation_error),
+        ));
+        bar.enable_steady_tick(TICK);
+    }
+
+    /// A line for a round of which something new is known: its version, or its version's error.
+    pub fn round(&self, report: &Report, round: u32) {
+        let Some(row) = report.rounds.iter().find(|row| row.round == round && round > self.known) else { return };
+        let of = report.rounds_planned();
+        match (row.validation_error, row.seconds) {
+            (Some(error), _) => self.say(format!("round {round}/{of}: validation error {error:.4}")),
+            (None, Some(seconds)) => {
+                let shards = output::counted(row.tasks.len(), "shard");
+                let error = share(row.train_error);
+                self.say(format!("round {round}/{of}: {shards} in {seconds:.2} s, train error {error}"));
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// Takes the live line away.
+    pub fn clear(&self) {
+        if let Some(bar) = &self.live {
+            bar.disable_steady_tick();
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    // The templates stand in this file, and are sound.
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner());
+    style.progress_chars("=> ")
+}

@@ -1,0 +1,96 @@
+//! Where a job is found: at a coordinator, or in the record of an embedded cluster on this machine.
+//!
+//! What is asked of it is the same either way. It shows nothing.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use convoke_node::record::{Record, RecordError};
+use convoke_wire::Client;
+use convoke_wire::channel::{ConnectError, Target};
+use convoke_wire::core::{Digest, JobId, Position};
+
+use crate::args::At;
+use crate::failure::Failure;
+use crate::place;
+use crate::progress::Progress;
+use crate::report::Report;
+
+/// How often the record of a job that runs in another process is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Where a job is.
+pub enum Source {
+    /// At a coordinator.
+    Coordinator(Target, Box<Client>),
+    /// In the record of an embedded cluster.
+    Record(Box<Record>),
+}
+
+impl Source {
+    /// The coordinator that is named; else the record on this machine; else this machine's coordinator.
+    pub async fn of(job: JobId, at: &At) -> Result<Self, Failure> {
+        if place::named(at.coordinator.as_deref()).is_none() {
+            let state = place::embedded_state(job)?;
+            if state.is_dir() {
+                return Ok(Self::Record(Box::new(Record::new(&state))));
+            }
+        }
+        let target = place::target(at.coordinator.as_deref())?;
+        match Client::connect(&target).await {
+            Ok(client) => Ok(Self::Coordinator(target, Box::new(client))),
+            Err(ConnectError::Unreachable { .. }) if place::named(at.coordinator.as_deref()).is_none() => {
+                Err(Failure::bad_input(format!("there is no job {job} on record here, and no coordinator at {target}"))
+                    .hint("`convoke jobs` lists the jobs on record; name a coordinator with --coordinator host:port"))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A blob of at most `bytes_max` bytes.
+    pub async fn blob(&mut self, digest: Digest, bytes_max: u64) -> Result<Bytes, Failure> {
+        match self {
+            Self::Coordinator(_, client) => Ok(client.blobs().get(digest, bytes_max).await?),
+            Self::Record(record) => Ok(record.blob(digest, bytes_max)?),
+        }
+    }
+}
+
+/// Folds a job's record into its report; with `live`, until it has ended, or nobody is at it any more.
+pub async fn follow_record(
+    record: &Record,
+    report: &mut Report,
+    live: bool,
+    progress: &Progress,
+) -> Result<(), Failure> {
+    let mut next = Position(1);
+    let mut known = false;
+    loop {
+        // Asked before the events are read: whoever is gone then, adds none.
+        let held = record.is_held()?;
+        while let Some((events, after)) = record.events(report.job, next)? {
+            known |= !events.is_empty();
+            for (_, wall_ms, event) in events {
+                report.tell(wall_ms, &event, progress);
+            }
+            next = after;
+        }
+        if !known && !held {
+            let error = format!("the record of job {} holds no job: it ended before it was submitted", report.job);
+            return Err(Failure::bad_input(error).hint("`convoke jobs` lists the jobs on record"));
+        }
+        if !held && !report.has_ended() {
+            report.interrupted();
+        }
+        if !live || !held || report.has_ended() {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+impl From<RecordError> for Failure {
+    fn from(error: RecordError) -> Self {
+        Self::bad_input(error).hint("check the record's directory: it may be damaged, or another user's")
+    }
+}
