@@ -2,13 +2,14 @@
 //!
 //! It hears what a process says and when; what that means it does not know.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use serde_json::Value;
 
 /// How long a process may take to say something that is waited for.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -33,7 +34,7 @@ pub struct Running {
 impl Running {
     /// Starts a command, and listens to its stderr.
     pub fn start(mut command: Command) -> anyhow::Result<Self> {
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
         let stderr = child.stderr.take().context("stderr is no pipe")?;
         let (saying, lines) = channel();
@@ -61,6 +62,22 @@ impl Running {
     /// What it has said since somebody last listened, and when.
     pub fn said(&self) -> impl Iterator<Item = (Instant, String)> {
         self.lines.try_iter()
+    }
+
+    /// Its process's id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for its end, and returns the JSON that it printed.
+    pub fn report(mut self) -> anyhow::Result<Value> {
+        let mut printed = String::new();
+        let stdout = self.child.stdout.as_mut().context("stdout is no pipe")?;
+        stdout.read_to_string(&mut printed).context("cannot read what it printed")?;
+        let status = self.child.wait().context("cannot wait for its end")?;
+        let said: Vec<_> = self.said().map(|(_, line)| line).collect();
+        ensure!(status.success(), "it failed: {}", said.join("\n"));
+        serde_json::from_str(&printed).context("no JSON was printed")
     }
 
     /// Kills it.

@@ -55,9 +55,21 @@ impl Cluster {
 
     /// Starts a worker with one slot. Nobody has to read the lines of a quiet one.
     pub fn worker(&self, name: &str, quiet: bool) -> anyhow::Result<Running> {
+        self.worker_with(name, if quiet { &["--quiet"] } else { &[] })
+    }
+
+    /// Starts a worker with one slot and these arguments.
+    pub fn worker_with(&self, name: &str, arguments: &[&str]) -> anyhow::Result<Running> {
         let mut command = Command::new(&self.binary);
-        command.args(["worker", &self.address, "--slots", "1", "--name", name]);
-        command.args(quiet.then_some("--quiet"));
+        command.args(["worker", &self.address, "--slots", "1", "--name", name]).args(arguments);
+        Running::start(command)
+    }
+
+    /// Starts a client that trains on some data and follows.
+    pub fn train(&self, data: &Path, arguments: &[String]) -> anyhow::Result<Running> {
+        let mut command = Command::new(&self.binary);
+        command.arg("train").arg(data).args(arguments).args(["--coordinator", &self.address, "--output", "json"]);
+        command.arg("--model").arg(self.folder.path().join("model.safetensors"));
         Running::start(command)
     }
 

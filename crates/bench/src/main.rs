@@ -10,6 +10,7 @@ mod rounds;
 mod empty_round;
 mod churn;
 mod letters;
+mod scenarios;
 
 use clap::{Parser, Subcommand};
 
@@ -32,6 +33,8 @@ enum Measurement {
     Churn(churn::Arguments),
     /// The reference's example as whole processes, or the errors that several starts end with
     Letters(letters::Arguments),
+    /// The cases of the reference's report under each placement policy, and one with a slow worker
+    Scenarios(scenarios::Arguments),
 }
 
 #[tokio::main]
@@ -44,5 +47,6 @@ async fn main() -> anyhow::Result<()> {
             figures::show(cli.json, &letters::measure_starts(&arguments)?)
         }
         Measurement::Letters(arguments) => figures::show(cli.json, &letters::measure_times(&arguments)?),
+        Measurement::Scenarios(arguments) => figures::show(cli.json, &scenarios::measure(&arguments)?),
     }
 }

@@ -91,6 +91,8 @@ impl From<CallError> for Failure {
     fn from(error: CallError) -> Self {
         match error {
             CallError::Version(_) => Self::no_coordinator(error).hint("use the same version of convoke on both sides"),
+            CallError::Foreign(_) => Self::no_coordinator(error)
+                .hint("check the address: a coordinator says where it listens when it starts"),
             CallError::NotFound(_) => Self::bad_input(error).hint("`convoke jobs` lists the jobs on record"),
             CallError::Lost(_) => Self::no_coordinator(error).hint("`convoke coordinator` starts one"),
             CallError::Refused(_) => {

@@ -38,12 +38,15 @@ pub fn check_place(path: &Path) -> Result<(), Failure> {
     Err(Failure::bad_input(wrong).hint("make the directory, or name another file with --model FILE"))
 }
 
-/// Writes a model beside its place, then moves it there: nobody finds half of one.
+/// Writes a model beside its place, then moves it there: nobody finds half of one. Devices and pipes are written to.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let fail = |error| {
         Failure::failed(format!("cannot write the model {}: {error}", path.display()))
             .hint("check the space and the rights there")
     };
+    if path.metadata().is_ok_and(|there| !there.is_file()) {
+        return fs::write(path, bytes).map_err(fail);
+    }
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}.tmp", std::process::id()));
     let beside = Path::new(&beside);

@@ -11,7 +11,8 @@ use convoke_core::coordinator::{Config, LIVE_JOBS_MAX};
 use convoke_core::{Policy, Position};
 use convoke_store::blobs::{BlobError, Blobs};
 use convoke_store::journal::{Journal, StoreError};
-use convoke_store::state::{StateDir, StateError};
+use convoke_store::state::StateDir;
+pub use convoke_store::state::StateError;
 use convoke_wire::channel::Target;
 use convoke_wire::protocol::{CheckVersion, MESSAGE_BYTES_MAX};
 use convoke_wire::v1::blobs_server::BlobsServer;
@@ -188,17 +189,13 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
 /// Runs the decider on this thread: it may wait for the disk, and nobody else waits with it.
 fn decide(decider: Decider, waiting: mpsc::Receiver<Command>) -> Result<(), DecideError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-    let result = match runtime {
+    match runtime {
         Ok(runtime) => runtime.block_on(decider.run(waiting)),
         Err(error) => {
             tracing::error!("cannot start the decider's loop: {error}");
-            return Ok(());
+            Ok(())
         }
-    };
-    if let Err(error) = &result {
-        tracing::error!("{error}");
     }
-    result
 }
 
 fn spawn<T: Send + 'static>(

@@ -44,6 +44,9 @@ pub enum CallError {
     /// The coordinator is there, and could not do it.
     #[error("the coordinator could not do it: {0}")]
     Failed(String),
+    /// Something else answers there.
+    #[error("what answers there is not a coordinator: {0}")]
+    Foreign(String),
     /// The coordinator's protocol is another.
     #[error("{0}")]
     Version(String),
@@ -102,12 +105,17 @@ pub enum Followed {
 impl From<Status> for CallError {
     fn from(status: Status) -> Self {
         let message = status.message().to_owned();
+        // A coordinator always says how a call ended; another server's HTTP status becomes one of these codes.
+        if message.starts_with("grpc-status header missing") {
+            return Self::Foreign(message);
+        }
         // A status that was made here, of a connection that broke, has a source, whatever its code; what the coordinator
         // said has none.
         if std::error::Error::source(&status).is_some() {
             return Self::Lost(message);
         }
         match status.code() {
+            Code::Unimplemented => Self::Foreign(message),
             Code::FailedPrecondition => Self::Version(message),
             Code::NotFound => Self::NotFound(message),
             Code::InvalidArgument | Code::AlreadyExists | Code::ResourceExhausted | Code::PermissionDenied => {
@@ -216,7 +224,7 @@ mod tests {
         let is_lost = |code| matches!(CallError::from(Status::new(code, "")), CallError::Lost(_));
         let lost = [Code::Unavailable, Code::Cancelled, Code::DeadlineExceeded, Code::Unknown];
         assert!(lost.into_iter().all(is_lost));
-        for code in [Code::Internal, Code::DataLoss, Code::Unimplemented] {
+        for code in [Code::Internal, Code::DataLoss] {
             assert!(matches!(CallError::from(Status::new(code, "")), CallError::Failed(_)));
         }
         let mut broken = Status::internal("h2 protocol error");

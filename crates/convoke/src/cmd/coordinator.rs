@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use convoke_node::coordinator::{Coordinator, Options, StartError};
+use convoke_node::coordinator::{Coordinator, Options, StartError, StateError};
 
 use super::signals::asked_to_end;
 use crate::args::CoordinatorArgs;
@@ -20,7 +20,11 @@ pub async fn run(args: CoordinatorArgs) -> Result<ExitCode, Failure> {
     eprintln!("Jobs are submitted with:   convoke train DATA --coordinator {address}");
     tokio::select! {
         asked = asked_to_end() => asked?,
-        failed = coordinator.failed() => return Err(Failure::failed(failed)),
+        failed = coordinator.failed() => {
+            let state = coordinator.state().display();
+            return Err(Failure::failed(failed)
+                .hint(format!("check the space and the rights in {state}; started again, it goes on where it stood")));
+        }
     }
     coordinator.stop().await;
     Ok(ExitCode::SUCCESS)
@@ -30,8 +34,13 @@ fn explain(error: StartError) -> Failure {
     let hint = match &error {
         StartError::NotLoopback(_) => "listen on 127.0.0.1, and reach it from elsewhere through an ssh tunnel",
         StartError::Bind { .. } => "another process may have the port: name another with --bind 127.0.0.1:PORT",
-        StartError::State(_) => "end the other coordinator, or name another directory with --state DIR",
-        StartError::Journal(_) | StartError::Blobs(_) => "check the directory's owner and free space",
+        StartError::State(StateError::InUse { .. }) => {
+            "end the other coordinator, or name another directory with --state DIR"
+        }
+        StartError::State(StateError::Disk(_)) => "check the path and its rights, or name another with --state DIR",
+        StartError::Journal(_) | StartError::Blobs(_) => {
+            "check the directory's owner and free space, or name another with --state DIR"
+        }
         StartError::Decide(_) => "the state is as it was; keep it, and start with another --state DIR meanwhile",
         StartError::Thread(_) => "check the limits on processes",
     };

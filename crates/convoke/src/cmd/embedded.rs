@@ -20,6 +20,7 @@ const CACHE_BYTES: u64 = 256 << 20;
 
 /// A cluster in this process. It ends when it is stopped, or dropped.
 pub struct Cluster {
+    job: JobId,
     coordinator: Coordinator,
     workers: JoinSet<()>,
     /// Dropped, it tells the workers to leave.
@@ -54,7 +55,7 @@ impl Cluster {
                 }
             });
         }
-        Ok(Self { coordinator, workers: running, stay })
+        Ok(Self { job, coordinator, workers: running, stay })
     }
 
     /// How to reach it.
@@ -77,7 +78,9 @@ impl Cluster {
     async fn failed(&mut self) -> Failure {
         let error = self.coordinator.failed().await;
         let state = self.coordinator.state().display();
-        Failure::failed(error).hint(format!("the job's record is in {state}: check the space and the rights there"))
+        let job = self.job;
+        Failure::failed(error)
+            .hint(format!("check the space and the rights in {state}; then `convoke resume {job}` goes on"))
     }
 
     /// Ends it: the workers leave first, so that nobody is missed. What was decided is on disk.

@@ -13,4 +13,5 @@ mod rejections;
 mod leaving;
 mod interrupts;
 mod records;
+mod python;
 mod refusals;
