@@ -2,11 +2,12 @@
 //!
 //! Values are parsed into what they mean; nothing here acts on them.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use convoke_wire::channel::PORT;
 use convoke_wire::core::{JobId, Policy};
 
 /// Train one model on many machines.
@@ -178,7 +179,8 @@ pub struct LoadArgs {
 #[command(after_help = "Examples:
   convoke coordinator                         listens on 127.0.0.1:9095
   convoke coordinator --bind 127.0.0.1:0      on a port that the system chooses, printed at the start
-  convoke coordinator --policy round-robin --state /var/lib/convoke")]
+  convoke coordinator --policy round-robin --state /var/lib/convoke
+  convoke coordinator --nodes nodes.txt       dials listening workers too: a line for each, such as 127.0.0.1,7001")]
 pub struct CoordinatorArgs {
     /// Where to listen; loopback only, until workers can enrol
     #[arg(long, default_value = "127.0.0.1:9095", value_name = "ADDR")]
@@ -186,6 +188,9 @@ pub struct CoordinatorArgs {
     /// Where its journal and blobs are kept [default: convoke/coordinator in the XDG state directory]
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
+    /// A file of listening workers to dial, and to dial again whenever they are lost: lines of host,port
+    #[arg(long, value_name = "FILE")]
+    pub nodes: Option<PathBuf>,
     /// How tasks are placed where a job does not say: random (1), round-robin or load-balancing (2)
     #[arg(long, default_value_t = Policy::LoadBalancing)]
     pub policy: Policy,
@@ -196,6 +201,7 @@ pub struct CoordinatorArgs {
   convoke worker                              joins 127.0.0.1:9095
   convoke worker 127.0.0.1:9095 --slots 1 --name left
   convoke worker --wait 1m                    may be started before its coordinator
+  convoke worker --listen 127.0.0.1:7001      waits to be dialled, by a coordinator with --nodes
   convoke worker --load-probability 0.5       behaves as a machine that is busy half of the time")]
 pub struct WorkerArgs {
     /// The coordinator's address, host:port [env: CONVOKE_COORDINATOR] [default: 127.0.0.1:9095]
@@ -210,6 +216,9 @@ pub struct WorkerArgs {
     /// For how long to wait for a coordinator that is not there yet
     #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub wait: Duration,
+    /// Wait here for a coordinator with --nodes, instead of dialling one; loopback only, port 9095 unless given
+    #[arg(long, value_name = "ADDR", conflicts_with_all = ["coordinator", "wait"], value_parser = parse_listen)]
+    pub listen: Option<SocketAddr>,
     /// The most mebibytes of blobs that it keeps in memory
     #[arg(long, default_value_t = 1024, value_name = "MIB")]
     pub cache_mib: u64,
@@ -384,6 +393,14 @@ fn parse_eta(text: &str) -> Result<f32, String> {
     eta.ok_or_else(|| "a step is a positive number, such as 0.0001".to_owned())
 }
 
+/// An address of this machine, with or without a port.
+fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    let text = text.strip_prefix("localhost").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1{port}"));
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(&text);
+    let address = text.parse().or_else(|_| bare.parse().map(|ip: IpAddr| SocketAddr::new(ip, PORT)));
+    address.map_err(|_| format!("an address of this machine is expected, such as 127.0.0.1:{PORT}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -400,6 +417,21 @@ mod tests {
         assert_eq!(parse_layers("0"), Ok(Layers(vec![])));
         for wrong in ["", "64,", "0,3", "-1", "x", "70000"] {
             assert!(parse_layers(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn addresses_to_listen_on_are_read() {
+        let parse = |text| parse_listen(text).map(|address| address.to_string()).ok();
+        assert_eq!(parse("127.0.0.1").as_deref(), Some("127.0.0.1:9095"));
+        assert_eq!(parse("127.0.0.1:0").as_deref(), Some("127.0.0.1:0"));
+        assert_eq!(parse("localhost").as_deref(), Some("127.0.0.1:9095"));
+        assert_eq!(parse("localhost:7001").as_deref(), Some("127.0.0.1:7001"));
+        assert_eq!(parse("::1").as_deref(), Some("[::1]:9095"));
+        assert_eq!(parse("[::1]").as_deref(), Some("[::1]:9095"));
+        assert_eq!(parse("[::1]:7001").as_deref(), Some("[::1]:7001"));
+        for wrong in ["", ":7001", "lab:7001", "localhosts", "127.0.0.1:70000", "127.0.0.1:"] {
+            assert_eq!(parse(wrong), None, "{wrong}");
         }
     }
 }

@@ -5,6 +5,7 @@
 mod args;
 mod failure;
 mod place;
+mod nodes;
 mod logging;
 mod output;
 mod data;

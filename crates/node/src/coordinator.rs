@@ -2,7 +2,7 @@
 //!
 //! It starts and ends the parts; what they do is theirs.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -18,17 +18,18 @@ use convoke_wire::protocol::{CheckVersion, MESSAGE_BYTES_MAX};
 use convoke_wire::v1::blobs_server::BlobsServer;
 use convoke_wire::v1::clients_server::ClientsServer;
 use convoke_wire::v1::sessions_server::SessionsServer;
-use tokio::net::TcpListener;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle as TaskHandle;
 use tonic::service::interceptor::InterceptedService;
 
-use crate::accept::accept;
+use crate::accept::Acceptor;
 use crate::blob_service::BlobService;
 use crate::client_service::ClientService;
 use crate::combine;
 use crate::decider::{COMMANDS_MAX, Command, DecideError, Decider, Outlets};
+use crate::dial::{self, Node};
 use crate::history::History;
+use crate::listen::{ListenError, bind};
 use crate::session::SessionService;
 
 /// How many notices a follower may be behind before it loses some.
@@ -45,6 +46,8 @@ pub struct Options {
     pub state: PathBuf,
     /// Where to listen; `None` for connections inside the process only.
     pub bind: Option<SocketAddr>,
+    /// The listening workers to dial, beside those that join by themselves.
+    pub nodes: Vec<Node>,
     /// How tasks are placed where the job does not say.
     pub policy: Policy,
 }
@@ -55,6 +58,7 @@ pub struct Coordinator {
     inside: mpsc::Sender<tokio::io::DuplexStream>,
     commands: mpsc::Sender<Command>,
     accepting: TaskHandle<()>,
+    dialling: TaskHandle<()>,
     deciding: Option<JoinHandle<Result<(), DecideError>>>,
     /// Dropped when the decider has ended.
     ended: watch::Receiver<Position>,
@@ -64,17 +68,9 @@ pub struct Coordinator {
 /// A coordinator cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The address is open to others.
-    #[error("cannot listen on {0}: only loopback addresses are allowed until workers can enrol")]
-    NotLoopback(IpAddr),
-    /// The address cannot be had.
-    #[error("cannot listen on {address}: {source}")]
-    Bind {
-        /// The address.
-        address: SocketAddr,
-        /// What the system says.
-        source: std::io::Error,
-    },
+    /// It cannot listen.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// The state directory cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
@@ -96,7 +92,7 @@ impl Coordinator {
     /// Takes over the state directory, and serves.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let listener = match options.bind {
-            Some(address) => Some(listen(address).await?),
+            Some(address) => Some(bind(address).await?),
             None => None,
         };
         let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
@@ -129,8 +125,10 @@ impl Coordinator {
             .add_service(InterceptedService::new(clients, CheckVersion))
             .add_service(InterceptedService::new(blobs, CheckVersion));
         let (inside, connections) = mpsc::channel(INSIDE_MAX);
-        let accepting = tokio::spawn(accept(routes.into_axum_router(), listener, connections));
-        Ok(Self { address, inside, commands, accepting, deciding: Some(deciding), ended: positions, state })
+        let acceptor = Acceptor::new(routes.into_axum_router());
+        let dialling = tokio::spawn(dial::keep_all(options.nodes, acceptor.clone()));
+        let accepting = tokio::spawn(acceptor.accept(listener, connections));
+        Ok(Self { address, inside, commands, accepting, dialling, deciding: Some(deciding), ended: positions, state })
     }
 
     /// Where it listens.
@@ -157,6 +155,7 @@ impl Coordinator {
     /// Ends: nothing more is accepted, and what was decided is on disk.
     pub async fn stop(mut self) {
         self.accepting.abort();
+        self.dialling.abort();
         // The decider may have ended by itself.
         drop(self.commands.send(Command::Stop).await);
         while self.ended.changed().await.is_ok() {}
@@ -177,13 +176,6 @@ impl std::fmt::Display for DecideErrorOrEnd {
             None => f.write_str("the coordinator's decider ended"),
         }
     }
-}
-
-async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    if !address.ip().is_loopback() {
-        return Err(StartError::NotLoopback(address.ip()));
-    }
-    TcpListener::bind(address).await.map_err(|source| StartError::Bind { address, source })
 }
 
 /// Runs the decider on this thread: it may wait for the disk, and nobody else waits with it.

@@ -1,11 +1,15 @@
 //! Convoke's shells: what the machines decide is carried out here, and what happens is fed to them.
 //!
 //! The coordinator's side is `coordinator` (its parts put together), `decider` (the loop around the machine), `accept`
-//! (the one port), `session`, `blob_service`, `client_service`, `history` and `combine`, with `record` for when none runs; the worker's is `worker` (the
+//! (the one port), `dial` (workers that listen), `session`, `blob_service`, `client_service`, `history` and `combine`,
+//! with `record` for when none runs; the worker's is `worker` (the
 //! loop around its machine), `link`, `runs`, `cache`, `executor` and `compute`. Nothing here decides.
 
 mod decider;
 mod accept;
+mod trouble;
+pub mod dial;
+pub mod listen;
 mod session;
 mod blob_service;
 mod client_service;

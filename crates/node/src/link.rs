@@ -1,11 +1,14 @@
-//! A worker's connection to its coordinator: dialled, greeted, and from then on frames both ways.
+//! A worker's connection to its coordinator: dialled or taken, greeted, and from then on frames both ways.
 //!
 //! It carries what the machine says and reports what arrives; it never decides to dial.
+
+use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use convoke_core::message::{FromWorker, Hello, ToWorker};
 use convoke_wire::CallError;
-use convoke_wire::channel::{ConnectError, Target};
+use convoke_wire::channel::{self, ConnectError, Target};
 use convoke_wire::protocol::{MESSAGE_BYTES_MAX, SayVersion};
 use convoke_wire::session::{CoordinatorFrame, WorkerFrame};
 use convoke_wire::v1;
@@ -14,6 +17,8 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
+
+use crate::listen::Listener;
 
 /// How many frames may wait to be sent: more than a new session's reports of everything that a worker can hold, two
 /// frames each, so that only a coordinator that does not read fills it.
@@ -48,11 +53,45 @@ pub enum LinkError {
     Ended,
 }
 
-/// Dials.
-pub(crate) async fn dial(target: &Target) -> LinkEvent {
-    match target.connect().await {
-        Ok(channel) => LinkEvent::Connected(channel),
-        Err(error) => LinkEvent::Ended(error.into()),
+/// How a worker comes by its connection.
+#[derive(Clone, Debug)]
+pub enum Way {
+    /// It dials.
+    Dial {
+        /// Where the coordinator is.
+        target: Target,
+        /// For how long a coordinator that was never there is dialled again.
+        wait: Duration,
+    },
+    /// The coordinator does, whenever it likes.
+    Listen(Listener),
+}
+
+impl Way {
+    /// Makes a connection, and reports it. Dropped, it ends one that was taken.
+    pub(crate) async fn connect(self, events: mpsc::Sender<LinkEvent>) {
+        let report = async |made: Result<Channel, ConnectError>| {
+            let event = made.map_or_else(|error| LinkEvent::Ended(error.into()), LinkEvent::Connected);
+            // The worker may have let go of this link.
+            drop(events.send(event).await);
+        };
+        match self {
+            Self::Dial { target, .. } => report(target.connect().await).await,
+            Self::Listen(listener) => {
+                let (stream, peer, _taken) = listener.take().await;
+                report(channel::over(stream, peer).await).await;
+                listener.turn_others_away().await;
+            }
+        }
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dial { target, .. } => target.fmt(f),
+            Self::Listen(listener) => write!(f, "whoever dials {}", listener.address()),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The loop around the worker's machine: receive → handle → carry out.
 //!
 //! It owns the machine, the link of the day and the running executors. It decides nothing, except that a coordinator
-//! which was never there, or speaks another protocol, ends the worker.
+//! which was never there, or speaks another protocol, ends a worker that dialled it.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use convoke_core::message::{Assignment, FromWorker, Hello};
 use convoke_core::worker::{Config, Input, Load, Notice, Output, Run, Worker as Machine};
 use convoke_core::{Ability, SpecError, WorkerId};
-use convoke_wire::channel::Target;
 use convoke_wire::{BlobClient, CallError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -19,8 +18,9 @@ use tonic::transport::Channel;
 use crate::cache::Cache;
 use crate::compute::Compute;
 use crate::executor::{EVALUATE, ExecuteError, Executed, Executors, TRAIN};
-use crate::link::{self, Frames, LinkError, LinkEvent};
+use crate::link::{self, Frames, LinkError, LinkEvent, Way};
 use crate::runs::Runs;
+use crate::trouble::Trouble;
 
 /// How many link events may wait for the loop.
 const EVENTS_MAX: usize = 256;
@@ -32,8 +32,8 @@ const LEAVE_TIMEOUT: Duration = Duration::from_millis(500);
 /// What a worker is started with.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where the coordinator is.
-    pub target: Target,
+    /// How it comes by its connection with the coordinator.
+    pub way: Way,
     /// What people call the worker.
     pub name: String,
     /// How many tasks it runs at a time.
@@ -42,8 +42,6 @@ pub struct Options {
     pub load: Load,
     /// The most bytes that its cache holds.
     pub cache_bytes: u64,
-    /// For how long a coordinator that was never there is dialled again.
-    pub wait: Duration,
 }
 
 /// A worker ends otherwise than by being told to.
@@ -70,6 +68,8 @@ pub struct Worker {
     started: Instant,
     /// Whether a session ever stood: from then on the coordinator is dialled for ever.
     joined: bool,
+    /// What was said of coordinators that dialled and refused.
+    refused: Trouble,
     /// Whether the machine gave up on a silent link.
     hung_up: bool,
     link: Option<Link>,
@@ -114,6 +114,7 @@ impl Worker {
             options,
             started: Instant::now(),
             joined: false,
+            refused: Trouble::default(),
             hung_up: false,
             link: None,
             connection,
@@ -179,24 +180,34 @@ impl Worker {
             }
             LinkEvent::Ended(error) => {
                 self.link = None;
-                // A coordinator that knew this worker may refuse it for a while; one of another version never will do.
-                let refused = match error {
-                    LinkError::Call(CallError::Version(_)) => true,
-                    LinkError::Call(CallError::Refused(_)) => !self.joined,
-                    _ => false,
-                };
-                if refused || self.gives_up() {
+                if self.ends_with(&error) {
                     return Err(error.into());
                 }
-                tracing::debug!("no session with {}: {error}", self.options.target);
+                tracing::debug!("no session with {}: {error}", self.options.way);
                 Input::Disconnected
             }
         }))
     }
 
+    /// Whether the end of a link is the worker's. One that listens waits for the next, and only says why.
+    fn ends_with(&mut self, error: &LinkError) -> bool {
+        let LinkError::Call(CallError::Version(_) | CallError::Refused(_)) = error else { return self.gives_up() };
+        if let Way::Listen(_) = self.options.way {
+            if self.refused.is_news(&error.to_string(), Instant::now()) {
+                tracing::warn!("no session: {error}");
+            }
+            return false;
+        }
+        // A coordinator that knew this worker may refuse it for a while; one of another version never will do.
+        !self.joined || matches!(error, LinkError::Call(CallError::Version(_))) || self.gives_up()
+    }
+
     /// Whether a coordinator that was never there has been dialled for long enough.
     fn gives_up(&self) -> bool {
-        !self.joined && self.started.elapsed() >= self.options.wait
+        match self.options.way {
+            Way::Dial { wait, .. } => !self.joined && self.started.elapsed() >= wait,
+            Way::Listen(_) => false,
+        }
     }
 
     fn handle(&mut self, input: Input) {
@@ -236,22 +247,22 @@ impl Worker {
             }
             Output::Start { run, assignment, queued_ms } => self.start(run, assignment, queued_ms),
             Output::Abort(run) => self.runs.abort(run),
-            Output::Notice(notice) => {
-                if let Notice::Joined { .. } = notice {
+            Output::Notice(notice) => match (&notice, &self.options.way) {
+                (Notice::Joined { .. }, way) => {
                     self.joined = true;
-                    tracing::info!(coordinator = %self.options.target, "{notice}");
-                } else {
-                    tracing::info!("{notice}");
+                    self.refused.ends();
+                    tracing::info!(coordinator = %way, "{notice}");
                 }
-            }
+                (Notice::Lost, Way::Listen(_)) => tracing::info!("lost the coordinator; waiting for it to dial again"),
+                _ => tracing::info!("{notice}"),
+            },
         }
     }
 
     fn dial(&mut self) {
         let (reports, events) = mpsc::channel(EVENTS_MAX);
         let mut tasks = JoinSet::new();
-        let (target, dialled) = (self.options.target.clone(), reports.clone());
-        tasks.spawn(async move { drop(dialled.send(link::dial(&target).await).await) });
+        tasks.spawn(self.options.way.clone().connect(reports.clone()));
         self.link = Some(Link { events, reports, channel: None, frames: None, tasks });
     }
 

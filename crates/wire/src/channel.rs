@@ -1,11 +1,13 @@
-//! How a channel to a coordinator comes about: over TCP, or over streams in this process.
+//! How a channel to a coordinator comes about: over TCP, whoever dialled, or over streams in this process.
 //!
 //! It knows what an address looks like and how long a connection may take; nothing of what is said over it.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use tokio::io::DuplexStream;
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tonic::transport::{Channel, Endpoint};
 
@@ -107,6 +109,18 @@ impl std::fmt::Display for Target {
     }
 }
 
+/// A channel over a stream that somebody else opened. When the stream ends, so does the channel: it is never made again.
+pub async fn over(stream: TcpStream, peer: SocketAddr) -> Result<Channel, ConnectError> {
+    let mut stream = Some(stream);
+    let connector = tower::service_fn(move |_| {
+        let stream = stream.take().ok_or(std::io::ErrorKind::NotConnected);
+        async move { Ok::<_, std::io::Error>(TokioIo::new(stream?)) }
+    });
+    let endpoint = settings(Endpoint::from_static("http://accepted.connection"));
+    let fail = |error| ConnectError::Unreachable { target: peer.to_string(), reason: deepest(&error) };
+    endpoint.connect_with_connector(connector).await.map_err(fail)
+}
+
 fn settings(endpoint: Endpoint) -> Endpoint {
     endpoint
         .connect_timeout(CONNECT_TIMEOUT)
@@ -139,6 +153,19 @@ mod tests {
         assert_eq!(parse("[::1]:7").as_deref(), Some("[::1]:7"));
         for wrong in ["", ":", ":80", "lab:", "lab:0", "lab:70000", "a b:1", "http://lab:80", "u@lab:1"] {
             assert_eq!(parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_channel_whose_stream_ended_is_lost_each_time() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, address) = listener.accept().await.unwrap();
+        let mut blobs = crate::BlobClient::new(over(stream, address).await.unwrap());
+        drop(peer);
+        for _ in 0..3 {
+            let answer = blobs.missing(&[convoke_core::Digest([0; 32])]).await;
+            assert!(matches!(answer, Err(crate::CallError::Lost(_))), "{answer:?}");
         }
     }
 }

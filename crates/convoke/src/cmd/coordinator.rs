@@ -3,21 +3,27 @@
 use std::process::ExitCode;
 
 use convoke_node::coordinator::{Coordinator, Options, StartError, StateError};
+use convoke_node::listen::ListenError;
 
 use super::signals::asked_to_end;
 use crate::args::CoordinatorArgs;
 use crate::failure::Failure;
-use crate::place;
+use crate::{nodes, place};
 
 /// Runs the command.
 pub async fn run(args: CoordinatorArgs) -> Result<ExitCode, Failure> {
     let state = args.state.map_or_else(place::coordinator_state, Ok)?;
-    let options = Options { state, bind: Some(args.bind), policy: args.policy };
+    let nodes = args.nodes.as_deref().map_or_else(|| Ok(Vec::new()), nodes::read)?;
+    let dialled = nodes.len();
+    let options = Options { state, bind: Some(args.bind), nodes, policy: args.policy };
     let mut coordinator = Coordinator::start(options).await.map_err(explain)?;
     let address = coordinator.address().unwrap_or(args.bind);
     eprintln!("coordinator on {address}, state in {}", coordinator.state().display());
     eprintln!("Workers join with:   convoke worker {address}");
     eprintln!("Jobs are submitted with:   convoke train DATA --coordinator {address}");
+    if let Some(file) = args.nodes {
+        eprintln!("Workers that are dialled:   {dialled}, named in {}", file.display());
+    }
     tokio::select! {
         asked = asked_to_end() => asked?,
         failed = coordinator.failed() => {
@@ -32,8 +38,12 @@ pub async fn run(args: CoordinatorArgs) -> Result<ExitCode, Failure> {
 
 fn explain(error: StartError) -> Failure {
     let hint = match &error {
-        StartError::NotLoopback(_) => "listen on 127.0.0.1, and reach it from elsewhere through an ssh tunnel",
-        StartError::Bind { .. } => "another process may have the port: name another with --bind 127.0.0.1:PORT",
+        StartError::Listen(ListenError::NotLoopback(_)) => {
+            "listen on 127.0.0.1, and reach it from elsewhere through an ssh tunnel (ssh -L)"
+        }
+        StartError::Listen(ListenError::Bind { .. }) => {
+            "another process may have the port: name another with --bind 127.0.0.1:PORT"
+        }
         StartError::State(StateError::InUse { .. }) => {
             "end the other coordinator, or name another directory with --state DIR"
         }

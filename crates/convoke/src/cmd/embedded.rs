@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use convoke_node::coordinator::{Coordinator, Options};
+use convoke_node::link::Way;
 use convoke_node::worker::{self, Worker};
 use convoke_wire::channel::Target;
 use convoke_wire::core::worker::Load;
@@ -30,7 +31,8 @@ pub struct Cluster {
 impl Cluster {
     /// Starts a coordinator that keeps the job's record, and workers.
     pub async fn start(job: JobId, workers: u32, load: Load) -> Result<Self, Failure> {
-        let options = Options { state: place::embedded_state(job)?, bind: None, policy: Policy::default() };
+        let options =
+            Options { state: place::embedded_state(job)?, bind: None, nodes: Vec::new(), policy: Policy::default() };
         let state = options.state.clone();
         let coordinator = Coordinator::start(options).await.map_err(|error| {
             Failure::failed(error).hint(format!("the job's record is to be kept in {}: check it", state.display()))
@@ -39,12 +41,11 @@ impl Cluster {
         let mut running = JoinSet::new();
         for number in 1..=workers {
             let options = worker::Options {
-                target: coordinator.target(),
+                way: Way::Dial { target: coordinator.target(), wait: Duration::ZERO },
                 name: format!("worker-{number}"),
                 slots: 1,
                 load: Load { seed: load.seed.wrapping_add(u64::from(number)), ..load },
                 cache_bytes: CACHE_BYTES,
-                wait: Duration::ZERO,
             };
             let worker = Worker::new(options).map_err(Failure::failed)?;
             let mut leave = leave.clone();

@@ -1,8 +1,9 @@
-//! `convoke worker`: join a coordinator and execute its tasks until told to end.
+//! `convoke worker`: join a coordinator, or wait to be dialled by one, and execute its tasks until told to end.
 
 use std::process::ExitCode;
 
-use convoke_node::link::LinkError;
+use convoke_node::link::{LinkError, Way};
+use convoke_node::listen::{ListenError, Listener};
 use convoke_node::worker::{Options, Worker, WorkerError};
 use convoke_wire::core::worker::Load;
 
@@ -14,12 +15,11 @@ use crate::place;
 /// Runs the command.
 pub async fn run(args: WorkerArgs) -> Result<ExitCode, Failure> {
     let options = Options {
-        target: place::target(args.coordinator.as_deref())?,
+        way: way(&args).await?,
         name: args.name.unwrap_or_else(place::host_name),
         slots: args.slots.unwrap_or_else(place::cores),
         load: load(&args.load)?,
         cache_bytes: args.cache_mib.saturating_mul(1 << 20),
-        wait: args.wait,
     };
     let worker = Worker::new(options).map_err(explain)?;
     let (asked, leave) = tokio::sync::oneshot::channel::<()>();
@@ -32,6 +32,30 @@ pub async fn run(args: WorkerArgs) -> Result<ExitCode, Failure> {
     worker.run(async move { drop(leave.await) }).await.map_err(explain)?;
     listening.await.map_err(Failure::failed)??;
     Ok(ExitCode::SUCCESS)
+}
+
+/// How it comes by its coordinator. A worker that listens heeds no variable: who dials is its coordinator.
+async fn way(args: &WorkerArgs) -> Result<Way, Failure> {
+    let Some(address) = args.listen else {
+        return Ok(Way::Dial { target: place::target(args.coordinator.as_deref())?, wait: args.wait });
+    };
+    let listener = Listener::bind(address).await.map_err(|error| {
+        let hint = match &error {
+            ListenError::NotLoopback(_) => {
+                "listen on 127.0.0.1, and let the coordinator reach it through an ssh tunnel (ssh -L)"
+            }
+            ListenError::Bind { .. } => "another process may have the port: name another with --listen 127.0.0.1:PORT",
+        };
+        Failure::bad_input(&error).hint(hint)
+    })?;
+    let address = listener.address();
+    eprintln!("listening on {address}");
+    eprintln!(
+        "A coordinator dials it with:   convoke coordinator --nodes FILE, with the line {},{}",
+        address.ip(),
+        address.port()
+    );
+    Ok(Way::Listen(listener))
 }
 
 /// The load that was asked for; its seed is drawn where none was given, and said, so that it can be had again.

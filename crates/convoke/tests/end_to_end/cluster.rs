@@ -2,6 +2,7 @@
 //!
 //! It starts them and knows what they say when they are ready; what they are for is each test's.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -75,21 +76,33 @@ pub struct Cluster {
     pub coordinator: Process,
     /// Where it listens.
     pub address: String,
+    /// What else it was started with.
+    arguments: Vec<String>,
 }
 
 impl Cluster {
     /// Starts a coordinator, and waits until it listens.
     pub fn start() -> Self {
-        let home = Home::new();
-        let (coordinator, address) = coordinate(&home, "127.0.0.1:0");
-        Self { home, coordinator, address }
+        Self::start_with(Home::new(), &[])
+    }
+
+    /// Starts a coordinator that dials these workers, and waits until it listens.
+    pub fn dialling(home: Home, nodes: &[String]) -> Self {
+        fs::write(home.path("nodes.txt"), nodes.join("\n")).expect("a nodes file");
+        Self::start_with(home, &["--nodes", "nodes.txt"])
+    }
+
+    fn start_with(home: Home, arguments: &[&str]) -> Self {
+        let arguments: Vec<_> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let (coordinator, address) = coordinate(&home, "127.0.0.1:0", &arguments);
+        Self { home, coordinator, address, arguments }
     }
 
     /// Kills the coordinator, and starts another on the same port and state.
     pub fn restart(&mut self) {
         self.coordinator.signal(Signal::SIGKILL);
         self.coordinator.gone();
-        self.coordinator = coordinate(&self.home, &self.address).0;
+        self.coordinator = coordinate(&self.home, &self.address, &self.arguments).0;
     }
 
     /// Starts a worker with one slot, and waits until it has joined.
@@ -120,8 +133,9 @@ impl Cluster {
 }
 
 /// Starts a coordinator, and waits until it says where it listens.
-fn coordinate(home: &Home, bind: &str) -> (Process, String) {
-    let coordinator = home.start(&["coordinator", "--bind", bind]);
+fn coordinate(home: &Home, bind: &str, arguments: &[String]) -> (Process, String) {
+    let fixed = ["coordinator", "--bind", bind].into_iter();
+    let coordinator = home.start(&fixed.chain(arguments.iter().map(String::as_str)).collect::<Vec<_>>());
     let line = coordinator.says(&["coordinator on ", ", state in "]);
     let address = line.trim_start_matches("coordinator on ").split(',').next().unwrap_or_default();
     (coordinator, address.to_owned())

@@ -14,4 +14,5 @@ mod leaving;
 mod interrupts;
 mod records;
 mod python;
+mod nodes;
 mod refusals;

@@ -14,7 +14,7 @@ use crate::cluster::{Cluster, Home, text};
 use crate::process::Ended;
 
 /// Checks the exit status and that the error names these; and that there is a hint.
-fn check_refused(ended: Ended, status: i32, parts: &[&str]) {
+pub fn check_refused(ended: Ended, status: i32, parts: &[&str]) {
     let ended = ended.with_status(status);
     let error = ended.line("error: ");
     assert!(parts.iter().all(|part| error.contains(part)), "{error:?} lacks one of {parts:?}");

@@ -1,0 +1,160 @@
+//! Dialling: a connection to each worker that listens, made again for ever whenever it ends.
+//!
+//! It makes streams. What is served on them is `accept`'s; who the workers are, and whether they join, it does not know.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::{TcpStream, lookup_host};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+
+use crate::accept::{Acceptor, Mute, Speaks, first_bytes};
+use crate::trouble::Trouble;
+
+/// How long a connection may take.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a worker has to speak. It may be in a pause before it takes the connection, of 5 s at most. And it is less
+/// than whoever accepts waits for first words: of two coordinators that face each other, the one that dialled gives up,
+/// for the same reason each time.
+const SPEAK_TIMEOUT: Duration = Duration::from_secs(8);
+/// How many connections may be made at a time: names are looked up on threads, which others need too.
+const DIALS_MAX: usize = 256;
+/// The first pause before dialling again; doubled after each failure.
+const PAUSE_MIN: Duration = Duration::from_millis(250);
+/// The longest.
+const PAUSE_MAX: Duration = Duration::from_secs(15);
+/// How long a connection has to stand for the pauses to begin anew.
+const STANDS: Duration = Duration::from_secs(10);
+
+/// Where a worker listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Node {
+    /// A name or an address; one of IPv6 without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
+}
+
+/// Why there is no connection with a worker.
+#[derive(Debug, thiserror::Error)]
+enum Unreached {
+    #[error(transparent)]
+    Dial(#[from] std::io::Error),
+    #[error(
+        "only loopback addresses are dialled until coordinator and workers can authenticate each other, and {0} is not \
+         one: reach the worker through an ssh tunnel (ssh -L)"
+    )]
+    NotLoopback(IpAddr),
+    #[error("no answer came within {} s", DIAL_TIMEOUT.as_secs())]
+    TimedOut,
+    #[error("{0}; a worker that has another coordinator does so")]
+    Ended(Mute),
+    #[error("{0}; is it a worker with --listen?")]
+    Mute(Mute),
+    #[error("it does not speak as a worker does")]
+    Stranger,
+}
+
+/// Keeps a connection with each, until dropped.
+pub(crate) async fn keep_all(nodes: Vec<Node>, acceptor: Acceptor) {
+    let dials = Arc::new(Semaphore::new(DIALS_MAX));
+    let mut keeping = JoinSet::new();
+    for node in nodes {
+        keeping.spawn(keep(node, acceptor.clone(), dials.clone()));
+    }
+    while keeping.join_next().await.is_some() {}
+}
+
+async fn keep(node: Node, acceptor: Acceptor, dials: Arc<Semaphore>) {
+    let mut trouble = Trouble::default();
+    let mut failures = 0;
+    loop {
+        let began = Instant::now();
+        match reach(&node, &acceptor, &dials).await {
+            Ok((stream, _room)) => {
+                if trouble.ends() {
+                    tracing::info!("reached the worker at {node}");
+                }
+                let began = Instant::now();
+                acceptor.serve(stream).await;
+                tracing::debug!("the connection with the worker at {node} ended");
+                if began.elapsed() >= STANDS {
+                    failures = 0;
+                }
+            }
+            Err(reason) => {
+                if trouble.is_news(&reason.to_string(), began) {
+                    tracing::warn!("cannot reach a worker at {node}: {reason}");
+                }
+            }
+        }
+        tokio::time::sleep(pause(failures, getrandom::u64().unwrap_or_default())).await;
+        failures = failures.saturating_add(1);
+    }
+}
+
+/// Dials, and waits for the peer to speak, which a worker does first: nothing is sent to whoever is there by mistake.
+async fn reach(
+    node: &Node,
+    acceptor: &Acceptor,
+    dials: &Semaphore,
+) -> Result<(TcpStream, OwnedSemaphorePermit), Unreached> {
+    let room = acceptor.room().await;
+    let stream = {
+        // The semaphore is never closed.
+        let _dial = dials.acquire().await;
+        tokio::time::timeout(DIAL_TIMEOUT, dial(node)).await.unwrap_or(Err(Unreached::TimedOut))?
+    };
+    // Without it small messages wait for acknowledgements; a socket that refuses still works.
+    drop(stream.set_nodelay(true));
+    match first_bytes(&stream, SPEAK_TIMEOUT).await {
+        Ok(Speaks::Http2) => Ok((stream, room)),
+        Ok(Speaks::Other) => Err(Unreached::Stranger),
+        Err(mute @ Mute::Ended) => Err(Unreached::Ended(mute)),
+        Err(mute) => Err(Unreached::Mute(mute)),
+    }
+}
+
+/// A connection with the first of the node's addresses that answers. Whoever answers may do all that a client may.
+async fn dial(node: &Node) -> Result<TcpStream, Unreached> {
+    let addresses: Vec<SocketAddr> = lookup_host((node.host.as_str(), node.port)).await?.collect();
+    if let Some(open) = addresses.iter().find(|address| !address.ip().is_loopback()) {
+        return Err(Unreached::NotLoopback(open.ip()));
+    }
+    Ok(TcpStream::connect(&addresses[..]).await?)
+}
+
+/// How long to wait after so many failures in a row: between half of the pause and all of it, so that a thousand
+/// workers are not dialled in step.
+fn pause(failures: u32, random: u64) -> Duration {
+    let pause = PAUSE_MIN.saturating_mul(1 << failures.min(16)).min(PAUSE_MAX);
+    pause / 2 + (pause / 2).mul_f64(random as f64 / u64::MAX as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_up_to_a_limit() {
+        let most = |failures| pause(failures, u64::MAX).as_millis();
+        assert_eq!([0, 1, 2, 5, 6, 7, u32::MAX].map(most), [250, 500, 1_000, 8_000, 15_000, 15_000, 15_000]);
+        assert_eq!(pause(0, 0), Duration::from_millis(125));
+    }
+
+    #[test]
+    fn nodes_are_shown_as_they_are_dialled() {
+        let shown = |host: &str| Node { host: host.to_owned(), port: 7 }.to_string();
+        assert_eq!((shown("lab"), shown("::1")), ("lab:7".to_owned(), "[::1]:7".to_owned()));
+    }
+}
