@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use convoke_wire::channel::PORT;
-use convoke_wire::core::{JobId, Policy};
+use convoke_wire::core::{JobId, PRIORITY_MAX, Policy};
 
 /// Train one model on many machines.
 #[derive(Debug, Parser)]
@@ -118,6 +118,10 @@ pub struct TrainArgs {
     /// How tasks are placed: random (1), round-robin or load-balancing (2) [default: the coordinator's]
     #[arg(long)]
     pub policy: Option<Policy>,
+    /// The job's weight among jobs, from -10 to 10: one more doubles its share of the workers
+    #[arg(long, default_value_t = 0, value_name = "N", allow_negative_numbers = true,
+          value_parser = clap::value_parser!(i32).range(i64::from(-PRIORITY_MAX)..=i64::from(PRIORITY_MAX)))]
+    pub priority: i32,
     /// Where all randomness comes from: the model's start, and random placement
     #[arg(long, default_value_t = 0)]
     pub seed: u64,

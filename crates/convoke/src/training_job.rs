@@ -50,6 +50,7 @@ pub fn prepare(args: &TrainArgs, job: JobId) -> Result<Prepared, Failure> {
         policy: args.policy,
         seed: args.seed,
         attempt_timeout_ms: None,
+        priority: args.priority,
     };
     let shards = data.shards.iter().map(|shard| shard.name.clone()).collect();
     let manifests = [(train_input, train_manifest), (validation_input, validation_manifest), (base_digest, base)];

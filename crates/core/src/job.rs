@@ -16,6 +16,8 @@ pub const TASKS_MAX: u32 = 1_000_000;
 pub const SPEC_INLINE_BYTES_MAX: usize = 24 * 1024;
 /// The most bytes of a name that a person gave: of a job, a worker, an ability.
 pub const NAME_BYTES_MAX: usize = 128;
+/// The highest priority of a job; the lowest is its negative.
+pub const PRIORITY_MAX: i32 = 10;
 
 /// A job as submitted. The same id with the same spec is the same job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub struct JobSpec {
     pub seed: u64,
     /// How long one attempt may run before it counts as failed.
     pub attempt_timeout_ms: Option<u64>,
+    /// Its weight among jobs, between -[`PRIORITY_MAX`] and [`PRIORITY_MAX`]: one more doubles its share of the workers.
+    pub priority: i32,
 }
 
 /// How a job becomes stages.
@@ -173,6 +177,9 @@ pub enum SpecError {
         /// The most that is allowed.
         max: u32,
     },
+    /// A priority is outside its range.
+    #[error("priority: {0} is not between -{PRIORITY_MAX} and {PRIORITY_MAX}")]
+    Priority(i32),
 }
 
 impl JobSpec {
@@ -182,6 +189,9 @@ impl JobSpec {
         let bytes = self.payloads().filter_map(Payload::as_inline).map(<[u8]>::len).sum();
         if bytes > SPEC_INLINE_BYTES_MAX {
             return Err(SpecError::Inline { bytes });
+        }
+        if !(-PRIORITY_MAX..=PRIORITY_MAX).contains(&self.priority) {
+            return Err(SpecError::Priority(self.priority));
         }
         let Plan::Rounds(plan) = &self.plan;
         check_count("rounds", plan.rounds, ROUNDS_MAX)?;

@@ -19,5 +19,7 @@ pub use event::Event;
 pub use id::{
     JobId, LeaseId, Millis, ParseJobIdError, Position, RequestId, SessionId, StageNumber, TaskId, Term, WorkerId,
 };
-pub use job::{Ability, JobSpec, NAME_BYTES_MAX, Plan, Policy, Rounds, SpecError, Split, Work, check_name};
+pub use job::{
+    Ability, JobSpec, NAME_BYTES_MAX, PRIORITY_MAX, Plan, Policy, Rounds, SpecError, Split, Work, check_name,
+};
 pub use payload::{Digest, Form, INLINE_BYTES_MAX, ParseDigestError, Payload, PayloadTooLarge};

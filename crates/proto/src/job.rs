@@ -15,6 +15,7 @@ impl From<&JobSpec> for v1::JobSpec {
             policy: spec.policy.map(|policy| v1::Policy::from(policy).into()),
             seed: spec.seed,
             attempt_timeout_ms: spec.attempt_timeout_ms,
+            priority: spec.priority,
         }
     }
 }
@@ -33,6 +34,7 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             policy: spec.policy.map(policy).transpose()?,
             seed: spec.seed,
             attempt_timeout_ms: spec.attempt_timeout_ms,
+            priority: spec.priority,
         };
         spec.check()?;
         Ok(spec)

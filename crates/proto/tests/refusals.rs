@@ -39,7 +39,8 @@ fn work() -> v1::Work {
 fn spec() -> v1::JobSpec {
     let rounds = v1::Rounds { rounds: 2, base: Some(inline(1)), train: Some(work()), evaluate: None };
     let plan = v1::Plan { kind: Some(v1::plan::Kind::Rounds(rounds)) };
-    v1::JobSpec { name: "digits".to_owned(), plan: Some(plan), policy: None, seed: 7, attempt_timeout_ms: None }
+    let name = "digits".to_owned();
+    v1::JobSpec { name, plan: Some(plan), policy: None, seed: 7, attempt_timeout_ms: None, priority: 0 }
 }
 
 fn metric(name: &str, value: f64) -> v1::Metric {
@@ -80,6 +81,13 @@ fn specs() {
         v1::JobSpec { name: String::new(), ..spec() },
         "the job's name, \"\", is not 1 to 128 bytes without control characters",
     );
+    for priority in [-10, 10] {
+        check::<_, JobSpec>(v1::JobSpec { priority, ..spec() }, "accepted");
+    }
+    for priority in [-11, 11, i32::MIN, i32::MAX] {
+        let message = v1::JobSpec { priority, ..spec() };
+        check::<_, JobSpec>(message, &format!("priority: {priority} is not between -10 and 10"));
+    }
     let rounds = v1::Rounds { rounds: 0, base: Some(inline(1)), train: Some(work()), evaluate: None };
     let plan = v1::Plan { kind: Some(v1::plan::Kind::Rounds(rounds)) };
     check::<_, JobSpec>(v1::JobSpec { plan: Some(plan), ..spec() }, "rounds: 0 is not between 1 and 1000000");

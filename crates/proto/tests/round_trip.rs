@@ -76,10 +76,10 @@ fn policy() -> impl Strategy<Value = Policy> {
 prop_compose! {
     fn spec()(
         name in name(), rounds in 1..=1_000_000_u32, base in small_payload(), train in work(), evaluate in option::of(work()),
-        policy in option::of(policy()), seed: u64, attempt_timeout_ms: Option<u64>,
+        policy in option::of(policy()), seed: u64, attempt_timeout_ms: Option<u64>, priority in -10..=10_i32,
     ) -> JobSpec {
         let plan = Plan::Rounds(Rounds { rounds, base, train, evaluate });
-        JobSpec { name, plan, policy, seed, attempt_timeout_ms }
+        JobSpec { name, plan, policy, seed, attempt_timeout_ms, priority }
     }
 }
 

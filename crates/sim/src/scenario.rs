@@ -107,6 +107,7 @@ impl JobPlan {
             policy: if dice.chance(20) { None } else { Some(policy(dice)) },
             seed: dice.bits(),
             attempt_timeout_ms: if dice.chance(30) { Some(dice.between(3_000, 9_000)) } else { None },
+            priority: if dice.chance(30) { dice.between(0, 20) as i32 - 10 } else { 0 },
         };
         Ok(Self {
             id: JobId::from_bits(dice.bits()),

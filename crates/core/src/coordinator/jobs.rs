@@ -30,7 +30,7 @@ impl Coordinator {
             let closed: Vec<_> = job.stages.iter().filter(|(_, stage)| stage.closed).map(|(id, _)| *id).collect();
             let done = job.stages.values().flat_map(|stage| stage.done.values());
             self.awaited.extend(done.map(|done| done.worker.to_string()));
-            self.live.insert(*id, LiveJob::new(job.spec.seed, queues));
+            self.live.insert(*id, LiveJob::new(self.next_lease, job.spec.seed, queues));
             closed.into_iter().for_each(|stage| self.combine(*id, stage));
             self.advance(*id);
         }
@@ -55,7 +55,7 @@ impl Coordinator {
                 Ok(()) if self.live.len() >= LIVE_JOBS_MAX => Reply::Refused(Refusal::TooManyJobs),
                 Ok(()) if !missing.is_empty() => Reply::Missing(missing),
                 Ok(()) => {
-                    self.live.insert(id, LiveJob::new(spec.seed, BTreeMap::new()));
+                    self.live.insert(id, LiveJob::new(self.next_lease, spec.seed, BTreeMap::new()));
                     self.record(Event::JobSubmitted { job: id, spec: Box::new(spec), submitter });
                     self.advance(id);
                     Reply::Submitted
@@ -181,8 +181,8 @@ impl Coordinator {
 }
 
 impl LiveJob {
-    fn new(seed: u64, queues: BTreeMap<StageNumber, Queue>) -> Self {
+    fn new(latest_lease: u64, seed: u64, queues: BTreeMap<StageNumber, Queue>) -> Self {
         // PCG's multiplicative state has to be odd; the shift keeps every bit of the seed.
-        Self { leases: 0, queues, rng: Pcg64Mcg::new(u128::from(seed) << 1 | 1), waiting: None }
+        Self { leases: 0, latest_lease, queues, rng: Pcg64Mcg::new(u128::from(seed) << 1 | 1), waiting: None }
     }
 }

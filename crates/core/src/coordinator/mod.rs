@@ -70,6 +70,8 @@ pub struct Coordinator {
 struct LiveJob {
     /// Leases that stand.
     leases: usize,
+    /// The number of its latest lease, or of the next one when the job came: how long ago its last turn was.
+    latest_lease: u64,
     queues: BTreeMap<StageNumber, Queue>,
     rng: Pcg64Mcg,
     /// Why it waits, as last said.

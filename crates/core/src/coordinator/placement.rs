@@ -3,12 +3,13 @@
 //! Jobs share workers fairly; a policy picks the worker; idle workers take over what waits elsewhere and get second
 //! attempts at what takes too long. It knows paces and queues, never what a task does.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use rand_core::Rng;
 
 use crate::message::{Assignment, ToWorker};
-use crate::{Ability, JobId, Millis, Policy, TaskId, WorkerId};
+use crate::{Ability, JobId, Millis, PRIORITY_MAX, Policy, StageNumber, TaskId, WorkerId};
 
 use super::durable::Stage;
 use super::io::{Notice, Waiting};
@@ -32,11 +33,12 @@ impl Coordinator {
             return;
         }
         let mut stuck = BTreeSet::new();
+        let weights = self.durable.live_jobs().map(|(_, job)| weight(job.spec.priority)).sum();
         while !self.roster.ready().is_empty() {
-            let Some(task) = self.next_task(&stuck) else { break };
+            let Some(task) = self.next_task(weights, &stuck) else { break };
             match self.choose(task) {
                 Some(worker) => self.assign(task, worker),
-                None => drop(stuck.insert(task.job)),
+                None => drop(stuck.insert((task.job, task.stage))),
             }
         }
         self.relieve_queues();
@@ -46,18 +48,26 @@ impl Coordinator {
         }
     }
 
-    /// The task whose turn it is: of the job with the fewest tasks at workers, then of the oldest. The jobs that are
-    /// looked through are those that have not ended.
-    fn next_task(&mut self, stuck: &BTreeSet<JobId>) -> Option<TaskId> {
-        let mut best: Option<((usize, u64), TaskId)> = None;
-        for (id, live) in self.live.iter_mut().filter(|(id, _)| !stuck.contains(id)) {
+    /// The task whose turn it is, of a stage that is not stuck: that of the job with the smallest quotient, then of the
+    /// highest priority, then of the oldest job. The jobs that are looked through are those that have not ended.
+    ///
+    /// Where leases are few, one for a job of little weight may be more than its share at any time; such a job goes first
+    /// once as many leases were granted since its last as give it one in the long run.
+    fn next_task(&mut self, weights: u64, stuck: &BTreeSet<(JobId, StageNumber)>) -> Option<TaskId> {
+        let mut best: Option<((bool, u64, Reverse<i32>, u64), TaskId)> = None;
+        for (id, live) in &mut self.live {
             let Some(job) = self.durable.job(*id) else { continue };
-            let rank = (live.leases, job.order);
+            let priority = job.spec.priority;
+            let is_due = live.leases == 0 && (self.next_lease - live.latest_lease) * weight(priority) >= weights;
+            let rank = (!is_due, quotient(live.leases, priority), Reverse(priority), job.order);
             if best.is_some_and(|(other, _)| other < rank) {
                 continue;
             }
             let waiting = live.queues.iter_mut().find_map(|(number, queue)| {
                 let stage = job.stages.get(number).filter(|stage| !stage.closed)?;
+                if stuck.contains(&(*id, *number)) {
+                    return None;
+                }
                 Some((*number, queue.peek(stage)?))
             });
             if let Some((stage, index)) = waiting {
@@ -228,6 +238,17 @@ impl Coordinator {
         let somebody_can = workers.any(|worker| worker.abilities.contains(ability));
         (!somebody_can).then(|| Waiting::NoAbility(ability.clone()))
     }
+}
+
+/// A job's weight among jobs, 2^priority, in units of the least.
+fn weight(priority: i32) -> u64 {
+    1 << (PRIORITY_MAX + priority)
+}
+
+/// What one more lease would make of a job's leases for its weight: always giving the next one where this is smallest is
+/// the divisor method of D'Hondt, which shares in proportion to the weights.
+fn quotient(leases: usize, priority: i32) -> u64 {
+    (leases as u64 + 1) << (PRIORITY_MAX - priority)
 }
 
 /// A task's own seed: the job's, mixed with the task's place (SplitMix64's finaliser, Steele 2014).

@@ -190,6 +190,7 @@ impl Coordinator {
         self.leases.insert(number, Lease { task, attempt, worker, started_at: None, brought_along: false });
         if let Some(live) = self.live.get_mut(&task.job) {
             live.leases += 1;
+            live.latest_lease = number;
             // That all reject its tasks stays said until one of them brings a result.
             live.waiting.take_if(|waiting| !matches!(waiting, Waiting::AllReject { .. }));
         }

@@ -50,6 +50,7 @@ pub(super) fn job(rounds: u32, shards: u32) -> JobSpec {
         policy: Some(Policy::RoundRobin),
         seed: 7,
         attempt_timeout_ms: None,
+        priority: 0,
     }
 }
 
