@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::{JobId, JobSpec, Payload, StageNumber, TaskId, Term, Work};
+use crate::{Counted, JobId, JobSpec, Payload, StageNumber, TaskId, Term, Work};
 
 /// The most bytes of a reason that someone wrote.
 pub const REASON_BYTES_MAX: usize = 2048;
@@ -262,7 +262,11 @@ impl fmt::Display for Event {
                 write!(f, "job {job} `{}` submitted by {submitter}", spec.name)
             }
             Self::StageOpened { job, stage, purpose, base, work } => {
-                write!(f, "stage {job}/{stage} opened to {purpose}: {} tasks from {base}", work.count)
+                write!(
+                    f,
+                    "stage {job}/{stage} opened to {purpose}: {} from {base}",
+                    Counted(work.count as usize, "task")
+                )
             }
             Self::TaskDone { task, record } => {
                 write!(

@@ -6,6 +6,7 @@
 //!
 //! Read `event` first, then `coordinator`, then `worker`.
 
+mod counted;
 mod id;
 mod payload;
 mod job;
@@ -15,6 +16,7 @@ mod timer;
 pub mod coordinator;
 pub mod worker;
 
+pub use counted::Counted;
 pub use event::Event;
 pub use id::{
     JobId, LeaseId, Millis, ParseJobIdError, Position, RequestId, SessionId, StageNumber, TaskId, Term, WorkerId,

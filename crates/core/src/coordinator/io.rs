@@ -6,7 +6,9 @@ use std::fmt;
 
 use crate::event::{Combined, Event, Outcome};
 use crate::message::{FromWorker, Hello, ToWorker};
-use crate::{Ability, Digest, JobId, JobSpec, Millis, Payload, RequestId, SessionId, SpecError, StageNumber, TaskId};
+use crate::{
+    Ability, Counted, Digest, JobId, JobSpec, Millis, Payload, RequestId, SessionId, SpecError, StageNumber, TaskId,
+};
 
 use super::jobs::LIVE_JOBS_MAX;
 
@@ -283,10 +285,18 @@ impl Notice {
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::WorkerJoined { worker, slots, kept: 0 } => write!(f, "{worker} joined with {slots} slots"),
-            Self::WorkerJoined { worker, kept, .. } => write!(f, "{worker} is back and keeps {kept} tasks"),
-            Self::WorkerLost { worker, held } => write!(f, "{worker} was lost with {held} tasks"),
-            Self::WorkerLeft { worker, held } => write!(f, "{worker} left and gave back {held} tasks"),
+            Self::WorkerJoined { worker, slots, kept: 0 } => {
+                write!(f, "{worker} joined with {}", Counted(*slots as usize, "slot"))
+            }
+            Self::WorkerJoined { worker, kept, .. } => {
+                write!(f, "{worker} is back and keeps {}", Counted(*kept, "task"))
+            }
+            Self::WorkerLost { worker, held } => {
+                write!(f, "{worker} was lost with {}", Counted(*held, "task"))
+            }
+            Self::WorkerLeft { worker, held } => {
+                write!(f, "{worker} left and gave back {}", Counted(*held, "task"))
+            }
             Self::Assigned { task, worker, attempt } => write!(f, "task {task} goes to {worker}, attempt {attempt}"),
             Self::Rejected { task, worker } => write!(f, "{worker} rejected task {task}"),
             Self::Waiting { job, reason } => write!(f, "job {job} waits: {reason}"),
@@ -298,6 +308,7 @@ impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoWorkers => f.write_str("no worker is connected"),
+            Self::AllReject { workers: 1 } => f.write_str("the only worker rejects its tasks (busy)"),
             Self::AllReject { workers } => write!(f, "all {workers} workers reject its tasks (busy)"),
             Self::NoAbility(ability) => write!(f, "no connected worker can `{ability}`"),
         }
@@ -310,7 +321,7 @@ impl fmt::Display for Output {
             Self::Send { session, message } => write!(f, "to session {session}: {message}"),
             Self::Close { session, reason } => write!(f, "close session {session}: {reason}"),
             Self::Combine(combine) => {
-                write!(f, "combine {}/{}: {} parts", combine.job, combine.stage, combine.parts.len())
+                write!(f, "combine {}/{}: {}", combine.job, combine.stage, Counted(combine.parts.len(), "part"))
             }
             Self::Reply { request, reply } => write!(f, "reply to {request}: {reply:?}"),
             Self::Notice(notice) => write!(f, "notice: {notice}"),

@@ -6,7 +6,7 @@ use std::fmt;
 
 use crate::event::Completion;
 use crate::message::{Assignment, FromWorker, Hello, ToWorker};
-use crate::{Millis, TaskId};
+use crate::{Counted, Millis, TaskId};
 
 /// What a worker is started with.
 #[derive(Clone, Debug)]
@@ -111,7 +111,9 @@ impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Joined { name, kept: 0 } => write!(f, "joined as {name}"),
-            Self::Joined { name, kept } => write!(f, "joined again as {name}, going on with {kept} tasks"),
+            Self::Joined { name, kept } => {
+                write!(f, "joined again as {name}, going on with {}", Counted(*kept, "task"))
+            }
             Self::Lost => f.write_str("lost the coordinator; dialling again"),
             Self::Delayed { task, delay_ms } => write!(f, "task {task} waits {delay_ms} ms (busy)"),
             Self::Rejected { task } => write!(f, "rejected task {task} (busy)"),
@@ -123,7 +125,9 @@ impl fmt::Display for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Dial => f.write_str("dial"),
-            Self::Greet(hello) => write!(f, "greet as {} with {} tasks", hello.name, hello.holding.len()),
+            Self::Greet(hello) => {
+                write!(f, "greet as {} with {}", hello.name, Counted(hello.holding.len(), "task"))
+            }
             Self::Send(message) => write!(f, "send {message}"),
             Self::HangUp => f.write_str("hang up"),
             Self::Start { run, assignment, .. } => write!(f, "start {} as run {}", assignment.task, run.0),

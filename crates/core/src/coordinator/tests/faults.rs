@@ -16,32 +16,32 @@ fn the_third_death_fails_the_job_with_its_certificate() {
     }
     trace.check(expect![[r#"
         0 > ann in session 1, holding 0
-          notice: ann joined with 1 slots
+          notice: ann joined with 1 slot
           to session 1: welcome ann to term 1
           notice: task 00000001/1/0 goes to ann, attempt 1
           to session 1: assign 00000001/1/0 as 1.1
         0 > session 1 ends
-          notice: ann was lost with 1 tasks
+          notice: ann was lost with 1 task
           notice: job 00000001 waits: no worker is connected
         5000 > time
           + task 00000001/1/0 attempt 1 failed on ann: the worker was lost
         5000 > bob in session 2, holding 0
-          notice: bob joined with 1 slots
+          notice: bob joined with 1 slot
           to session 2: welcome bob to term 1
           notice: task 00000001/1/0 goes to bob, attempt 2
           to session 2: assign 00000001/1/0 as 1.2
         5000 > session 2 ends
-          notice: bob was lost with 1 tasks
+          notice: bob was lost with 1 task
           notice: job 00000001 waits: no worker is connected
         10000 > time
           + task 00000001/1/0 attempt 2 failed on bob: the worker was lost
         10000 > cat in session 3, holding 0
-          notice: cat joined with 1 slots
+          notice: cat joined with 1 slot
           to session 3: welcome cat to term 1
           notice: task 00000001/1/0 goes to cat, attempt 3
           to session 3: assign 00000001/1/0 as 1.3
         10000 > session 3 ends
-          notice: cat was lost with 1 tasks
+          notice: cat was lost with 1 task
           notice: job 00000001 waits: no worker is connected
         15000 > time
           + task 00000001/1/0 attempt 3 failed on cat: the worker was lost
@@ -62,14 +62,14 @@ fn a_task_that_may_have_killed_three_workers_is_held_back() {
     trace.pass(1_000);
     trace.check(expect![[r#"
         0 > dan in session 4, holding 0
-          notice: dan joined with 1 slots
+          notice: dan joined with 1 slot
           to session 4: welcome dan to term 1
     "#]]);
     // One of the three is back without it: then it was not the task.
     trace.connect(5, hello(2, "bob", 1));
     trace.check(expect![[r#"
         1000 > bob in session 5, holding 0
-          notice: bob joined with 1 slots
+          notice: bob joined with 1 slot
           to session 5: welcome bob to term 1
           notice: task 00000001/1/0 goes to dan, attempt 4
           to session 4: assign 00000001/1/0 as 1.4
@@ -81,7 +81,7 @@ fn a_task_that_may_have_killed_three_workers_is_held_back() {
           + task 00000001/1/0 done by dan, attempt 4: blob 00000000
           + stage 00000001/1 closed
           to session 4: accepted 1.4
-          combine 00000001/1: 1 parts
+          combine 00000001/1: 1 part
     "#]]);
 }
 
@@ -159,7 +159,7 @@ fn a_rejection_backs_off_twice_as_long_each_time() {
           to session 1: assign 00000001/1/0 as 1.3
         150 > session 1: rejected 1.3
           notice: ann rejected task 00000001/1/0
-          notice: job 00000001 waits: all 1 workers reject its tasks (busy)
+          notice: job 00000001 waits: the only worker rejects its tasks (busy)
         350 > time
           notice: task 00000001/1/0 goes to ann, attempt 4
           to session 1: assign 00000001/1/0 as 1.4

@@ -13,7 +13,7 @@ fn two_rounds_with_evaluation_from_submission_to_success() {
     trace.done(1, 1, 1);
     trace.check(expect![[r#"
         0 > ann in session 1, holding 0
-          notice: ann joined with 1 slots
+          notice: ann joined with 1 slot
           to session 1: welcome ann to term 1
         0 > submit 00000001
           + job 00000001 `letters` submitted by kim
@@ -38,7 +38,7 @@ fn two_rounds_with_evaluation_from_submission_to_success() {
     trace.check(expect![[r#"
         0 > combine of 00000001/1 made blob b1b1b1b1
           + stage 00000001/1 combined: blob b1b1b1b1
-          + stage 00000001/2 opened to evaluate version 1: 1 tasks from blob b1b1b1b1
+          + stage 00000001/2 opened to evaluate version 1: 1 task from blob b1b1b1b1
           + stage 00000001/3 opened to train round 2: 2 tasks from blob b1b1b1b1
           notice: task 00000001/2/0 goes to ann, attempt 1
           to session 1: assign 00000001/2/0 as 1.3
@@ -50,7 +50,7 @@ fn two_rounds_with_evaluation_from_submission_to_success() {
           + task 00000001/2/0 done by ann, attempt 1: blob 00000000
           + stage 00000001/2 closed
           to session 1: accepted 1.3
-          combine 00000001/2: 1 parts
+          combine 00000001/2: 1 part
         0 > combine of 00000001/2 made blob e1e1e1e1
           + stage 00000001/2 combined: blob e1e1e1e1
     "#]]);
@@ -70,14 +70,14 @@ fn two_rounds_with_evaluation_from_submission_to_success() {
           combine 00000001/3: 2 parts
         0 > combine of 00000001/3 made blob b2b2b2b2
           + stage 00000001/3 combined: blob b2b2b2b2
-          + stage 00000001/4 opened to evaluate version 2: 1 tasks from blob b2b2b2b2
+          + stage 00000001/4 opened to evaluate version 2: 1 task from blob b2b2b2b2
           notice: task 00000001/4/0 goes to ann, attempt 1
           to session 1: assign 00000001/4/0 as 1.6
         0 > session 1: done 1.6: blob 00000000
           + task 00000001/4/0 done by ann, attempt 1: blob 00000000
           + stage 00000001/4 closed
           to session 1: accepted 1.6
-          combine 00000001/4: 1 parts
+          combine 00000001/4: 1 part
         0 > combine of 00000001/4 made blob e2e2e2e2
           + stage 00000001/4 combined: blob e2e2e2e2
           + job 00000001 succeeded
@@ -98,7 +98,7 @@ fn training_waits_when_two_versions_wait_for_their_evaluation() {
     trace.check(expect![[r#"
         0 > combine of 00000001/3 made blob b2b2b2b2
           + stage 00000001/3 combined: blob b2b2b2b2
-          + stage 00000001/4 opened to evaluate version 2: 1 tasks from blob b2b2b2b2
+          + stage 00000001/4 opened to evaluate version 2: 1 task from blob b2b2b2b2
           notice: task 00000001/4/0 goes to ann, attempt 1
           to session 1: assign 00000001/4/0 as 1.4
     "#]]);
@@ -109,10 +109,10 @@ fn training_waits_when_two_versions_wait_for_their_evaluation() {
           + task 00000001/2/0 done by ann, attempt 1: blob 00000000
           + stage 00000001/2 closed
           to session 1: accepted 1.2
-          combine 00000001/2: 1 parts
+          combine 00000001/2: 1 part
         0 > combine of 00000001/2 made blob e1e1e1e1
           + stage 00000001/2 combined: blob e1e1e1e1
-          + stage 00000001/5 opened to train round 3: 1 tasks from blob b2b2b2b2
+          + stage 00000001/5 opened to train round 3: 1 task from blob b2b2b2b2
           notice: task 00000001/5/0 goes to ann, attempt 1
           to session 1: assign 00000001/5/0 as 1.5
     "#]]);
@@ -140,7 +140,7 @@ fn a_submission_says_what_it_came_to() {
           reply to 1: Missing([10101010])
         0 > submit 00000001
           + job 00000001 `letters` submitted by kim
-          + stage 00000001/1 opened to train round 1: 1 tasks from blob b0b0b0b0
+          + stage 00000001/1 opened to train round 1: 1 task from blob b0b0b0b0
           reply to 2: Submitted
           notice: job 00000001 waits: no worker is connected
         0 > submit 00000001

@@ -133,7 +133,7 @@ fn an_idle_worker_takes_over_what_waits_elsewhere() {
     trace.join(2, "bob", 1);
     trace.check(expect![[r#"
         0 > bob in session 2, holding 0
-          notice: bob joined with 1 slots
+          notice: bob joined with 1 slot
           to session 2: welcome bob to term 1
           to session 1: revoke 1.2
           notice: task 00000001/1/1 goes to bob, attempt 1
@@ -143,7 +143,7 @@ fn an_idle_worker_takes_over_what_waits_elsewhere() {
     trace.hang_up(2);
     trace.check(expect![[r#"
         0 > session 2 ends
-          notice: bob was lost with 1 tasks
+          notice: bob was lost with 1 task
           notice: task 00000001/1/1 goes to ann, attempt 2
           to session 1: assign 00000001/1/1 as 1.4
     "#]]);
@@ -301,8 +301,8 @@ fn a_stage_that_nobody_can_do_holds_no_other_up() {
     trace.check(expect![[r#"
         0 > combine of 00000001/1 made blob b1b1b1b1
           + stage 00000001/1 combined: blob b1b1b1b1
-          + stage 00000001/2 opened to evaluate version 1: 1 tasks from blob b1b1b1b1
-          + stage 00000001/3 opened to train round 2: 1 tasks from blob b1b1b1b1
+          + stage 00000001/2 opened to evaluate version 1: 1 task from blob b1b1b1b1
+          + stage 00000001/3 opened to train round 2: 1 task from blob b1b1b1b1
           notice: task 00000001/3/0 goes to ann, attempt 1
           to session 1: assign 00000001/3/0 as 1.2
     "#]]);
@@ -313,10 +313,10 @@ fn a_stage_that_nobody_can_do_holds_no_other_up() {
           + task 00000001/3/0 done by ann, attempt 1: blob 00000000
           + stage 00000001/3 closed
           to session 1: accepted 1.2
-          combine 00000001/3: 1 parts
+          combine 00000001/3: 1 part
           notice: job 00000001 waits: no connected worker can `evaluate`
         0 > combine of 00000001/3 made blob b2b2b2b2
           + stage 00000001/3 combined: blob b2b2b2b2
-          + stage 00000001/4 opened to evaluate version 2: 1 tasks from blob b2b2b2b2
+          + stage 00000001/4 opened to evaluate version 2: 1 task from blob b2b2b2b2
     "#]]);
 }

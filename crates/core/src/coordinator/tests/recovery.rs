@@ -20,7 +20,7 @@ fn in_the_middle_of_a_stage_the_known_workers_are_awaited() {
         0 > restart
           + term 2 opened
         0 > ann in session 3, holding 1
-          notice: ann is back and keeps 1 tasks
+          notice: ann is back and keeps 1 task
           to session 3: welcome ann to term 2, keep 00000001/1/2 as 2.1
     "#]]);
     // The last of them is back: what nobody holds is placed at once.
@@ -29,7 +29,7 @@ fn in_the_middle_of_a_stage_the_known_workers_are_awaited() {
     trace.done(3, 1, 3);
     trace.check(expect![[r#"
         500 > bob in session 4, holding 0
-          notice: bob joined with 1 slots
+          notice: bob joined with 1 slot
           to session 4: welcome bob to term 2
           notice: task 00000001/1/3 goes to ann, attempt 1
           to session 3: assign 00000001/1/3 as 2.2
@@ -58,7 +58,7 @@ fn the_recovery_ends_after_two_seconds_without_them() {
     trace.pass(1_999);
     trace.check(expect![[r#"
         0 > cat in session 3, holding 0
-          notice: cat joined with 1 slots
+          notice: cat joined with 1 slot
           to session 3: welcome cat to term 2
     "#]]);
     trace.pass(1);
@@ -84,13 +84,13 @@ fn in_the_middle_of_a_combine_it_is_ordered_again() {
     trace.check(expect![[r#"
         0 > restart
           + term 2 opened
-          combine 00000001/1: 1 parts
+          combine 00000001/1: 1 part
         0 > combine of 00000001/1 made blob b1b1b1b1
           + stage 00000001/1 combined: blob b1b1b1b1
-          + stage 00000001/2 opened to evaluate version 1: 1 tasks from blob b1b1b1b1
-          + stage 00000001/3 opened to train round 2: 1 tasks from blob b1b1b1b1
+          + stage 00000001/2 opened to evaluate version 1: 1 task from blob b1b1b1b1
+          + stage 00000001/3 opened to train round 2: 1 task from blob b1b1b1b1
         0 > ann in session 1, holding 0
-          notice: ann joined with 1 slots
+          notice: ann joined with 1 slot
           to session 1: welcome ann to term 2
           notice: task 00000001/2/0 goes to ann, attempt 1
           to session 1: assign 00000001/2/0 as 2.1
@@ -113,7 +113,7 @@ fn results_of_the_term_before_come_under_a_stale_lease() {
     trace.done_under(2, lease(2, 1), 0);
     trace.check(expect![[r#"
         0 > ann in session 2, holding 1
-          notice: ann is back and keeps 1 tasks
+          notice: ann is back and keeps 1 task
           to session 2: welcome ann to term 2, keep 00000001/1/0 as 2.1
         0 > session 2: done 1.1: blob 09090909
           to session 2: revoke 1.1
@@ -121,7 +121,7 @@ fn results_of_the_term_before_come_under_a_stale_lease() {
           + task 00000001/1/0 done by ann, attempt 1: blob 00000000
           + stage 00000001/1 closed
           to session 2: accepted 2.1
-          combine 00000001/1: 1 parts
+          combine 00000001/1: 1 part
     "#]]);
 }
 
@@ -134,16 +134,16 @@ fn without_jobs_nothing_is_waited_for() {
     trace.submit(1, &job(1, 1));
     trace.check(expect![[r#"
         0 > ann in session 1, holding 0
-          notice: ann joined with 1 slots
+          notice: ann joined with 1 slot
           to session 1: welcome ann to term 1
         0 > restart
           + term 2 opened
         0 > bob in session 2, holding 0
-          notice: bob joined with 1 slots
+          notice: bob joined with 1 slot
           to session 2: welcome bob to term 2
         0 > submit 00000001
           + job 00000001 `letters` submitted by kim
-          + stage 00000001/1 opened to train round 1: 1 tasks from blob b0b0b0b0
+          + stage 00000001/1 opened to train round 1: 1 task from blob b0b0b0b0
           reply to 1: Submitted
           notice: task 00000001/1/0 goes to bob, attempt 1
           to session 2: assign 00000001/1/0 as 2.1
@@ -188,6 +188,6 @@ fn an_event_that_does_not_fit_is_refused_and_changes_nothing() {
     expect![[r#"
         the event `term 1 opened` does not fit: a term is one more than the last
         the event `job 00000001 `letters` submitted by kim` does not fit: the job is there already
-        the event `stage 00000001/1 opened to train round 1: 1 tasks from blob b0b0b0b0` does not fit: the job is live, and a stage's number is one more than the last
+        the event `stage 00000001/1 opened to train round 1: 1 task from blob b0b0b0b0` does not fit: the job is live, and a stage's number is one more than the last
     "#]].assert_eq(&unfit.collect::<String>());
 }

@@ -14,10 +14,10 @@ fn a_lost_workers_task_is_tried_elsewhere_at_once_and_the_first_result_wins() {
     trace.hang_up(1);
     trace.check(expect![[r#"
         0 > bob in session 2, holding 0
-          notice: bob joined with 1 slots
+          notice: bob joined with 1 slot
           to session 2: welcome bob to term 1
         0 > session 1 ends
-          notice: ann was lost with 1 tasks
+          notice: ann was lost with 1 task
           notice: task 00000001/1/0 goes to bob, attempt 2
           to session 2: assign 00000001/1/0 as 1.2
     "#]]);
@@ -27,14 +27,14 @@ fn a_lost_workers_task_is_tried_elsewhere_at_once_and_the_first_result_wins() {
     trace.done_under(3, lease(1, 3), 9);
     trace.check(expect![[r#"
         1000 > ann in session 3, holding 1
-          notice: ann is back and keeps 1 tasks
+          notice: ann is back and keeps 1 task
           to session 3: welcome ann to term 1, keep 00000001/1/0 as 1.3
         1000 > session 2: done 1.2: blob 00000000
           + task 00000001/1/0 done by bob, attempt 2: blob 00000000
           + stage 00000001/1 closed
           to session 2: accepted 1.2
           to session 3: revoke 1.3
-          combine 00000001/1: 1 parts
+          combine 00000001/1: 1 part
         1000 > session 3: done 1.3: blob 09090909
           to session 3: revoke 1.3
     "#]]);
@@ -58,7 +58,7 @@ fn a_worker_back_in_time_keeps_its_work_under_a_new_lease() {
           notice: ann was lost with 2 tasks
           notice: job 00000001 waits: no worker is connected
         4999 > ann in session 2, holding 1
-          notice: ann is back and keeps 1 tasks
+          notice: ann is back and keeps 1 task
           to session 2: welcome ann to term 1, keep 00000001/1/0 as 1.3
           notice: task 00000001/1/1 goes to ann, attempt 1
           to session 2: assign 00000001/1/1 as 1.4
@@ -86,7 +86,7 @@ fn a_worker_back_too_late_has_died_once_and_keeps_what_is_still_wanted() {
         5000 > time
           + task 00000001/1/0 attempt 1 failed on ann: the worker was lost
         5000 > ann in session 2, holding 1
-          notice: ann is back and keeps 1 tasks
+          notice: ann is back and keeps 1 task
           to session 2: welcome ann to term 1, keep 00000001/1/0 as 1.3
           notice: task 00000001/1/1 goes to ann, attempt 1
           to session 2: assign 00000001/1/1 as 1.4
@@ -107,7 +107,7 @@ fn what_a_worker_brings_is_kept_only_if_it_is_wanted_and_the_same() {
     trace.connect(2, hello);
     trace.check(expect![[r#"
         0 > ann in session 2, holding 6
-          notice: ann is back and keeps 1 tasks
+          notice: ann is back and keeps 1 task
           to session 2: welcome ann to term 1, keep 00000001/1/1 as 1.5
           notice: task 00000001/1/2 goes to ann, attempt 2
           to session 2: assign 00000001/1/2 as 1.6
@@ -131,7 +131,7 @@ fn a_silent_worker_is_lost_after_five_seconds_and_given_up_after_ten() {
     trace.check(expect![[r#"
         5000 > time
           close session 1: nothing was heard from the worker
-          notice: ann was lost with 1 tasks
+          notice: ann was lost with 1 task
           notice: task 00000001/1/0 goes to bob, attempt 2
           to session 2: assign 00000001/1/0 as 1.3
         10000 > time
@@ -153,7 +153,7 @@ fn a_worker_that_leaves_has_not_died() {
     trace.pass(10_000);
     trace.check(expect![[r#"
         0 > bob in session 2, holding 0
-          notice: bob joined with 1 slots
+          notice: bob joined with 1 slot
           to session 2: welcome bob to term 1
         0 > session 1: leaving
           notice: ann left and gave back 2 tasks
@@ -177,10 +177,10 @@ fn heartbeats_go_to_every_session_each_second() {
     trace.pass(2_000);
     trace.check(expect![[r#"
         0 > ann in session 1, holding 0
-          notice: ann joined with 1 slots
+          notice: ann joined with 1 slot
           to session 1: welcome ann to term 1
         0 > bob in session 2, holding 0
-          notice: bob joined with 1 slots
+          notice: bob joined with 1 slot
           to session 2: welcome bob to term 1
         0 > session 2 ends
           notice: bob was lost with 0 tasks
@@ -204,7 +204,7 @@ fn another_session_of_a_worker_replaces_the_one_before() {
     trace.check(expect![[r#"
         0 > ann in session 2, holding 1
           close session 1: the worker opened another session
-          notice: ann is back and keeps 1 tasks
+          notice: ann is back and keeps 1 task
           to session 2: welcome ann to term 1, keep 00000001/1/0 as 1.3
           notice: task 00000001/1/1 goes to ann, attempt 2
           to session 2: assign 00000001/1/1 as 1.4
@@ -228,22 +228,22 @@ fn a_name_that_is_taken_gets_a_number() {
     trace.inspect();
     trace.check(expect![[r#"
         0 > ann in session 1, holding 0
-          notice: ann joined with 1 slots
+          notice: ann joined with 1 slot
           to session 1: welcome ann to term 1
         0 > ann in session 2, holding 0
-          notice: ann-2 joined with 1 slots
+          notice: ann-2 joined with 1 slot
           to session 2: welcome ann-2 to term 1
         0 > ann in session 3, holding 0
-          notice: ann-3 joined with 1 slots
+          notice: ann-3 joined with 1 slot
           to session 3: welcome ann-3 to term 1
         0 > session 1 ends
           notice: ann was lost with 0 tasks
         0 > ann in session 4, holding 0
-          notice: ann joined with 1 slots
+          notice: ann joined with 1 slot
           to session 4: welcome ann to term 1
         0 > ann in session 5, holding 0
           close session 2: the worker opened another session
-          notice: ann-2 joined with 1 slots
+          notice: ann-2 joined with 1 slot
           to session 5: welcome ann-2 to term 1
         0 > inspect
           reply to 1: Workers([WorkerView { name: "ann", connected: false, slots: 1, running: 0, queued: 0, tasks_done: 0, rejections: 0, pace_ms: None, hardware: "none", profile: "test" }, WorkerView { name: "ann", connected: true, slots: 1, running: 0, queued: 0, tasks_done: 0, rejections: 0, pace_ms: None, hardware: "none", profile: "test" }, WorkerView { name: "ann-2", connected: true, slots: 1, running: 0, queued: 0, tasks_done: 0, rejections: 0, pace_ms: None, hardware: "none", profile: "test" }, WorkerView { name: "ann-3", connected: true, slots: 1, running: 0, queued: 0, tasks_done: 0, rejections: 0, pace_ms: None, hardware: "none", profile: "test" }])
@@ -273,15 +273,15 @@ fn what_waits_for_workers_says_so_once() {
     trace.check(expect![[r#"
         0 > submit 00000001
           + job 00000001 `letters` submitted by kim
-          + stage 00000001/1 opened to train round 1: 1 tasks from blob b0b0b0b0
+          + stage 00000001/1 opened to train round 1: 1 task from blob b0b0b0b0
           reply to 1: Submitted
           notice: job 00000001 waits: no worker is connected
         10000 > ann in session 1, holding 0
-          notice: ann joined with 1 slots
+          notice: ann joined with 1 slot
           to session 1: welcome ann to term 1
           notice: job 00000001 waits: no connected worker can `train`
         20000 > bob in session 2, holding 0
-          notice: bob joined with 1 slots
+          notice: bob joined with 1 slot
           to session 2: welcome bob to term 1
           notice: task 00000001/1/0 goes to bob, attempt 1
           to session 2: assign 00000001/1/0 as 1.1

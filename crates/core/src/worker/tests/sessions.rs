@@ -105,18 +105,18 @@ fn a_report_that_was_not_acknowledged_is_made_again() {
         55 > time
           dial
         100 > connected
-          greet as ann with 1 tasks
+          greet as ann with 1 task
         100 > welcome ann to term 1, keep 00000001/1/1 as 1.5
-          notice: joined again as ann, going on with 1 tasks
+          notice: joined again as ann, going on with 1 task
           send done 1.5: blob 07070707
         100 > disconnected
           notice: lost the coordinator; dialling again
         187 > time
           dial
         200 > connected
-          greet as ann with 1 tasks
+          greet as ann with 1 task
         200 > welcome ann to term 1, keep 00000001/1/1 as 1.6
-          notice: joined again as ann, going on with 1 tasks
+          notice: joined again as ann, going on with 1 task
           send done 1.6: blob 07070707
         200 > accepted 1.6
     "#]]);
