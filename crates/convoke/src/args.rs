@@ -71,6 +71,8 @@ pub enum Command {
     Result(ResultArgs),
     /// End a job; its last committed version is kept
     Cancel(CancelArgs),
+    /// Take a worker out of service: what it runs it brings to an end, and leaves
+    Drain(DrainArgs),
     /// Go on with an embedded job that was interrupted
     Resume(ResumeArgs),
     /// Print a script that makes a shell complete command lines
@@ -359,6 +361,20 @@ pub struct ManArgs {
 pub struct CancelArgs {
     /// The job's id
     pub id: JobId,
+    #[command(flatten)]
+    pub at: At,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  convoke drain left                          waits until it has left
+  convoke drain left --detach                 does not wait; `convoke workers` shows how far it is")]
+pub struct DrainArgs {
+    /// The worker's name, as `convoke workers` shows it
+    pub worker: String,
+    /// Tell the worker and return
+    #[arg(long)]
+    pub detach: bool,
     #[command(flatten)]
     pub at: At,
 }

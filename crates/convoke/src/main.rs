@@ -68,6 +68,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Jobs(args) => cmd::jobs::run(&args, &global).await,
         Command::Job(args) => cmd::job::run(&args, &global).await,
         Command::Result(args) => cmd::result::run(&args, &global).await,
+        Command::Drain(args) => cmd::drain::run(&args, &global).await,
         Command::Cancel(args) => cmd::cancel::run(&args, &global).await,
         Command::Resume(args) => cmd::resume::run(args, &global).await,
         Command::Completions(args) => cmd::completions::run(&args),

@@ -33,6 +33,8 @@ pub struct Hello {
     pub hardware: String,
     /// What it is doing, or has done and not yet been thanked for.
     pub holding: Vec<Held>,
+    /// Whether it was told to drain: it brings its work to an end, and takes on no more.
+    pub draining: bool,
 }
 
 /// Work that a worker brings along from an earlier session.
@@ -98,6 +100,8 @@ pub enum ToWorker {
         /// The lease.
         lease: LeaseId,
     },
+    /// What runs goes on, nothing more comes: with the last of it accepted, leave and end.
+    Drain,
     /// The coordinator is there.
     Heartbeat,
 }
@@ -147,6 +151,7 @@ impl fmt::Display for ToWorker {
             Self::Assign(assignment) => write!(f, "assign {} as {}", assignment.task, assignment.lease),
             Self::Revoke { lease } => write!(f, "revoke {lease}"),
             Self::Accepted { lease } => write!(f, "accepted {lease}"),
+            Self::Drain => f.write_str("drain"),
             Self::Heartbeat => f.write_str("heartbeat"),
         }
     }

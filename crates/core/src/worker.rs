@@ -120,6 +120,7 @@ impl Worker {
             Input::Leave => self.on_leave(),
         }
         self.start_waiting();
+        self.end_if_drained();
         std::mem::take(&mut self.outputs)
     }
 
@@ -194,6 +195,7 @@ impl Worker {
             ToWorker::Welcome { name, kept, .. } => self.on_welcome(name, &kept),
             ToWorker::Assign(assignment) => self.on_assign(assignment),
             ToWorker::Revoke { lease } | ToWorker::Accepted { lease } => self.forget(lease),
+            ToWorker::Drain => self.on_drain(),
         }
     }
 
@@ -217,7 +219,7 @@ impl Worker {
     }
 
     fn on_assign(&mut self, assignment: Assignment) {
-        if self.holding.len() >= self.config.hello.slots as usize + QUEUE_MAX {
+        if self.config.hello.draining || self.holding.len() >= self.config.hello.slots as usize + QUEUE_MAX {
             self.outputs.push(Output::Send(FromWorker::Rejected { lease: assignment.lease }));
             return;
         }
@@ -252,6 +254,23 @@ impl Worker {
             && let Some(message) = held.report()
         {
             self.outputs.push(Output::Send(message));
+        }
+    }
+
+    /// The worker is taken out of service, and says so in every hello from now on.
+    fn on_drain(&mut self) {
+        if !std::mem::replace(&mut self.config.hello.draining, true) {
+            self.outputs.push(Output::Notice(Notice::Draining { held: self.holding.len() }));
+        }
+    }
+
+    /// With nothing left that runs or is not accepted, a draining worker leaves. It does so in a session, where the
+    /// coordinator hears of it and takes nothing for lost.
+    fn end_if_drained(&mut self) {
+        if self.config.hello.draining && self.link == Link::Up && self.holding.is_empty() {
+            self.on_leave();
+            self.outputs.push(Output::Notice(Notice::Drained));
+            self.outputs.push(Output::End);
         }
     }
 

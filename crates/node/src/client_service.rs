@@ -1,4 +1,4 @@
-//! Clients' calls, as the coordinator serves them: submit, cancel, list, follow.
+//! Clients' calls, as the coordinator serves them: submit, cancel, list, drain, follow.
 //!
 //! Submissions and cancellations go through the decider; what is only read comes from the history.
 
@@ -42,7 +42,7 @@ impl ClientService {
                 Refusal::Spec(_) => Status::invalid_argument(refusal.to_string()),
                 Refusal::AnotherSpec(_) => Status::already_exists(refusal.to_string()),
                 Refusal::TooManyJobs => Status::resource_exhausted(refusal.to_string()),
-                Refusal::NoSuchJob(_) => Status::not_found(refusal.to_string()),
+                Refusal::NoSuchJob(_) | Refusal::NoSuchWorker(_) => Status::not_found(refusal.to_string()),
             }),
             reply => Ok(reply),
         }
@@ -85,6 +85,15 @@ impl v1::clients_server::Clients for ClientService {
             return Err(Status::internal("the workers were not told"));
         };
         Ok(Response::new(v1::WorkerList { workers: workers.into_iter().map(Into::into).collect() }))
+    }
+
+    async fn drain(&self, request: Request<v1::DrainRequest>) -> Result<Response<v1::DrainReply>, Status> {
+        let worker = request.into_inner().worker;
+        check_name("worker", &worker).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        match self.call(Call::Drain { worker }).await? {
+            Reply::Draining { running } => Ok(Response::new(v1::DrainReply { running: running as u32 })),
+            _ => Err(Status::internal("the worker was not told")),
+        }
     }
 
     type FollowStream = ReceiverStream<Result<v1::Followed, Status>>;

@@ -39,6 +39,7 @@ pub(crate) enum Command {
 pub(crate) enum Call {
     Submit { job: JobId, spec: Box<JobSpec>, submitter: String, missing: Vec<convoke_core::Digest> },
     Cancel { job: JobId },
+    Drain { worker: String },
     Inspect,
 }
 
@@ -171,6 +172,7 @@ impl Decider {
                         Input::Submit { request, job, spec: *spec, submitter, missing }
                     }
                     Call::Cancel { job } => Input::Cancel { request, job },
+                    Call::Drain { worker } => Input::Drain { request, worker },
                     Call::Inspect => Input::Inspect { request },
                 }
             }

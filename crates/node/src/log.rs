@@ -37,9 +37,11 @@ pub(crate) fn notice(notice: &Notice) {
         Notice::WorkerLost { .. } => tracing::warn!("{notice}"),
         Notice::Waiting { reason: Waiting::NoWorkers, .. } => tracing::info!("{notice}"),
         Notice::Waiting { .. } => tracing::warn!("{notice}"),
-        Notice::WorkerJoined { .. } | Notice::WorkerLeft { .. } | Notice::Assigned { .. } | Notice::Rejected { .. } => {
-            tracing::info!("{notice}");
-        }
+        Notice::WorkerJoined { .. }
+        | Notice::WorkerLeft { .. }
+        | Notice::WorkerDraining { .. }
+        | Notice::Assigned { .. }
+        | Notice::Rejected { .. } => tracing::info!("{notice}"),
     }
 }
 

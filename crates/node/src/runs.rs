@@ -74,7 +74,7 @@ impl Runs {
             ToWorker::Revoke { lease } | ToWorker::Accepted { lease } => {
                 self.0.retain(|_, kept| kept.lease != *lease || kept.is_running());
             }
-            ToWorker::Assign(_) | ToWorker::Heartbeat => {}
+            ToWorker::Assign(_) | ToWorker::Drain | ToWorker::Heartbeat => {}
         }
     }
 

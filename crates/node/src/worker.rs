@@ -44,6 +44,15 @@ pub struct Options {
     pub cache_bytes: u64,
 }
 
+/// Why a worker ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Whoever runs it told it to.
+    Told,
+    /// It was drained.
+    Drained,
+}
+
 /// A worker ends otherwise than by being told to.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
@@ -70,6 +79,8 @@ pub struct Worker {
     joined: bool,
     /// What was said of coordinators that dialled and refused.
     refused: Trouble,
+    /// Whether it was drained, and has nothing left to do.
+    drained: bool,
     /// Whether the machine gave up on a silent link.
     hung_up: bool,
     link: Option<Link>,
@@ -105,6 +116,7 @@ impl Worker {
             profile: convoke_ml::NUMERIC_PROFILE.to_owned(),
             hardware: hardware(),
             holding: Vec::new(),
+            draining: false,
         };
         let (connection, connections) = watch::channel(None);
         let compute = Compute::start(slots as usize).map_err(WorkerError::Thread)?;
@@ -115,6 +127,7 @@ impl Worker {
             started: Instant::now(),
             joined: false,
             refused: Trouble::default(),
+            drained: false,
             hung_up: false,
             link: None,
             connection,
@@ -125,8 +138,8 @@ impl Worker {
         })
     }
 
-    /// Runs until `leave` is ready, and then gives back what it holds.
-    pub async fn run(mut self, leave: impl Future<Output = ()>) -> Result<(), WorkerError> {
+    /// Runs until `leave` is ready, and then gives back what it holds; or until it is drained.
+    pub async fn run(mut self, leave: impl Future<Output = ()>) -> Result<End, WorkerError> {
         let mut leave = pin!(leave);
         loop {
             let due = self.machine.poll_timeout().map(|at| self.started + Duration::from_millis(at));
@@ -151,9 +164,13 @@ impl Worker {
             if self.link.is_none() && self.hung_up && self.gives_up() {
                 return Err(LinkError::Silent.into());
             }
+            if self.drained {
+                break;
+            }
         }
+        let end = if self.drained { End::Drained } else { End::Told };
         self.leave().await;
-        Ok(())
+        Ok(end)
     }
 
     /// Says goodbye, and waits until the coordinator has heard it, but not for long.
@@ -245,6 +262,7 @@ impl Worker {
                 self.link = None;
                 self.hung_up = true;
             }
+            Output::End => self.drained = true,
             Output::Start { run, assignment, queued_ms } => self.start(run, assignment, queued_ms),
             Output::Abort(run) => self.runs.abort(run),
             Output::Notice(notice) => match (&notice, &self.options.way) {

@@ -26,6 +26,8 @@ pub enum Call {
     /// The same id with another spec.
     SubmitAnother(usize),
     Cancel(usize),
+    /// Of a machine's worker, by its name.
+    Drain(usize),
     Inspect,
 }
 
@@ -35,7 +37,7 @@ impl World {
         let is_answered = match call {
             Call::Submit(job) => self.clients[job].submitted,
             Call::Cancel(job) => self.clients[job].cancelled,
-            Call::SubmitAnother(_) | Call::Inspect => false,
+            Call::SubmitAnother(_) | Call::Drain(_) | Call::Inspect => false,
         };
         if is_answered {
             return;
@@ -58,6 +60,7 @@ impl World {
                 self.submission(request, job, JobSpec { seed: !spec.seed, ..spec.clone() })
             }
             Call::Cancel(job) => Input::Cancel { request, job: self.scenario.jobs[job].id },
+            Call::Drain(host) => Input::Drain { request, worker: self.scenario.workers[host].name.clone() },
             Call::Inspect => Input::Inspect { request },
         };
         self.feed_coordinator(input)
@@ -94,7 +97,9 @@ impl World {
                 self.clients[job].cancelled = true;
                 self.invariants.acknowledged.ended(self.scenario.jobs[job].id, outcome);
             }
-            (Call::SubmitAnother(_), Reply::Refused(Refusal::AnotherSpec(_))) | (Call::Inspect, Reply::Workers(_)) => {}
+            (Call::SubmitAnother(_), Reply::Refused(Refusal::AnotherSpec(_)))
+            | (Call::Drain(_), Reply::Draining { .. } | Reply::Refused(Refusal::NoSuchWorker(_)))
+            | (Call::Inspect, Reply::Workers(_)) => {}
             (call, reply) => return Err(self.violation(format!("(3) {call:?} was answered with {reply:?}"))),
         }
         Ok(())

@@ -92,6 +92,7 @@ impl World {
             self.perform(decision)?;
         }
         let Some(machine) = &mut self.coordinator.machine else { return Ok(()) };
+        self.invariants.draining.on_input(&input);
         let decision = machine.decide(now, input.clone());
         let checked = self.invariants.one_result.on_input(&input, &decision);
         checked.map_err(|why| self.violation(why))?;
@@ -141,6 +142,7 @@ impl World {
         if !is_beat {
             self.observer.line(self.now, "coordinator", &output);
         }
+        self.invariants.draining.on_output(&output).map_err(|why| self.violation(why))?;
         match output {
             Output::Send { session, message } => {
                 if let Some(link) = self.network.links.get_mut(&session) {

@@ -6,6 +6,7 @@
 use convoke_core::message::FromWorker;
 use convoke_core::{Millis, SessionId};
 
+use crate::clients::Call;
 use crate::coordinator::Doom;
 use crate::invariants::Violation;
 use crate::network::{Up, Way};
@@ -21,7 +22,7 @@ impl World {
         self.queue.push(at, Happening::Fault);
         let process = self.any_process();
         let session = self.any_session();
-        match (self.dice.between(0, 9), process, session) {
+        match (self.dice.between(0, 10), process, session) {
             (0, Some(process), _) => {
                 self.happens("fault.kill");
                 self.kill(process);
@@ -51,6 +52,11 @@ impl World {
             }
             (6 | 7, _, Some(session)) => self.stall(session),
             (8, _, _) => self.partition(),
+            (10, Some(process), _) => {
+                self.happens("fault.drain");
+                let host = self.processes.get(&process).map(|process| process.host);
+                host.into_iter().for_each(|host| self.call(Call::Drain(host)));
+            }
             (9, _, Some(session)) => self.stray_report(session),
             _ => {}
         }

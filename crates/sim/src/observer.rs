@@ -82,11 +82,13 @@ pub fn notice_kind(notice: &Notice) -> &'static str {
         Notice::WorkerJoined { .. } => "notice.worker-back-with-work",
         Notice::WorkerLost { .. } => "notice.worker-lost",
         Notice::WorkerLeft { .. } => "notice.worker-left",
+        Notice::WorkerDraining { .. } => "notice.worker-draining",
         Notice::Assigned { attempt: 1, .. } => "notice.assigned",
         Notice::Assigned { .. } => "notice.assigned-again",
         Notice::Rejected { .. } => "notice.rejected",
         Notice::Waiting { reason: Waiting::NoWorkers, .. } => "notice.waiting.no-workers",
         Notice::Waiting { reason: Waiting::AllReject { .. }, .. } => "notice.waiting.all-reject",
+        Notice::Waiting { reason: Waiting::AllDrain { .. }, .. } => "notice.waiting.all-drain",
         Notice::Waiting { reason: Waiting::NoAbility(_), .. } => "notice.waiting.no-ability",
     }
 }
@@ -95,6 +97,8 @@ pub fn worker_notice_kind(notice: &worker::Notice) -> &'static str {
     match notice {
         worker::Notice::Joined { .. } => "worker.joined",
         worker::Notice::Lost => "worker.lost-the-coordinator",
+        worker::Notice::Draining { .. } => "worker.draining",
+        worker::Notice::Drained => "worker.drained",
         worker::Notice::Delayed { .. } => "worker.delayed",
         worker::Notice::Rejected { .. } => "worker.rejected",
     }
@@ -106,6 +110,7 @@ pub fn reply_kind(reply: &Reply) -> &'static str {
         Reply::Missing(_) => "reply.missing",
         Reply::Refused(_) => "reply.refused",
         Reply::Ended(_) => "reply.ended",
+        Reply::Draining { .. } => "reply.draining",
         Reply::Workers(_) => "reply.workers",
     }
 }

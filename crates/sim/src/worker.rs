@@ -46,6 +46,7 @@ impl World {
             profile: convoke_ml::NUMERIC_PROFILE.to_owned(),
             hardware: "simulated".to_owned(),
             holding: Vec::new(),
+            draining: false,
         };
         let probability = machine.load_percent as f64 / 100.0;
         let load = Load { probability, delay_ms: self.dice.between(10, 1_500), seed: self.dice.bits() };
@@ -119,6 +120,7 @@ impl World {
                 self.observer.coverage.count("worker.aborted");
                 process.running.remove(&run);
             }
+            Output::End => self.ends(id),
             Output::Notice(notice) => self.observer.coverage.count(worker_notice_kind(&notice)),
         }
         Ok(())
@@ -233,9 +235,14 @@ impl World {
     /// The process ends of its own will.
     pub fn leave(&mut self, id: u64) -> Result<(), Violation> {
         self.feed_worker(id, Input::Leave)?;
-        let Some(process) = self.processes.remove(&id) else { return Ok(()) };
+        self.ends(id);
+        Ok(())
+    }
+
+    /// The process is gone, after its last words; another one starts on the machine later.
+    fn ends(&mut self, id: u64) {
+        let Some(process) = self.processes.remove(&id) else { return };
         let at = self.now + self.dice.between(100, 8_000);
         self.queue.push(at, Happening::WorkerStarts { host: process.host });
-        Ok(())
     }
 }

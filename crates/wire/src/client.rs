@@ -53,7 +53,7 @@ pub enum CallError {
     /// The coordinator refused.
     #[error("{0}")]
     Refused(String),
-    /// There is no such job or blob.
+    /// There is no such job, worker or blob.
     #[error("{0}")]
     NotFound(String),
     /// The coordinator said something that is not understood.
@@ -177,6 +177,12 @@ impl Client {
     pub async fn workers(&mut self) -> Result<Vec<WorkerView>, CallError> {
         let reply = self.calls.workers(within(CALL_TIMEOUT, Nothing {})).await?.into_inner();
         Ok(reply.workers.into_iter().map(Into::into).collect())
+    }
+
+    /// Takes a worker out of service, and says how many tasks it brings to an end before it leaves.
+    pub async fn drain(&mut self, worker: &str) -> Result<usize, CallError> {
+        let request = v1::DrainRequest { worker: worker.to_owned() };
+        Ok(self.calls.drain(within(CALL_TIMEOUT, request)).await?.into_inner().running as usize)
     }
 
     /// A job's events from `position` on, 0 for its first. With `live` also those to come, until it has ended.

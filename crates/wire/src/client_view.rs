@@ -68,26 +68,16 @@ impl TryFrom<v1::JobSummary> for JobSummary {
 
 impl From<WorkerView> for v1::WorkerView {
     fn from(worker: WorkerView) -> Self {
-        let WorkerView { name, connected, slots, running, queued, tasks_done, rejections, pace_ms, hardware, profile } =
-            worker;
-        Self { name, connected, slots, running, queued, tasks_done, rejections, pace_ms, hardware, profile }
+        let WorkerView { name, connected, draining, slots, running, queued, .. } = worker;
+        let WorkerView { tasks_done, rejections, pace_ms, hardware, profile, .. } = worker;
+        Self { name, connected, draining, slots, running, queued, tasks_done, rejections, pace_ms, hardware, profile }
     }
 }
 
 impl From<v1::WorkerView> for WorkerView {
     fn from(worker: v1::WorkerView) -> Self {
-        let v1::WorkerView {
-            name,
-            connected,
-            slots,
-            running,
-            queued,
-            tasks_done,
-            rejections,
-            pace_ms,
-            hardware,
-            profile,
-        } = worker;
-        Self { name, connected, slots, running, queued, tasks_done, rejections, pace_ms, hardware, profile }
+        let v1::WorkerView { name, connected, draining, slots, running, queued, .. } = worker;
+        let v1::WorkerView { tasks_done, rejections, pace_ms, hardware, profile, .. } = worker;
+        Self { name, connected, draining, slots, running, queued, tasks_done, rejections, pace_ms, hardware, profile }
     }
 }

@@ -84,6 +84,7 @@ impl From<CoordinatorFrame> for v1::CoordinatorFrame {
         let kind = match frame {
             CoordinatorFrame::Blob(bytes) => ToWorkerKind::Blob(bytes),
             CoordinatorFrame::Message(ToWorker::Heartbeat) => ToWorkerKind::Heartbeat(Default::default()),
+            CoordinatorFrame::Message(ToWorker::Drain) => ToWorkerKind::Drain(Default::default()),
             CoordinatorFrame::Message(ToWorker::Assign(assignment)) => ToWorkerKind::Assign((&assignment).into()),
             CoordinatorFrame::Message(ToWorker::Revoke { lease }) => ToWorkerKind::Revoke((&lease).into()),
             CoordinatorFrame::Message(ToWorker::Accepted { lease }) => ToWorkerKind::Accepted((&lease).into()),
@@ -104,6 +105,7 @@ impl TryFrom<v1::CoordinatorFrame> for CoordinatorFrame {
         let message = match frame.kind.ok_or(DecodeError::Missing { field: "CoordinatorFrame.kind" })? {
             ToWorkerKind::Blob(bytes) => return Ok(Self::Blob(session_blob("CoordinatorFrame.blob", bytes)?)),
             ToWorkerKind::Heartbeat(_) => ToWorker::Heartbeat,
+            ToWorkerKind::Drain(_) => ToWorker::Drain,
             ToWorkerKind::Assign(assignment) => ToWorker::Assign(assignment.try_into()?),
             ToWorkerKind::Revoke(lease) => ToWorker::Revoke { lease: lease.try_into()? },
             ToWorkerKind::Accepted(lease) => ToWorker::Accepted { lease: lease.try_into()? },
@@ -130,6 +132,7 @@ fn hello_message(hello: Hello) -> v1::Hello {
         profile: hello.profile,
         hardware: hello.hardware,
         holding: hello.holding.iter().map(Into::into).collect(),
+        draining: hello.draining,
     }
 }
 
@@ -147,6 +150,7 @@ fn hello_value(hello: v1::Hello) -> Result<Hello, DecodeError> {
         profile: hello.profile,
         hardware: hello.hardware,
         holding: hello.holding.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+        draining: hello.draining,
     })
 }
 

@@ -3,6 +3,7 @@
 pub mod cancel;
 pub mod completions;
 pub mod coordinator;
+pub mod drain;
 pub mod evaluate;
 pub mod job;
 pub mod jobs;

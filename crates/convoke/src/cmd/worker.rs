@@ -1,10 +1,10 @@
-//! `convoke worker`: join a coordinator, or wait to be dialled by one, and execute its tasks until told to end.
+//! `convoke worker`: join a coordinator, or wait to be dialled by one, and execute its tasks until told to end or drained.
 
 use std::process::ExitCode;
 
 use convoke_node::link::{LinkError, Way};
 use convoke_node::listen::{ListenError, Listener};
-use convoke_node::worker::{Options, Worker, WorkerError};
+use convoke_node::worker::{End, Options, Worker, WorkerError};
 use convoke_wire::core::worker::Load;
 
 use super::signals::asked_to_end;
@@ -29,8 +29,10 @@ pub async fn run(args: WorkerArgs) -> Result<ExitCode, Failure> {
         drop(asked);
         told
     });
-    worker.run(async move { drop(leave.await) }).await.map_err(explain)?;
-    listening.await.map_err(Failure::failed)??;
+    let end = worker.run(async move { drop(leave.await) }).await.map_err(explain)?;
+    if end == End::Told {
+        listening.await.map_err(Failure::failed)??;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -14,6 +14,7 @@ use crate::{output, place};
 struct Row {
     name: String,
     connected: bool,
+    draining: bool,
     slots: u32,
     running: u32,
     queued: u32,
@@ -32,6 +33,7 @@ pub async fn run(args: &WorkersArgs, global: &Global) -> Result<ExitCode, Failur
         .map(|worker| Row {
             name: worker.name,
             connected: worker.connected,
+            draining: worker.draining,
             slots: worker.slots,
             running: worker.running,
             queued: worker.queued,
@@ -48,7 +50,11 @@ pub async fn run(args: &WorkersArgs, global: &Global) -> Result<ExitCode, Failur
     }
     let headings = ["NAME", "STATE", "SLOTS", "RUNNING", "QUEUED", "DONE", "REJECTED", "HARDWARE"];
     let cells = |row: &Row| {
-        let state = if row.connected { "connected" } else { "lost" };
+        let state = match (row.connected, row.draining) {
+            (false, _) => "lost",
+            (true, true) => "draining",
+            (true, false) => "connected",
+        };
         [
             row.name.clone(),
             state.to_owned(),

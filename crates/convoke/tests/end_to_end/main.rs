@@ -11,6 +11,7 @@ mod embedded;
 mod same_bits;
 mod rejections;
 mod leaving;
+mod drain;
 mod interrupts;
 mod records;
 mod python;

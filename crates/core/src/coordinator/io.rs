@@ -66,6 +66,13 @@ pub enum Input {
         /// Its end.
         outcome: CombineOutcome,
     },
+    /// A client takes a worker out of service.
+    Drain {
+        /// The call to answer.
+        request: RequestId,
+        /// The worker's name.
+        worker: String,
+    },
     /// A client asks about the workers.
     Inspect {
         /// The call to answer.
@@ -160,6 +167,11 @@ pub enum Reply {
     Refused(Refusal),
     /// The job has ended, this way.
     Ended(Outcome),
+    /// The worker gets no more tasks, and leaves after those that it runs.
+    Draining {
+        /// How many it runs.
+        running: usize,
+    },
     /// The workers.
     Workers(Vec<WorkerView>),
 }
@@ -179,6 +191,9 @@ pub enum Refusal {
     /// No such job.
     #[error("there is no job {0} here")]
     NoSuchJob(JobId),
+    /// No such worker.
+    #[error("there is no worker `{0}` here")]
+    NoSuchWorker(String),
 }
 
 /// A worker, for people.
@@ -188,6 +203,8 @@ pub struct WorkerView {
     pub name: String,
     /// Whether it has a session.
     pub connected: bool,
+    /// Whether it gets no more tasks, and leaves after those that it runs.
+    pub draining: bool,
     /// How many tasks it runs at a time.
     pub slots: u32,
     /// Tasks that run.
@@ -232,6 +249,13 @@ pub enum Notice {
         /// How many tasks it gave back.
         held: usize,
     },
+    /// A worker is taken out of service.
+    WorkerDraining {
+        /// Its name.
+        worker: String,
+        /// How many tasks it runs, and brings to an end.
+        running: usize,
+    },
     /// A task was placed.
     Assigned {
         /// The task.
@@ -267,6 +291,11 @@ pub enum Waiting {
         /// How many there are.
         workers: usize,
     },
+    /// Every worker is being taken out of service.
+    AllDrain {
+        /// How many there are.
+        workers: usize,
+    },
     /// No connected worker can do this.
     NoAbility(Ability),
 }
@@ -277,7 +306,10 @@ impl Notice {
         match self {
             Self::Assigned { task, .. } | Self::Rejected { task, .. } => Some(task.job),
             Self::Waiting { job, .. } => Some(*job),
-            Self::WorkerJoined { .. } | Self::WorkerLost { .. } | Self::WorkerLeft { .. } => None,
+            Self::WorkerJoined { .. }
+            | Self::WorkerLost { .. }
+            | Self::WorkerLeft { .. }
+            | Self::WorkerDraining { .. } => None,
         }
     }
 }
@@ -297,6 +329,9 @@ impl fmt::Display for Notice {
             Self::WorkerLeft { worker, held } => {
                 write!(f, "{worker} left and gave back {}", Counted(*held, "task"))
             }
+            Self::WorkerDraining { worker, running } => {
+                write!(f, "{worker} is draining and has {} to bring to an end", Counted(*running, "task"))
+            }
             Self::Assigned { task, worker, attempt } => write!(f, "task {task} goes to {worker}, attempt {attempt}"),
             Self::Rejected { task, worker } => write!(f, "{worker} rejected task {task}"),
             Self::Waiting { job, reason } => write!(f, "job {job} waits: {reason}"),
@@ -310,6 +345,8 @@ impl fmt::Display for Waiting {
             Self::NoWorkers => f.write_str("no worker is connected"),
             Self::AllReject { workers: 1 } => f.write_str("the only worker rejects its tasks (busy)"),
             Self::AllReject { workers } => write!(f, "all {workers} workers reject its tasks (busy)"),
+            Self::AllDrain { workers: 1 } => f.write_str("the only worker is draining"),
+            Self::AllDrain { workers } => write!(f, "all {workers} workers are draining"),
             Self::NoAbility(ability) => write!(f, "no connected worker can `{ability}`"),
         }
     }

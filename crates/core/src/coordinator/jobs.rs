@@ -103,6 +103,7 @@ impl Coordinator {
         let view = self.roster.iter().map(|(_, worker)| WorkerView {
             name: worker.name.clone(),
             connected: worker.session.is_some(),
+            draining: worker.draining,
             slots: worker.slots as u32,
             running: worker.running().len() as u32,
             queued: worker.queued().len() as u32,

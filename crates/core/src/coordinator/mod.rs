@@ -151,6 +151,7 @@ impl Coordinator {
             }
             Input::Cancel { request, job } => self.on_cancel(request, job),
             Input::Combined { job, stage, outcome } => self.on_combined(job, stage, outcome),
+            Input::Drain { request, worker } => self.on_drain(request, worker),
             Input::Inspect { request } => self.on_inspect(request),
         }
         self.settle()

@@ -26,6 +26,9 @@ const STRAGGLER_MS_MIN: Millis = 200;
 /// From how many rejections in a row a worker counts as rejecting everything.
 const REJECTS_ALL: u32 = 3;
 
+/// Whose turn it is, the least first: whether it is not due, its quotient, its priority, its age.
+type Rank = (bool, u64, Reverse<i32>, u64);
+
 impl Coordinator {
     /// Places every waiting task that has a worker.
     pub(super) fn place(&mut self) {
@@ -54,7 +57,7 @@ impl Coordinator {
     /// Where leases are few, one for a job of little weight may be more than its share at any time; such a job goes first
     /// once as many leases were granted since its last as give it one in the long run.
     fn next_task(&mut self, weights: u64, stuck: &BTreeSet<(JobId, StageNumber)>) -> Option<TaskId> {
-        let mut best: Option<((bool, u64, Reverse<i32>, u64), TaskId)> = None;
+        let mut best: Option<(Rank, TaskId)> = None;
         for (id, live) in &mut self.live {
             let Some(job) = self.durable.job(*id) else { continue };
             let priority = job.spec.priority;
@@ -225,14 +228,19 @@ impl Coordinator {
     fn why_it_waits(&self, id: JobId) -> Option<Waiting> {
         let stages = &self.durable.job(id)?.stages;
         let stage = stages.values().find(|stage| !stage.closed)?;
-        let (connected, backing_off) = self.roster.connected();
-        if connected == 0 {
+        let connected = self.roster.connected();
+        let in_service = connected.workers - connected.draining;
+        if connected.workers == 0 {
             return Some(Waiting::NoWorkers);
         }
-        let mut workers = self.roster.iter().map(|(_, worker)| worker).filter(|worker| worker.session.is_some());
-        if backing_off == connected {
+        if in_service == 0 {
+            return Some(Waiting::AllDrain { workers: connected.workers });
+        }
+        let workers = self.roster.iter().map(|(_, worker)| worker);
+        let mut workers = workers.filter(|worker| worker.session.is_some() && !worker.draining);
+        if connected.backing_off == in_service {
             let all_reject = workers.all(|worker| worker.rejections_in_a_row >= REJECTS_ALL);
-            return all_reject.then_some(Waiting::AllReject { workers: connected });
+            return all_reject.then_some(Waiting::AllReject { workers: in_service });
         }
         let ability = &stage.work.ability;
         let somebody_can = workers.any(|worker| worker.abilities.contains(ability));

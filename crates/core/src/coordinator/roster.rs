@@ -33,6 +33,8 @@ pub(super) struct Worker {
     /// Until when it is left alone, after it rejected a task.
     pub(super) backs_off: bool,
     pub(super) rejections_in_a_row: u32,
+    /// Whether it is taken out of service: it gets no more tasks.
+    pub(super) draining: bool,
     pub(super) rejections: u64,
     pub(super) tasks_done: u64,
     /// How long a task takes here; smoothed, and unknown before the first.
@@ -54,6 +56,7 @@ impl Worker {
             busy_since: 0,
             backs_off: false,
             rejections_in_a_row: 0,
+            draining: false,
             rejections: 0,
             tasks_done: 0,
             pace_us: None,
@@ -76,7 +79,7 @@ impl Worker {
     }
 
     fn has_room(&self) -> bool {
-        self.session.is_some() && !self.backs_off && self.leases.len() < self.slots + self.window()
+        !self.draining && self.session.is_some() && !self.backs_off && self.leases.len() < self.slots + self.window()
     }
 
     /// How many leases it may hold beyond its slots: one, or as many as short tasks need to keep it busy while the
@@ -115,14 +118,15 @@ pub(super) struct Roster {
     by_finish: BTreeSet<(Millis, WorkerId)>,
     /// Connected workers with tasks that wait, by when they are expected to be through with all.
     by_queue: BTreeSet<(Millis, WorkerId)>,
-    /// Connected workers by pace.
+    /// Connected workers that are in service, by pace.
     by_pace: BTreeSet<(Millis, WorkerId)>,
-    /// Tasks that all connected workers do in a million seconds.
+    /// Tasks that all connected workers in service do in a million seconds.
     rate: u64,
-    /// Leases that connected workers hold.
+    /// Leases that they hold.
     outstanding: u64,
     /// How long a task takes on any worker; smoothed.
     fleet_pace_us: Option<u64>,
+    draining: usize,
     backing_off: usize,
     entries: BTreeMap<WorkerId, Entry>,
 }
@@ -137,7 +141,19 @@ struct Entry {
     pace: Millis,
     rate: u64,
     leases: u64,
+    draining: bool,
     backs_off: bool,
+}
+
+/// How many workers are connected.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Connected {
+    /// All of them.
+    pub(super) workers: usize,
+    /// Those that are being taken out of service.
+    pub(super) draining: usize,
+    /// Of the others, those that are left alone for now.
+    pub(super) backing_off: usize,
 }
 
 impl Roster {
@@ -158,9 +174,15 @@ impl Roster {
         self.sessions.keys().copied()
     }
 
-    /// How many workers are connected, and how many of those are left alone for now.
-    pub(super) fn connected(&self) -> (usize, usize) {
-        (self.sessions.len(), self.backing_off)
+    /// How many workers are connected.
+    pub(super) fn connected(&self) -> Connected {
+        Connected { workers: self.sessions.len(), draining: self.draining, backing_off: self.backing_off }
+    }
+
+    /// The worker of that name; of several, the one that is connected.
+    pub(super) fn named(&self, name: &str) -> Option<WorkerId> {
+        let named = self.workers.iter().filter(|(_, worker)| worker.name == name);
+        named.max_by_key(|(_, worker)| worker.session.is_some()).map(|(id, _)| *id)
     }
 
     pub(super) fn ready(&self) -> &IndexSet<WorkerId> {
@@ -258,9 +280,10 @@ impl Roster {
             finish: free_at + pace,
             free_at,
             pace,
-            rate: slots * 1_000_000_000 / pace,
-            leases,
-            backs_off: worker.backs_off,
+            rate: if worker.draining { 0 } else { slots * 1_000_000_000 / pace },
+            leases: if worker.draining { 0 } else { leases },
+            draining: worker.draining,
+            backs_off: worker.backs_off && !worker.draining,
         };
         if entry.ready {
             self.ready.insert(id);
@@ -270,9 +293,12 @@ impl Roster {
         if entry.queued {
             self.by_queue.insert((entry.free_at, id));
         }
-        self.by_pace.insert((entry.pace, id));
+        if !entry.draining {
+            self.by_pace.insert((entry.pace, id));
+        }
         self.rate += entry.rate;
         self.outstanding += entry.leases;
+        self.draining += usize::from(entry.draining);
         self.backing_off += usize::from(entry.backs_off);
         self.entries.insert(id, entry);
     }
@@ -290,6 +316,7 @@ impl Roster {
         self.by_pace.remove(&(entry.pace, id));
         self.rate -= entry.rate;
         self.outstanding -= entry.leases;
+        self.draining -= usize::from(entry.draining);
         self.backing_off -= usize::from(entry.backs_off);
     }
 }

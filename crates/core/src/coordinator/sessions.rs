@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 
 use crate::event::{Fault, bounded};
 use crate::message::{FromWorker, Held, Hello, LIVENESS_MS, ToWorker};
-use crate::{LeaseId, NAME_BYTES_MAX, SessionId, TaskId, WorkerId};
+use crate::{LeaseId, NAME_BYTES_MAX, RequestId, SessionId, TaskId, WorkerId};
 
-use super::io::{Notice, Output, Waiting};
+use super::io::{Notice, Output, Refusal, Reply, Waiting};
 use super::queue::DEATHS_MAX;
 use super::roster::Worker;
 use super::{Coordinator, Lease, Timer};
@@ -35,8 +35,10 @@ impl Coordinator {
         if self.roster.get(id).is_none() {
             self.roster.insert(id, Worker::new(name.clone(), 1));
         }
+        let draining = self.roster.get(id).is_some_and(|worker| worker.draining);
         self.roster.update(id, |worker| {
             worker.name.clone_from(&name);
+            worker.draining |= hello.draining;
             worker.slots = hello.slots.clamp(1, SLOTS_MAX) as usize;
             worker.abilities = hello.abilities;
             worker.profile = hello.profile;
@@ -53,6 +55,32 @@ impl Coordinator {
         let slots = hello.slots;
         self.notice(Notice::WorkerJoined { worker: name.clone(), slots, kept: kept.len() });
         self.send(session, ToWorker::Welcome { term: self.term(), name, kept });
+        // It may have been lost before it heard.
+        if draining && !hello.draining {
+            self.send(session, ToWorker::Drain);
+        }
+    }
+
+    /// Takes a worker out of service: what it runs it brings to an end, what waits there is for others at once.
+    pub(super) fn on_drain(&mut self, request: RequestId, name: String) {
+        let reply = match self.roster.named(&name) {
+            Some(id) => Reply::Draining { running: self.drain(id) },
+            None => Reply::Refused(Refusal::NoSuchWorker(name)),
+        };
+        self.output(Output::Reply { request, reply });
+    }
+
+    /// Says how many tasks the worker runs.
+    fn drain(&mut self, id: WorkerId) -> usize {
+        let Some(worker) = self.roster.get(id) else { return 0 };
+        let (name, running, queued) = (worker.name.clone(), worker.running().len(), worker.queued().to_vec());
+        let again = self.roster.update(id, |worker| std::mem::replace(&mut worker.draining, true));
+        if again == Some(false) {
+            self.notice(Notice::WorkerDraining { worker: name, running });
+            queued.into_iter().for_each(|number| self.revoke(number));
+            self.tell(id, ToWorker::Drain);
+        }
+        running
     }
 
     pub(super) fn on_received(&mut self, session: SessionId, message: FromWorker) {

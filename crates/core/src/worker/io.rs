@@ -77,6 +77,8 @@ pub enum Output {
     },
     /// Stop an executor; its end is of no interest.
     Abort(Run),
+    /// The worker is drained and has left: end, once its last words have arrived.
+    End,
     /// Tell whoever watches.
     Notice(Notice),
 }
@@ -93,6 +95,13 @@ pub enum Notice {
     },
     /// The session was lost.
     Lost,
+    /// It takes no more tasks, and ends with those that it has.
+    Draining {
+        /// How many those are.
+        held: usize,
+    },
+    /// It has none any more.
+    Drained,
     /// A task waits out the load.
     Delayed {
         /// The task.
@@ -115,6 +124,8 @@ impl fmt::Display for Notice {
                 write!(f, "joined again as {name}, going on with {}", Counted(*kept, "task"))
             }
             Self::Lost => f.write_str("lost the coordinator; dialling again"),
+            Self::Draining { held } => write!(f, "draining: {} to bring to an end", Counted(*held, "task")),
+            Self::Drained => f.write_str("drained"),
             Self::Delayed { task, delay_ms } => write!(f, "task {task} waits {delay_ms} ms (busy)"),
             Self::Rejected { task } => write!(f, "rejected task {task} (busy)"),
         }
@@ -126,10 +137,12 @@ impl fmt::Display for Output {
         match self {
             Self::Dial => f.write_str("dial"),
             Self::Greet(hello) => {
-                write!(f, "greet as {} with {}", hello.name, Counted(hello.holding.len(), "task"))
+                let draining = if hello.draining { ", draining" } else { "" };
+                write!(f, "greet as {} with {}{draining}", hello.name, Counted(hello.holding.len(), "task"))
             }
             Self::Send(message) => write!(f, "send {message}"),
             Self::HangUp => f.write_str("hang up"),
+            Self::End => f.write_str("end"),
             Self::Start { run, assignment, .. } => write!(f, "start {} as run {}", assignment.task, run.0),
             Self::Abort(run) => write!(f, "abort run {}", run.0),
             Self::Notice(notice) => write!(f, "notice: {notice}"),

@@ -8,6 +8,7 @@ pub mod acknowledged;
 pub mod replay;
 pub mod same_bits;
 pub mod every_job_ends;
+pub mod draining;
 
 use std::fmt;
 
@@ -38,6 +39,7 @@ pub struct Invariants {
     pub acknowledged: acknowledged::Acknowledged,
     pub same_bits: same_bits::SameBits,
     pub every_job_ends: every_job_ends::EveryJobEnds,
+    pub draining: draining::Draining,
 }
 
 impl Invariants {
@@ -48,6 +50,7 @@ impl Invariants {
             acknowledged: acknowledged::Acknowledged::default(),
             same_bits: same_bits::SameBits::new(scenario, blobs)?,
             every_job_ends: every_job_ends::EveryJobEnds::new(scenario),
+            draining: draining::Draining::default(),
         })
     }
 

@@ -10,6 +10,7 @@ mod faults;
 mod sessions;
 mod placement;
 mod recovery;
+mod draining;
 
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
@@ -206,6 +207,11 @@ impl Trace {
     pub(super) fn cancel(&mut self, job: u64) {
         let (request, job) = (self.request(), JobId::from_bits(job));
         self.decide(Some(format!("cancel {job}")), Input::Cancel { request, job });
+    }
+
+    pub(super) fn drain(&mut self, worker: &str) {
+        let input = Input::Drain { request: self.request(), worker: worker.to_owned() };
+        self.decide(Some(format!("drain {worker}")), input);
     }
 
     pub(super) fn inspect(&mut self) {

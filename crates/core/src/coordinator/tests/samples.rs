@@ -11,6 +11,7 @@ pub(super) fn hello(worker: u64, name: &str, slots: u32) -> Hello {
         profile: "test".to_owned(),
         hardware: "none".to_owned(),
         holding: Vec::new(),
+        draining: false,
     }
 }
 

@@ -246,7 +246,7 @@ fn a_name_that_is_taken_gets_a_number() {
           notice: ann-2 joined with 1 slot
           to session 5: welcome ann-2 to term 1
         0 > inspect
-          reply to 1: Workers([WorkerView { name: "ann", connected: false, slots: 1, running: 0, queued: 0, tasks_done: 0, rejections: 0, pace_ms: None, hardware: "none", profile: "test" }, WorkerView { name: "ann", connected: true, slots: 1, running: 0, queued: 0, tasks_done: 0, rejections: 0, pace_ms: None, hardware: "none", profile: "test" }, WorkerView { name: "ann-2", connected: true, slots: 1, running: 0, queued: 0, tasks_done: 0, rejections: 0, pace_ms: None, hardware: "none", profile: "test" }, WorkerView { name: "ann-3", connected: true, slots: 1, running: 0, queued: 0, tasks_done: 0, rejections: 0, pace_ms: None, hardware: "none", profile: "test" }])
+          reply to 1: Workers([WorkerView { name: "ann", connected: false, draining: false, slots: 1, running: 0, queued: 0, tasks_done: 0, rejections: 0, pace_ms: None, hardware: "none", profile: "test" }, WorkerView { name: "ann", connected: true, draining: false, slots: 1, running: 0, queued: 0, tasks_done: 0, rejections: 0, pace_ms: None, hardware: "none", profile: "test" }, WorkerView { name: "ann-2", connected: true, draining: false, slots: 1, running: 0, queued: 0, tasks_done: 0, rejections: 0, pace_ms: None, hardware: "none", profile: "test" }, WorkerView { name: "ann-3", connected: true, draining: false, slots: 1, running: 0, queued: 0, tasks_done: 0, rejections: 0, pace_ms: None, hardware: "none", profile: "test" }])
     "#]]);
 }
 

@@ -1,6 +1,7 @@
 //! Transitions of the worker's machine, as text: inputs at given times, then the orders to its shell.
 
 mod sessions;
+mod draining;
 mod tasks;
 
 use std::fmt::Write;
@@ -29,6 +30,7 @@ impl Trace {
             profile: String::new(),
             hardware: String::new(),
             holding: Vec::new(),
+            draining: false,
         };
         Self { machine: Worker::new(0, Config { hello, load }), now: 0, text: String::new(), loud: false }
     }
