@@ -96,8 +96,8 @@ pub struct Refused {
 pub struct WorkerShare {
     /// Its name.
     pub name: String,
-    /// The share of the job's time that it computed, at most 1: how many slots it has is in no event, so that of
-    /// several slots' time this is no more than a bound.
+    /// The share of its slots' time, over the job's, that it computed. Where a record of an older build does not say how
+    /// many slots it has, one is taken, and the share is at most 1.
     pub busy_share: f64,
     /// Samples through training epochs, for a second of computing.
     pub samples_per_second: f64,
@@ -105,6 +105,9 @@ pub struct WorkerShare {
     pub rejections: u32,
     /// Times that it was lost with tasks.
     pub lost: u32,
+    /// The most that it had; 0 where no record says.
+    #[serde(skip)]
+    slots: u32,
     #[serde(skip)]
     compute_s: f64,
     #[serde(skip)]

@@ -125,6 +125,8 @@ pub struct TaskRecord {
     pub worker: String,
     /// The numeric profile it computed on.
     pub profile: String,
+    /// How many slots the worker has; 0 where an older build did not say.
+    pub slots: u32,
     /// Its result.
     pub completion: Completion,
 }

@@ -195,8 +195,8 @@ impl JobSpec {
         }
         let Plan::Rounds(plan) = &self.plan;
         check_count("rounds", plan.rounds, ROUNDS_MAX)?;
-        check_count("training tasks", plan.train.count, TASKS_MAX)?;
-        plan.evaluate.iter().try_for_each(|work| check_count("evaluation tasks", work.count, TASKS_MAX))
+        plan.train.check("training tasks")?;
+        plan.evaluate.iter().try_for_each(|work| work.check("evaluation tasks"))
     }
 
     /// The payloads that the job starts from, blobs among them.
@@ -204,6 +204,13 @@ impl JobSpec {
         let Plan::Rounds(plan) = &self.plan;
         let works = std::iter::once(&plan.train).chain(&plan.evaluate);
         std::iter::once(&plan.base).chain(works.flat_map(|work| [&work.program, &work.input, &work.combine]))
+    }
+}
+
+impl Work {
+    /// Checks the number of its tasks, which an error calls `what`.
+    pub fn check(&self, what: &'static str) -> Result<(), SpecError> {
+        check_count(what, self.count, TASKS_MAX)
     }
 }
 

@@ -11,6 +11,9 @@ use crate::{Ability, LeaseId, Payload, Split, TaskId, Term, WorkerId};
 pub const HEARTBEAT_MS: u64 = 1_000;
 /// How long a silent peer is believed to be there. Any message counts.
 pub const LIVENESS_MS: u64 = 5_000;
+/// The most slots that a worker is believed to have: what becomes of them at once has to fit into its queues and into
+/// one frame of the journal.
+pub const SLOTS_MAX: u32 = 512;
 /// For how long a worker is to have tasks that wait for a slot, so that the next ones are there when some end.
 pub const WINDOW_MS: u64 = 10;
 /// The most leases that a worker holds beyond its slots; at least one, however long tasks take.

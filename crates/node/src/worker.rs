@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use convoke_core::message::{Assignment, FromWorker, Hello};
+use convoke_core::message::{Assignment, FromWorker, Hello, SLOTS_MAX};
 use convoke_core::worker::{Config, Input, Load, Notice, Output, Run, Worker as Machine};
 use convoke_core::{Ability, SpecError, WorkerId};
 use convoke_wire::{BlobClient, CallError};
@@ -24,8 +24,6 @@ use crate::trouble::Trouble;
 
 /// How many link events may wait for the loop.
 const EVENTS_MAX: usize = 256;
-/// The most slots: what the coordinator counts, and what a session has room to report on.
-const SLOTS_MAX: u32 = 512;
 /// How long a leaving worker waits for its last words to arrive.
 const LEAVE_TIMEOUT: Duration = Duration::from_millis(500);
 

@@ -49,6 +49,16 @@ pub enum DecodeError {
         /// The limit.
         count_max: usize,
     },
+    /// A number is larger than it may be.
+    #[error("{field}: {value} is more than {value_max}")]
+    TooLarge {
+        /// The message and its field.
+        field: &'static str,
+        /// As given.
+        value: u32,
+        /// The limit.
+        value_max: u32,
+    },
     /// A job's id has more than 40 bits.
     #[error("{field}: {value:#x} is not a job id of 40 bits")]
     JobId {
@@ -97,6 +107,11 @@ pub fn required<M, V: TryFrom<M, Error = DecodeError>>(field: &'static str, part
 /// Refuses a list of more than `count_max` entries.
 pub fn at_most(field: &'static str, count: usize, count_max: usize) -> Result<(), DecodeError> {
     if count > count_max { Err(DecodeError::TooMany { field, count, count_max }) } else { Ok(()) }
+}
+
+/// Refuses a number of more than `value_max`.
+pub(crate) fn at_most_number(field: &'static str, value: u32, value_max: u32) -> Result<u32, DecodeError> {
+    if value > value_max { Err(DecodeError::TooLarge { field, value, value_max }) } else { Ok(value) }
 }
 
 /// Refuses a text of more than `bytes_max` bytes.

@@ -3,7 +3,7 @@
 //! Equal events have equal bytes. What a frame of them looks like is the store's.
 
 use convoke_core::event::{LISTED_MAX, LOST_MAX, Purpose};
-use convoke_core::{Event, StageNumber, Term};
+use convoke_core::{Event, StageNumber, Term, Work};
 use prost::Message;
 use v1::event::{
     AttemptFailed, JobFinished, JobSubmitted, Kind, ResultsLost, StageClosed, StageCombined, StageOpened, TaskDone,
@@ -79,13 +79,17 @@ impl TryFrom<v1::Event> for Event {
                 spec: Box::new(required("JobSubmitted.spec", event.spec)?),
                 submitter: name("submitter", event.submitter)?,
             },
-            Kind::StageOpened(event) => Self::StageOpened {
-                job: job_id("StageOpened.job", event.job)?,
-                stage: StageNumber(event.stage),
-                purpose: required("StageOpened.purpose", event.purpose)?,
-                base: required("StageOpened.base", event.base)?,
-                work: required("StageOpened.work", event.work)?,
-            },
+            Kind::StageOpened(event) => {
+                let work: Work = required("StageOpened.work", event.work)?;
+                work.check("the stage's tasks")?;
+                Self::StageOpened {
+                    job: job_id("StageOpened.job", event.job)?,
+                    stage: StageNumber(event.stage),
+                    purpose: required("StageOpened.purpose", event.purpose)?,
+                    base: required("StageOpened.base", event.base)?,
+                    work,
+                }
+            }
             Kind::TaskDone(event) => Self::TaskDone {
                 task: required("TaskDone.task", event.task)?,
                 record: required("TaskDone.record", event.record)?,

@@ -7,8 +7,9 @@ use convoke_core::event::{
     Combined, Completion, Fault, LISTED_MAX, LISTED_REASON_BYTES_MAX, Metrics, Outcome, REASON_BYTES_MAX, Refused,
     Tally, TaskRecord, Timing,
 };
+use convoke_core::message::SLOTS_MAX;
 
-use crate::check::{at_most, bounded_text, name, required};
+use crate::check::{at_most, at_most_number, bounded_text, name, required};
 use crate::{DecodeError, v1};
 
 impl From<&Completion> for v1::Completion {
@@ -81,6 +82,7 @@ impl From<&TaskRecord> for v1::TaskRecord {
             worker: record.worker.clone(),
             profile: record.profile.clone(),
             completion: Some((&record.completion).into()),
+            slots: record.slots,
         }
     }
 }
@@ -93,6 +95,7 @@ impl TryFrom<v1::TaskRecord> for TaskRecord {
             attempt: record.attempt,
             worker: name("worker", record.worker)?,
             profile: bounded_text("TaskRecord.profile", record.profile, NAME_BYTES_MAX)?,
+            slots: at_most_number("TaskRecord.slots", record.slots, SLOTS_MAX)?,
             completion: required("TaskRecord.completion", record.completion)?,
         })
     }

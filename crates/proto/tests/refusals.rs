@@ -2,12 +2,13 @@
 
 use convoke_core::event::{
     Combined, Completion, Fault, LISTED_MAX, LISTED_REASON_BYTES_MAX, LOST_MAX, Metrics, Outcome, REASON_BYTES_MAX,
-    Tally,
+    Tally, TaskRecord,
 };
+use convoke_core::message::SLOTS_MAX;
 use convoke_core::{INLINE_BYTES_MAX, JobSpec, NAME_BYTES_MAX, Payload, TaskId, Work};
 use convoke_proto::{DecodeError, decode_event, v1};
 use prost::Message;
-use v1::event::{Kind, ResultsLost, StageClosed};
+use v1::event::{Kind, ResultsLost, StageClosed, StageOpened};
 
 /// What decoding the message says.
 fn check<M, V: TryFrom<M, Error = DecodeError>>(message: M, expected: &str) {
@@ -109,6 +110,34 @@ fn works() {
     let ability = "a".repeat(NAME_BYTES_MAX + 1);
     let said = format!("the ability's name, {:?}, is not 1 to 128 bytes without control characters", &ability[..32]);
     check::<_, Work>(v1::Work { ability, ..work() }, &said);
+}
+
+#[test]
+fn stages_and_records() {
+    let opened = |count| {
+        let purpose = Some(v1::Purpose { kind: Some(v1::purpose::Kind::TrainRound(1)) });
+        Kind::StageOpened(StageOpened {
+            job: 1,
+            stage: 1,
+            purpose,
+            base: Some(inline(1)),
+            work: Some(v1::Work { count, ..work() }),
+        })
+    };
+    check_event(opened(1_000_000), "accepted");
+    for count in [0, 1_000_001, u32::MAX] {
+        check_event(opened(count), &format!("the stage's tasks: {count} is not between 1 and 1000000"));
+    }
+    let record = |slots| v1::TaskRecord {
+        attempt: 1,
+        worker: "lab-3".to_owned(),
+        profile: String::new(),
+        completion: Some(completion(Vec::new())),
+        slots,
+    };
+    check::<_, TaskRecord>(record(0), "accepted");
+    check::<_, TaskRecord>(record(SLOTS_MAX), "accepted");
+    check::<_, TaskRecord>(record(SLOTS_MAX + 1), "TaskRecord.slots: 513 is more than 512");
 }
 
 #[test]

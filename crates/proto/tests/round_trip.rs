@@ -4,7 +4,7 @@ use convoke_core::event::{
     Combined, Completion, Fault, LISTED_MAX, LISTED_REASON_BYTES_MAX, LOST_MAX, Metrics, Outcome, Purpose,
     REASON_BYTES_MAX, Refused, Tally, TaskRecord, Timing,
 };
-use convoke_core::message::{Assignment, Held};
+use convoke_core::message::{Assignment, Held, SLOTS_MAX};
 use convoke_core::{
     Ability, Digest, Event, INLINE_BYTES_MAX, JobId, JobSpec, LeaseId, NAME_BYTES_MAX, Payload, Plan, Policy, Rounds,
     Split, StageNumber, TaskId, Term, Work,
@@ -125,8 +125,9 @@ fn purpose() -> impl Strategy<Value = Purpose> {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let record = (any::<u32>(), name(), text(NAME_BYTES_MAX), completion())
-        .prop_map(|(attempt, worker, profile, completion)| TaskRecord { attempt, worker, profile, completion });
+    let record = (any::<u32>(), name(), text(NAME_BYTES_MAX), 0..=SLOTS_MAX, completion()).prop_map(
+        |(attempt, worker, profile, slots, completion)| TaskRecord { attempt, worker, profile, slots, completion },
+    );
     let indices = prop_oneof![vec(any::<u32>(), 0..20), Just(vec![u32::MAX; LOST_MAX])];
     prop_oneof![
         any::<u64>().prop_map(|term| Event::TermOpened { term: Term(term) }),

@@ -134,6 +134,7 @@ impl Report {
             report_s: seconds(completion.timing.report_us),
         };
         let share = self.share(&record.worker);
+        share.slots = share.slots.max(record.slots);
         share.compute_s += task.compute_s;
         share.samples += task.samples as f64 * epochs.unwrap_or(1.0);
         if let Some(open) = self.folded.stages.get_mut(&stage) {
@@ -158,11 +159,11 @@ impl Report {
 impl WorkerShare {
     fn shown(&self, wall_seconds: f64) -> Self {
         let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
-        Self {
-            busy_share: share(self.compute_s, wall_seconds).min(1.0),
-            samples_per_second: share(self.samples, self.compute_s),
-            ..self.clone()
-        }
+        let busy_share = match self.slots {
+            0 => share(self.compute_s, wall_seconds).min(1.0),
+            slots => share(self.compute_s, f64::from(slots) * wall_seconds),
+        };
+        Self { busy_share, samples_per_second: share(self.samples, self.compute_s), ..self.clone() }
     }
 }
 
@@ -181,4 +182,17 @@ fn mean_error(tasks: &[Task]) -> Option<f64> {
 
 pub(super) fn seconds_between(start_ms: u64, end_ms: u64) -> f64 {
     end_ms.saturating_sub(start_ms) as f64 / 1_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_is_busy_with_all_of_its_slots() {
+        let share =
+            |slots, compute_s| WorkerShare { slots, compute_s, ..WorkerShare::default() }.shown(10.0).busy_share;
+        assert_eq!((share(4, 30.0), share(1, 5.0)), (0.75, 0.5));
+        assert_eq!((share(0, 30.0), share(0, 5.0)), (1.0, 0.5), "an older record does not say how many");
+    }
 }

@@ -24,8 +24,8 @@ impl Coordinator {
         let ran_ms = lease.started_at.filter(|_| !lease.brought_along).map(|at| self.now - at);
         let task = lease.task;
         let Some(worker) = self.roster.get(lease.worker) else { return };
-        let (name, profile) = (worker.name.clone(), worker.profile.clone());
-        let record = TaskRecord { attempt: lease.attempt, worker: name, profile, completion };
+        let (name, profile, slots) = (worker.name.clone(), worker.profile.clone(), worker.slots as u32);
+        let record = TaskRecord { attempt: lease.attempt, worker: name, profile, slots, completion };
         self.record(Event::TaskDone { task, record });
         self.tell(lease.worker, ToWorker::Accepted { lease: accepted });
         self.live.get_mut(&task.job).into_iter().for_each(|live| live.waiting = None);

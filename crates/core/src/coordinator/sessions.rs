@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::event::{Fault, bounded};
-use crate::message::{FromWorker, Held, Hello, LIVENESS_MS, ToWorker};
+use crate::message::{FromWorker, Held, Hello, LIVENESS_MS, SLOTS_MAX, ToWorker};
 use crate::{LeaseId, NAME_BYTES_MAX, RequestId, SessionId, TaskId, WorkerId};
 
 use super::io::{Notice, Output, Refusal, Reply, Waiting};
@@ -14,9 +14,6 @@ use super::queue::DEATHS_MAX;
 use super::roster::Worker;
 use super::{Coordinator, Lease, Timer};
 
-/// The most slots that a worker is believed to have: what becomes of them at once has to fit into its queues and into
-/// one frame of the journal.
-const SLOTS_MAX: u32 = 512;
 /// Room for the number behind a name that is taken: with it, a name is still one that the journal takes.
 const NUMBER_BYTES_MAX: usize = 11;
 

@@ -15,7 +15,8 @@ pub fn task_done(index: u32) -> Event {
         metrics: Metrics::from_iter([("loss", 0.25), ("accuracy", 0.9)]),
         timing: Timing { queued_us: 100, fetch_us: 2_000, compute_us: 300_000, report_us: 900 },
     };
-    let record = TaskRecord { attempt: 1, worker: "lab-3".to_owned(), profile: "x86_64 avx2".to_owned(), completion };
+    let (worker, profile) = ("lab-3".to_owned(), "x86_64 avx2".to_owned());
+    let record = TaskRecord { attempt: 1, worker, profile, slots: 8, completion };
     Event::TaskDone { task: TaskId { job: JobId::from_bits(7), stage: StageNumber(1), index }, record }
 }
 
