@@ -57,6 +57,8 @@ pub(crate) enum ExecuteError {
     Compute(#[from] ComputeError),
     #[error("the computation panicked")]
     Panicked,
+    #[error("the executor panicked")]
+    Broken,
 }
 
 /// What a computation brings: the result's bytes, the samples behind it, and what was measured.

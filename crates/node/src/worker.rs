@@ -3,6 +3,7 @@
 //! It owns the machine, the link of the day and the running executors. It decides nothing, except that a coordinator
 //! which was never there, or speaks another protocol, ends a worker that dialled it.
 
+use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use convoke_core::worker::{Config, Input, Load, Notice, Output, Run, Worker as M
 use convoke_core::{Ability, SpecError, WorkerId};
 use convoke_wire::{BlobClient, CallError};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tonic::transport::Channel;
 
 use crate::cache::Cache;
@@ -88,7 +89,9 @@ pub struct Worker {
     /// Whether the link was dropped, and the machine has yet to hear of it.
     overflowed: bool,
     runs: Runs,
-    running: JoinSet<(Run, Result<Executed, ExecuteError>)>,
+    running: JoinSet<Result<Executed, ExecuteError>>,
+    /// Which run each of them is.
+    tasks: HashMap<Id, Run>,
 }
 
 /// The connection of the day. What a dropped one still reports is heard by nobody.
@@ -133,6 +136,7 @@ impl Worker {
             overflowed: false,
             runs: Runs::default(),
             running: JoinSet::new(),
+            tasks: HashMap::new(),
         })
     }
 
@@ -150,9 +154,10 @@ impl Worker {
             let input = tokio::select! {
                 () = &mut leave => break,
                 () = wake => Input::Tick,
-                Some(Ok((run, outcome))) = self.running.join_next() => {
-                    self.finished(run, outcome)
-                }
+                Some(ended) = self.running.join_next_with_id() => match self.ended(ended) {
+                    Some(input) => input,
+                    None => continue,
+                },
                 event = next_event(self.link.as_mut()) => match self.on_link(event)? {
                     Some(input) => input,
                     None => continue,
@@ -236,8 +241,10 @@ impl Worker {
         }
     }
 
-    /// An executor came to its end.
-    fn finished(&mut self, run: Run, outcome: Result<Executed, ExecuteError>) -> Input {
+    /// An executor came to its end; one that panicked has failed, as for any other reason.
+    fn ended(&mut self, ended: Result<(Id, Result<Executed, ExecuteError>), JoinError>) -> Option<Input> {
+        let (task, outcome) = ended.unwrap_or_else(|error| (error.id(), Err(ExecuteError::Broken)));
+        let run = self.tasks.remove(&task)?;
         let outcome = match outcome {
             Ok(executed) => {
                 self.runs.done(run, executed.blob);
@@ -248,7 +255,7 @@ impl Worker {
                 Err(error.to_string())
             }
         };
-        Input::Finished { run, outcome }
+        Some(Input::Finished { run, outcome })
     }
 
     fn perform(&mut self, output: Output) {
@@ -314,7 +321,7 @@ impl Worker {
         tracing::info!(task = %assignment.task, "{} begins", assignment.ability);
         let stop = self.runs.start(run, &assignment);
         let executors = self.executors.clone();
-        self.running.spawn(async move {
+        let task = self.running.spawn(async move {
             let outcome = executors.run(&assignment, Duration::from_millis(queued_ms), stop).await;
             match &outcome {
                 Ok(done) => {
@@ -323,8 +330,9 @@ impl Worker {
                 }
                 Err(error) => tracing::debug!(task = %assignment.task, "{error}"),
             }
-            (run, outcome)
+            outcome
         });
+        self.tasks.insert(task.id(), run);
     }
 }
 
@@ -339,4 +347,22 @@ async fn next_event(link: Option<&mut Link>) -> LinkEvent {
 fn hardware() -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     format!("{} {}, {cores} cores", std::env::consts::OS, std::env::consts::ARCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_run_that_panics_outside_its_computation_has_failed() {
+        let target = Target::parse("127.0.0.1:1").unwrap();
+        let load = Load { probability: 0.0, delay_ms: 0, seed: 0 };
+        let (name, wait) = ("ann".to_owned(), Duration::ZERO);
+        let mut worker = Worker::new(Options { target, name, slots: 1, load, cache_bytes: 1, wait }).unwrap();
+        let task = worker.running.spawn(async { panic!("as a broken executor does") });
+        worker.tasks.insert(task.id(), Run(1));
+        let ended = worker.running.join_next_with_id().await.unwrap();
+        let Some(Input::Finished { run, outcome }) = worker.ended(ended) else { panic!("its end is told") };
+        assert_eq!((run, outcome.unwrap_err().as_str()), (Run(1), "the executor panicked"));
+    }
 }
