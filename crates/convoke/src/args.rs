@@ -87,6 +87,9 @@ pub struct At {
     /// The coordinator's address, host:port [env: CONVOKE_COORDINATOR]
     #[arg(long, value_name = "ADDR")]
     pub coordinator: Option<String>,
+    /// For how long to wait for a coordinator that is not there yet
+    #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub wait: Duration,
 }
 
 #[derive(Debug, Args)]

@@ -78,10 +78,12 @@ impl Failure {
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
         match error {
-            ConnectError::Address { .. } => Self::bad_input(error).hint("a coordinator prints its address when it starts"),
+            ConnectError::Address { .. } => {
+                Self::bad_input(error).hint("a coordinator prints its address when it starts")
+            }
             ConnectError::Unreachable { .. } => Self::no_coordinator(error).hint(format!(
-                "start one with `convoke coordinator`, or name another with --coordinator host:port (the port is {PORT} \
-                 by default)"
+                "start one with `convoke coordinator`, wait for it with --wait 1m, or name another with --coordinator \
+                 host:port (the port is {PORT} by default)"
             )),
         }
     }

@@ -3,9 +3,10 @@
 //! It looks places up; it creates nothing.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use convoke_wire::Client;
-use convoke_wire::channel::{PORT, Target};
+use convoke_wire::channel::{ConnectError, PORT, Target};
 use convoke_wire::core::JobId;
 use etcetera::BaseStrategy;
 
@@ -14,6 +15,8 @@ use crate::failure::Failure;
 
 /// The variable that names the coordinator where no argument does.
 pub const VARIABLE: &str = "CONVOKE_COORDINATOR";
+/// How long to wait before a coordinator is looked for again.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// The coordinator that an argument or else the variable names. An empty variable names none.
 pub fn named(coordinator: Option<&str>) -> Option<String> {
@@ -23,7 +26,28 @@ pub fn named(coordinator: Option<&str>) -> Option<String> {
 
 /// The coordinator that was named, or the one on this machine.
 pub async fn connect(at: &At) -> Result<Client, Failure> {
-    Ok(Client::connect(&target(at.coordinator.as_deref())?).await?)
+    reach(&target(at.coordinator.as_deref())?, at.wait).await
+}
+
+/// The coordinator, once it is there: one that is not is looked for again for so long.
+pub async fn reach(target: &Target, wait: Duration) -> Result<Client, Failure> {
+    let until = Instant::now().checked_add(wait);
+    let mut is_first = true;
+    loop {
+        let error = match Client::connect(target).await {
+            Err(error @ ConnectError::Unreachable { .. }) => error,
+            connected => return Ok(connected?),
+        };
+        // A wait too long for the clock has no end.
+        if until.is_some_and(|until| Instant::now() >= until) {
+            return Err(error.into());
+        }
+        if std::mem::take(&mut is_first) {
+            eprintln!("waiting for the coordinator at {target}");
+        }
+        let left = until.map_or(LOOK_EVERY, |until| until.saturating_duration_since(Instant::now()));
+        tokio::time::sleep(LOOK_EVERY.min(left)).await;
+    }
 }
 
 /// The coordinator's address, where one was named; else this machine's.

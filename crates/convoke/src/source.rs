@@ -37,14 +37,17 @@ impl Source {
             }
         }
         let target = place::target(at.coordinator.as_deref())?;
-        match Client::connect(&target).await {
-            Ok(client) => Ok(Self::Coordinator(target, Box::new(client))),
-            Err(ConnectError::Unreachable { .. }) if place::named(at.coordinator.as_deref()).is_none() => {
-                Err(Failure::bad_input(format!("there is no job {job} on record here, and no coordinator at {target}"))
-                    .hint("`convoke jobs` lists the jobs on record; name a coordinator with --coordinator host:port"))
-            }
-            Err(error) => Err(error.into()),
+        // Whoever named no coordinator may not have one.
+        if place::named(at.coordinator.as_deref()).is_none()
+            && at.wait.is_zero()
+            && let Err(ConnectError::Unreachable { .. }) = Client::connect(&target).await
+        {
+            let error = format!("there is no job {job} on record here, and no coordinator at {target}");
+            return Err(Failure::bad_input(error)
+                .hint("`convoke jobs` lists the jobs on record; name a coordinator with --coordinator host:port"));
         }
+        let client = place::reach(&target, at.wait).await?;
+        Ok(Self::Coordinator(target, Box::new(client)))
     }
 
     /// A blob of at most `bytes_max` bytes.

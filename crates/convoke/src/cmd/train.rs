@@ -56,6 +56,7 @@ pub async fn run(args: TrainArgs, global: &Global) -> Result<ExitCode, Failure> 
         return cluster.until(work).await;
     };
     let target = Target::parse(&address)?;
+    place::reach(&target, args.at.wait).await?;
     if args.detach {
         submit(&target, &prepared, job, &progress).await?;
         return detached(job, &target, global);

@@ -34,6 +34,21 @@ fn no_coordinator_is_found_out_soon() {
 }
 
 #[test]
+fn a_coordinator_that_is_not_there_yet_is_waited_for() {
+    let home = Home::new();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = free.local_addr().expect("an address").to_string();
+    drop(free);
+    let asked = home.start(&["jobs", "--coordinator", &address, "--wait", "1h", "--output", "json"]);
+    asked.says(&["waiting for the coordinator at", &address]);
+    let _coordinator = home.start(&["coordinator", "--bind", &address]);
+    assert_eq!(asked.ends().with_status(0).json(), serde_json::Value::Array(Vec::new()));
+    let gone = home.run(&["jobs", "--coordinator", "127.0.0.1:1", "--wait", "100ms"]);
+    assert_eq!(gone.count(&["waiting for the coordinator"]), 1);
+    check_refused(gone, 3, &["127.0.0.1:1", "refused"]);
+}
+
+#[test]
 fn bad_usage_and_bad_input_are_named() {
     let home = Home::new();
     let data = home.data();
