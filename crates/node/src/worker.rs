@@ -355,10 +355,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_run_that_panics_outside_its_computation_has_failed() {
-        let target = Target::parse("127.0.0.1:1").unwrap();
-        let load = Load { probability: 0.0, delay_ms: 0, seed: 0 };
-        let (name, wait) = ("ann".to_owned(), Duration::ZERO);
-        let mut worker = Worker::new(Options { target, name, slots: 1, load, cache_bytes: 1, wait }).unwrap();
+        let target = convoke_wire::channel::Target::parse("127.0.0.1:1").unwrap();
+        let way = Way::Dial { target, wait: Duration::ZERO };
+        let options = Options { way, name: "ann".to_owned(), slots: 1, load: Load::default(), cache_bytes: 1 };
+        let mut worker = Worker::new(options).unwrap();
         let task = worker.running.spawn(async { panic!("as a broken executor does") });
         worker.tasks.insert(task.id(), Run(1));
         let ended = worker.running.join_next_with_id().await.unwrap();
