@@ -138,9 +138,9 @@ mod tests {
         let expected = "2\nthe following required arguments were not provided: <DATA>\n`convoke train --help` says";
         let said = failure(&["train"]);
         assert!(said.starts_with(expected), "{said}");
-        let said = failure(&["trian"]);
+        let said = failure(&["predikt"]);
         assert!(
-            said.starts_with("2\nunrecognized subcommand 'trian'\na similar subcommand exists: 'train'; "),
+            said.starts_with("2\nunrecognized subcommand 'predikt'\na similar subcommand exists: 'predict'; "),
             "{said}"
         );
     }
