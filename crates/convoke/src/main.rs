@@ -9,6 +9,7 @@ mod nodes;
 mod logging;
 mod output;
 mod data;
+mod whole_file;
 mod model;
 mod training_job;
 mod report;

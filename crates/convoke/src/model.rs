@@ -8,6 +8,7 @@ use std::path::Path;
 use convoke_ml::Mlp;
 
 use crate::failure::Failure;
+use crate::whole_file;
 
 /// The most bytes of a model.
 pub const MODEL_BYTES_MAX: u64 = 16 << 30;
@@ -38,24 +39,12 @@ pub fn check_place(path: &Path) -> Result<(), Failure> {
     Err(Failure::bad_input(wrong).hint("make the directory, or name another file with --model FILE"))
 }
 
-/// Writes a model beside its place, then moves it there: nobody finds half of one. Devices and pipes are written to.
+/// Writes a model, whole or not at all.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let fail = |error| {
+    whole_file::write(path, bytes).map_err(|error| {
         Failure::failed(format!("cannot write the model {}: {error}", path.display()))
             .hint("check the space and the rights there")
-    };
-    if path.metadata().is_ok_and(|there| !there.is_file()) {
-        return fs::write(path, bytes).map_err(fail);
-    }
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}.tmp", std::process::id()));
-    let beside = Path::new(&beside);
-    let written = fs::write(beside, bytes).and_then(|()| fs::rename(beside, path));
-    if written.is_err() {
-        // Nothing half-written is to stay; there may be nothing.
-        drop(fs::remove_file(beside));
-    }
-    written.map_err(fail)
+    })
 }
 
 /// Names the parameters alone: equal for equal parameters, whatever job made them.
