@@ -31,6 +31,8 @@ pub use evaluation::{ComputeError, Counts, evaluate, predict};
 mod training;
 pub use training::{FullBatch, Trained, train};
 
+pub mod letters;
+
 mod delta;
 pub use delta::{DELTA_FORMAT, delta};
 

@@ -182,7 +182,7 @@ impl Mlp {
 
 /// Mixes all bits of a seed (splitmix64's finish, Steele 2014), so that neighbouring seeds give
 /// unrelated starts.
-fn spread(seed: u64) -> u128 {
+pub(crate) fn spread(seed: u64) -> u128 {
     let mix = |value: u64| {
         let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
