@@ -61,6 +61,8 @@ pub enum Command {
     Evaluate(EvaluateArgs),
     /// Print a model's label for each row
     Predict(PredictArgs),
+    /// Write a generated data set
+    Data(DataArgs),
     /// List a coordinator's workers
     Workers(WorkersArgs),
     /// List the jobs on record: this machine's, or a coordinator's
@@ -255,6 +257,39 @@ pub struct PredictArgs {
     pub model: PathBuf,
     /// A file of rows, - for stdin; a label behind the features is ignored
     pub data: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    arg_required_else_help = true,
+    after_help = "Examples:
+  convoke data letters letters/ && convoke train letters/"
+)]
+pub struct DataArgs {
+    /// Which one
+    #[command(subcommand)]
+    pub set: DataSet,
+}
+
+/// A data set that is generated.
+#[derive(Debug, Subcommand)]
+pub enum DataSet {
+    /// Capital letters: eleven shards of 1,500 rows and 3,500 rows to validate
+    Letters(LettersArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  convoke data letters letters/               the letters that `@letters` names
+  convoke data letters others/ --seed 1       other letters, as hard to learn
+  convoke train $(convoke data letters letters/)")]
+pub struct LettersArgs {
+    /// Where the twelve files go; made if it is not there
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// What the letters are drawn from; the same seed gives the same files
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub seed: u64,
 }
 
 #[derive(Debug, Args)]

@@ -65,6 +65,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Worker(args) => cmd::worker::run(args).await,
         Command::Evaluate(args) => cmd::evaluate::run(&args, &global),
         Command::Predict(args) => cmd::predict::run(&args, &global),
+        Command::Data(args) => cmd::data::run(&args, &global),
         Command::Workers(args) => cmd::workers::run(&args, &global).await,
         Command::Jobs(args) => cmd::jobs::run(&args, &global).await,
         Command::Job(args) => cmd::job::run(&args, &global).await,

@@ -3,6 +3,7 @@
 pub mod cancel;
 pub mod completions;
 pub mod coordinator;
+pub mod data;
 pub mod drain;
 pub mod evaluate;
 pub mod job;

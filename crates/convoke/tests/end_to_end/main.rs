@@ -17,3 +17,4 @@ mod records;
 mod python;
 mod nodes;
 mod refusals;
+mod letters;
