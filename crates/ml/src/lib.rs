@@ -7,6 +7,8 @@ mod excerpt;
 
 pub mod rows;
 
+pub mod split;
+
 mod labels;
 pub use labels::LabelSet;
 
