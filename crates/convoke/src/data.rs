@@ -7,7 +7,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use convoke_ml::rows::{self, RowError, Rows};
+use convoke_ml::rows::{self, Layout, RowError, Rows};
 use convoke_ml::{Dataset, LabelSet};
 use convoke_wire::core::Digest;
 use convoke_wire::program::{self, Entry, Manifest};
@@ -140,7 +140,7 @@ fn natural(name: &str) -> Vec<(String, u128)> {
 }
 
 fn read_all(files: &[PathBuf]) -> Result<Vec<Rows>, DataError> {
-    files.iter().map(|path| Ok(rows::read(&path.display().to_string(), open(path)?)?)).collect()
+    files.iter().map(|path| Ok(rows::read(&path.display().to_string(), open(path)?, &Layout::default())?)).collect()
 }
 
 /// Opens a file for reading rows.

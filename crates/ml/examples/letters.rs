@@ -8,7 +8,8 @@ use std::fs::File;
 use std::io::BufReader;
 use std::time::Instant;
 
-use convoke_ml::{Contribution, Dataset, FullBatch, LabelSet, MergeRule, Mlp, delta, evaluate, merge, rows, train};
+use convoke_ml::rows::{self, Layout};
+use convoke_ml::{Contribution, Dataset, FullBatch, LabelSet, MergeRule, Mlp, delta, evaluate, merge, train};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -18,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let directory = arguments.get(4).map_or(built_in, String::as_str);
 
     let read = |name: String| -> Result<rows::Rows, Box<dyn Error>> {
-        Ok(rows::read(&name, BufReader::new(File::open(format!("{directory}/{name}"))?))?)
+        Ok(rows::read(&name, BufReader::new(File::open(format!("{directory}/{name}"))?), &Layout::default())?)
     };
     let shards: Vec<_> = (1..=11).map(|k| read(format!("train_letters{k}.txt"))).collect::<Result<_, _>>()?;
     let labels = LabelSet::union(&shards);

@@ -1,9 +1,12 @@
-//! Reads rows of numbers: one sample a line, cells separated by commas, the label in the last one.
-//! Every complaint names the file, the line and the cell, both from 1; no line of more than a
-//! MiB is ever held.
+//! Reads rows of numbers: one sample a line, one cell of it the label.
+//! Every complaint names the file, the line and the cell, both from 1, and the column's name where there is a header; no
+//! line of more than a MiB is ever held.
 //! It does not know classes: labels stay text until a [`LabelSet`] gives them numbers.
 
+mod cells;
+mod columns;
 mod error;
+mod layout;
 mod line;
 #[cfg(test)]
 mod tests;
@@ -12,7 +15,9 @@ use std::collections::BTreeMap;
 use std::io::BufRead;
 
 use crate::{Dataset, LabelSet};
+use columns::{Columns, Purpose};
 pub use error::{Place, RowError};
+pub use layout::{Inputs, LabelColumn, Layout, parse_delimiter};
 pub use line::LINE_BYTES_MAX;
 use line::{Line, Lines};
 
@@ -27,6 +32,7 @@ pub const LABELS_MAX: usize = 1 << 16;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rows {
     source_name: String,
+    feature_names: Vec<String>,
     features: Vec<f32>,
     width: usize,
     /// One for each row: a position in `labels`.
@@ -34,11 +40,11 @@ pub struct Rows {
     labels: Vec<FirstSeen>,
 }
 
-/// A label and the line on which it first stood.
+/// A label and where it first stood.
 #[derive(Debug, Clone, PartialEq)]
 struct FirstSeen {
     name: String,
-    line: u64,
+    place: Place,
 }
 
 /// The samples of one file for prediction.
@@ -48,78 +54,117 @@ pub struct Unlabelled {
     pub features: Vec<f32>,
     /// Samples: n.
     pub samples: usize,
-    /// Whether each row had one cell more, which was taken for a label and skipped.
-    pub labels_ignored: bool,
+    /// The column that was taken for labels and skipped, from 1.
+    pub labels_ignored: Option<usize>,
 }
 
 /// Reads labelled rows. `source_name` is what errors call the input.
 ///
-/// Blank lines are skipped; the last line may lack its newline, and lines may end in CRLF.
-pub fn read(source_name: &str, input: impl BufRead) -> Result<Rows, RowError> {
-    let mut lines = Lines::new(source_name, input);
+/// The first row may be a header. Blank lines are skipped; the last line may lack its newline, and lines may end in
+/// CRLF.
+pub fn read(source_name: &str, input: impl BufRead, layout: &Layout) -> Result<Rows, RowError> {
+    read_labelled(source_name, input, layout, Purpose::Training)
+}
+
+/// Reads labelled rows for a model: they have its features, by name where both sides have names. Columns that are to be
+/// dropped may be missing.
+pub fn read_for(source_name: &str, input: impl BufRead, layout: &Layout, model: &Inputs) -> Result<Rows, RowError> {
+    read_labelled(source_name, input, layout, Purpose::Measuring(model))
+}
+
+fn read_labelled(source_name: &str, input: impl BufRead, layout: &Layout, purpose: Purpose) -> Result<Rows, RowError> {
     let mut rows = Rows {
         source_name: source_name.to_string(),
+        feature_names: Vec::new(),
         features: Vec::new(),
         width: 0,
         label_of_row: Vec::new(),
         labels: Vec::new(),
     };
     let mut known = BTreeMap::new();
-    while let Some(line) = lines.next_line()? {
-        if rows.label_of_row.is_empty() {
-            rows.width = line.cell_count() - 1;
-            if rows.width == 0 {
-                return Err(RowError::NoFeatures { place: line.place(1) });
-            }
-        }
-        line.expect_cells(rows.width + 1)?;
-        line.numbers(rows.width, &mut rows.features)?;
-        let label = line.label(rows.width + 1)?;
+    let columns = each_row(source_name, input, layout, purpose, |line, columns| {
+        line.numbers(&columns.features, &mut rows.features)?;
+        let column = columns.label.expect("labelled rows have a label");
+        let label = check_label(line, column)?;
         let position = match known.get(label) {
             Some(position) => *position,
             None => {
-                let position = rows.labels.len() as u32;
+                let (position, place) = (rows.labels.len() as u32, line.place(column + 1));
                 if rows.labels.len() == LABELS_MAX {
-                    return Err(RowError::TooManyLabels { place: line.place(rows.width + 1) });
+                    return Err(RowError::TooManyLabels { place });
                 }
-                rows.labels.push(FirstSeen { name: label.to_string(), line: line.number });
+                rows.labels.push(FirstSeen { name: label.to_string(), place });
                 known.insert(label.to_string(), position);
                 position
             }
         };
         rows.label_of_row.push(position);
-    }
-    if rows.label_of_row.is_empty() {
-        return Err(RowError::Empty { file: source_name.to_string() });
-    }
+        Ok(())
+    })?;
+    rows.width = columns.features.len();
+    rows.feature_names = columns.feature_names();
+    // What growing left over may be as much again as the rows.
+    rows.features.shrink_to_fit();
+    rows.label_of_row.shrink_to_fit();
     Ok(rows)
 }
 
-/// Reads rows for a model of `width` inputs: with so many cells they are unlabelled; with one
-/// more the last cell is skipped.
-pub fn read_unlabelled(source_name: &str, input: impl BufRead, width: usize) -> Result<Unlabelled, RowError> {
-    let mut lines = Lines::new(source_name, input);
-    let mut rows = Unlabelled { features: Vec::new(), samples: 0, labels_ignored: false };
-    while let Some(line) = lines.next_line()? {
-        if rows.samples == 0 {
-            rows.labels_ignored = line.cell_count() == width.saturating_add(1);
-            expect_width(&line, width + usize::from(rows.labels_ignored), width)?;
+/// Reads rows for a model. Where they have a column more than the model has features, the label is skipped; columns that
+/// are to be dropped may be missing.
+pub fn read_unlabelled(
+    source_name: &str,
+    input: impl BufRead,
+    layout: &Layout,
+    model: &Inputs,
+) -> Result<Unlabelled, RowError> {
+    let (mut features, mut samples) = (Vec::new(), 0);
+    let columns = each_row(source_name, input, layout, Purpose::Predicting(model), |line, columns| {
+        samples += 1;
+        line.numbers(&columns.features, &mut features)
+    })?;
+    Ok(Unlabelled { features, samples, labels_ignored: columns.label.map(|column| column + 1) })
+}
+
+/// Resolves the layout against the first row, and gives each row that is no header to `take`; there is at least one.
+fn each_row(
+    source_name: &str,
+    input: impl BufRead,
+    layout: &Layout,
+    purpose: Purpose,
+    mut take: impl FnMut(&Line, &Columns) -> Result<(), RowError>,
+) -> Result<Columns, RowError> {
+    let mut lines = Lines::new(source_name, input, layout.delimiter);
+    let Some(first) = lines.next_line()? else {
+        return Err(RowError::Empty { file: source_name.to_string() });
+    };
+    let (columns, line) = (Columns::resolve(layout, &first, purpose)?, first.number);
+    let mut taken = false;
+    match &columns.names {
+        Some(names) => lines.names.clone_from(names),
+        None => {
+            take(&first, &columns)?;
+            taken = true;
         }
-        line.expect_cells(width + usize::from(rows.labels_ignored))?;
-        line.numbers(width, &mut rows.features)?;
-        rows.samples += 1;
     }
-    if rows.samples == 0 {
-        return Err(RowError::Empty { file: source_name.to_string() });
+    while let Some(line) = lines.next_line()? {
+        line.expect_cells(columns.count)?;
+        take(&line, &columns)?;
+        taken = true;
     }
-    Ok(rows)
+    if !taken {
+        return Err(RowError::HeaderOnly { file: source_name.to_string(), line });
+    }
+    Ok(columns)
 }
 
-fn expect_width(line: &Line, cells: usize, width: usize) -> Result<(), RowError> {
-    if line.cell_count() == cells {
-        return Ok(());
+/// The label in a column, from 0.
+fn check_label<'a>(line: &Line<'a>, column: usize) -> Result<&'a str, RowError> {
+    let label = line.cell(column);
+    match label.len() {
+        0 => Err(RowError::EmptyLabel { place: line.place(column + 1) }),
+        1..=LABEL_BYTES_MAX => Ok(label),
+        label_bytes => Err(RowError::LabelTooLong { place: line.place(column + 1), label_bytes }),
     }
-    Err(RowError::Width { place: line.place(line.cell_count()), found: line.cell_count(), width })
 }
 
 impl Rows {
@@ -153,18 +198,45 @@ impl Rows {
         self.labels.iter().map(|label| label.name.as_str())
     }
 
-    /// Gives the labels their class indices. A label that `labels` lacks is an error that
-    /// names its first line.
-    pub fn encode(self, labels: &LabelSet) -> Result<Dataset, RowError> {
-        let mut classes = Vec::with_capacity(self.labels.len());
-        for label in &self.labels {
-            let class = labels.index(&label.name).ok_or_else(|| RowError::UnknownLabel {
-                place: Place { file: self.source_name.clone(), line: label.line, column: self.width as u64 + 1 },
-                label: crate::excerpt::excerpt(&label.name),
-            })?;
-            classes.push(class);
+    /// The features' names, or none where the file has no header.
+    pub fn feature_names(&self) -> &[String] {
+        &self.feature_names
+    }
+
+    /// Where a label first stands.
+    pub fn place_of(&self, label: &str) -> Option<&Place> {
+        self.labels.iter().find(|seen| seen.name == label).map(|seen| &seen.place)
+    }
+
+    /// Each row's class index. A label that `labels` lacks is an error that names its first line.
+    pub fn classes(&self, labels: &LabelSet) -> Result<Vec<u32>, RowError> {
+        let class = |label: &FirstSeen| {
+            let unknown = || (label.place.clone(), crate::excerpt::excerpt(&label.name));
+            labels.index(&label.name).ok_or_else(unknown)
+        };
+        let classes: Result<Vec<u32>, _> = self.labels.iter().map(class).collect();
+        let classes = classes.map_err(|(place, label)| RowError::UnknownLabel { place, label })?;
+        Ok(self.label_of_row.iter().map(|label| classes[*label as usize]).collect())
+    }
+
+    /// Some of the rows, from 0, as a data set of its own; `classes` are all rows' class indices.
+    ///
+    /// # Panics
+    ///
+    /// Where `chosen` is empty or names a row that there is not.
+    pub fn choose(&self, chosen: &[u32], classes: &[u32]) -> Dataset {
+        let mut features = Vec::with_capacity(chosen.len() * self.width);
+        for row in chosen {
+            let start = *row as usize * self.width;
+            features.extend_from_slice(&self.features[start..start + self.width]);
         }
-        let encoded = self.label_of_row.iter().map(|label| classes[*label as usize]).collect();
-        Ok(Dataset::new(self.features, encoded, self.width).expect("rows are not empty and of equal width"))
+        let classes = chosen.iter().map(|row| classes[*row as usize]).collect();
+        Dataset::new(features, classes, self.width).expect("at least one row is chosen, and all are of equal width")
+    }
+
+    /// Gives the labels their class indices, as [`Rows::classes`] does.
+    pub fn encode(self, labels: &LabelSet) -> Result<Dataset, RowError> {
+        let classes = self.classes(labels)?;
+        Ok(Dataset::new(self.features, classes, self.width).expect("rows are not empty and of equal width"))
     }
 }

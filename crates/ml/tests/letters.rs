@@ -8,7 +8,8 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-use convoke_ml::{Contribution, Dataset, FullBatch, LabelSet, MergeRule, Mlp, delta, evaluate, merge, rows, train};
+use convoke_ml::rows::{self, Layout};
+use convoke_ml::{Contribution, Dataset, FullBatch, LabelSet, MergeRule, Mlp, delta, evaluate, merge, train};
 
 #[test]
 fn the_reference_job_reaches_its_validation_error() {
@@ -17,7 +18,9 @@ fn the_reference_job_reaches_its_validation_error() {
         println!("skipped: no letters in {}", directory.display());
         return;
     }
-    let read = |name: &str| rows::read(name, BufReader::new(File::open(directory.join(name)).unwrap())).unwrap();
+    let read = |name: &str| {
+        rows::read(name, BufReader::new(File::open(directory.join(name)).unwrap()), &Layout::default()).unwrap()
+    };
     let shards: Vec<_> = (1..=11).map(|k| read(&format!("train_letters{k}.txt"))).collect();
     let labels = LabelSet::union(&shards);
     assert_eq!(labels.names().len(), 26);

@@ -3,8 +3,10 @@
 //! It does not know which cells are features and which is the label.
 
 use std::io::{BufRead, Read};
+use std::ops::Range;
 
-use super::{LABEL_BYTES_MAX, Place, RowError};
+use super::cells::{QuoteError, column_of, split};
+use super::{Place, RowError};
 use crate::excerpt::excerpt;
 
 /// The longest line in bytes, its end included.
@@ -12,33 +14,66 @@ pub const LINE_BYTES_MAX: usize = 1 << 20;
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
+/// How files begin that hold no rows, however they are called.
+const OTHER_FORMATS: [(&[u8], &str); 8] = [
+    (b"\xff\xfe", "UTF-16 text"),
+    (b"\xfe\xff", "UTF-16 text"),
+    (b"\x1f\x8b", "a gzip file"),
+    (b"PK\x03\x04", "a zip file"),
+    (b"\x28\xb5\x2f\xfd", "a zstd file"),
+    (b"BZh", "a bzip2 file"),
+    (b"\xfd7zXZ", "an xz file"),
+    (b"PAR1", "a Parquet file"),
+];
+
+/// What is usual between cells, the likeliest first.
+const DELIMITERS: [char; 5] = [';', '\t', '|', ',', ' '];
+
 /// The lines of an input.
 pub(super) struct Lines<'a, I> {
     file: &'a str,
     input: I,
+    delimiter: u8,
     number: u64,
     bytes: Vec<u8>,
+    cells: Vec<Range<u32>>,
+    /// The header's names, once there is a header; errors name them.
+    pub(super) names: Vec<String>,
 }
 
 /// A line that is not blank.
+#[derive(Clone, Copy)]
 pub(super) struct Line<'a> {
     file: &'a str,
     /// From 1.
     pub(super) number: u64,
-    text: &'a str,
+    bytes: &'a [u8],
+    cells: &'a [Range<u32>],
+    names: &'a [String],
 }
 
 impl<'a, I: BufRead> Lines<'a, I> {
-    pub(super) fn new(file: &'a str, input: I) -> Lines<'a, I> {
-        Lines { file, input, number: 0, bytes: Vec::new() }
+    pub(super) fn new(file: &'a str, input: I, delimiter: u8) -> Lines<'a, I> {
+        Lines { file, input, delimiter, number: 0, bytes: Vec::new(), cells: Vec::new(), names: Vec::new() }
     }
 
     /// The next line that is not blank.
     pub(super) fn next_line(&mut self) -> Result<Option<Line<'_>>, RowError> {
         while self.read_line()? {
-            if !self.bytes.trim_ascii().is_empty() {
-                return Ok(Some(Line { file: self.file, number: self.number, text: self.text()? }));
+            // A tab that delimits makes an empty cell, which is worth a complaint.
+            let blank = |byte: &u8| *byte == b' ' || (*byte == b'\t' && self.delimiter != b'\t') || *byte == b'\r';
+            if self.bytes.iter().all(blank) {
+                continue;
             }
+            self.check_text()?;
+            let quotes = split(&mut self.bytes, self.delimiter, &mut self.cells);
+            let Lines { file, number, bytes, cells, names, .. } = &*self;
+            let line = Line { file, number: *number, bytes, cells, names };
+            return match quotes {
+                Ok(()) => Ok(Some(line)),
+                Err(QuoteError::Unclosed { column }) => Err(RowError::UnclosedQuote { place: line.place(column) }),
+                Err(QuoteError::TextBehind { column }) => Err(RowError::TextBehindQuote { place: line.place(column) }),
+            };
         }
         Ok(None)
     }
@@ -50,6 +85,9 @@ impl<'a, I: BufRead> Lines<'a, I> {
         let mut bounded = self.input.by_ref().take(LINE_BYTES_MAX as u64 + 1);
         if let Err(source) = bounded.read_until(b'\n', &mut self.bytes) {
             return Err(RowError::Read { file: self.file.to_string(), line: self.number, source });
+        }
+        if self.number == 1 {
+            self.check_format()?;
         }
         if self.bytes.len() > LINE_BYTES_MAX {
             return Err(RowError::LineTooLong { place: self.place_of_byte(LINE_BYTES_MAX) });
@@ -66,13 +104,22 @@ impl<'a, I: BufRead> Lines<'a, I> {
         Ok(true)
     }
 
-    /// The line as text: UTF-8 without control characters, tabs apart.
-    fn text(&self) -> Result<&str, RowError> {
+    /// Recognises at its first bytes a file that holds something else.
+    fn check_format(&self) -> Result<(), RowError> {
+        let known = OTHER_FORMATS.iter().find(|(start, _)| self.bytes.starts_with(start));
+        // Without its mark, UTF-16 shows in every other byte of plain text being zero.
+        let bare = matches!(self.bytes[..], [first, 0, ..] | [0, first, ..] if first != 0);
+        let found = known.map(|(_, format)| *format).or(bare.then_some("UTF-16 text"));
+        found.map_or(Ok(()), |format| Err(RowError::Format { place: self.place_of_byte(0), format }))
+    }
+
+    /// The line has to be UTF-8 without control characters, tabs apart.
+    fn check_text(&self) -> Result<(), RowError> {
         let valid = std::str::from_utf8(&self.bytes);
         let text_bytes = valid.map_or_else(|error| error.valid_up_to(), str::len);
         let control = self.bytes[..text_bytes].iter().position(|byte| byte.is_ascii_control() && *byte != b'\t');
         match (control, valid) {
-            (None, Ok(text)) => Ok(text),
+            (None, Ok(_)) => Ok(()),
             (at, _) => {
                 let at = at.unwrap_or(text_bytes);
                 Err(RowError::NotText { place: self.place_of_byte(at), byte: self.bytes[at] })
@@ -81,23 +128,35 @@ impl<'a, I: BufRead> Lines<'a, I> {
     }
 
     fn place_of_byte(&self, at: usize) -> Place {
-        let commas = self.bytes[..at].iter().filter(|byte| **byte == b',').count() as u64;
-        Place { file: self.file.to_string(), line: self.number, column: commas + 1 }
+        Place::new(self.file, self.number, column_of(&self.bytes, at, self.delimiter), &self.names)
     }
 }
 
 impl<'a> Line<'a> {
     pub(super) fn cell_count(&self) -> usize {
-        self.text.bytes().filter(|byte| *byte == b',').count() + 1
+        self.cells.len()
     }
 
-    fn cells(&self) -> impl Iterator<Item = &'a str> {
-        self.text.split(',').map(str::trim)
+    /// A cell, from 0; empty where there is none.
+    pub(super) fn cell(&self, at: usize) -> &'a str {
+        let range = self.cells.get(at).cloned().unwrap_or_default();
+        let bytes = &self.bytes[range.start as usize..range.end as usize];
+        std::str::from_utf8(bytes).expect("a line is text, and is cut at ASCII characters").trim()
+    }
+
+    pub(super) fn cells(&self) -> impl Iterator<Item = &'a str> {
+        let line = *self;
+        (0..self.cells.len()).map(move |at| line.cell(at))
+    }
+
+    /// The file in which it stands.
+    pub(super) fn file(&self) -> &'a str {
+        self.file
     }
 
     /// The place of a cell, from 1.
     pub(super) fn place(&self, column: usize) -> Place {
-        Place { file: self.file.to_string(), line: self.number, column: column as u64 }
+        Place::new(self.file, self.number, column, self.names)
     }
 
     pub(super) fn expect_cells(&self, expected: usize) -> Result<(), RowError> {
@@ -108,32 +167,42 @@ impl<'a> Line<'a> {
         Err(RowError::Ragged { place: self.place(found.min(expected + 1)), found, expected })
     }
 
-    /// Appends the first `count` cells, which must be finite numbers.
-    pub(super) fn numbers(&self, count: usize, numbers: &mut Vec<f32>) -> Result<(), RowError> {
-        for (position, cell) in self.cells().take(count).enumerate() {
-            let problem = || (self.place(position + 1), excerpt(cell));
-            match cell.parse::<f32>() {
+    /// Appends the cells of these columns, from 0, which must be finite numbers.
+    pub(super) fn numbers(&self, columns: &[usize], numbers: &mut Vec<f32>) -> Result<(), RowError> {
+        for column in columns {
+            match self.cell(*column).parse::<f32>() {
                 Ok(number) if number.is_finite() => numbers.push(number),
-                Ok(_) => {
-                    let (place, cell) = problem();
-                    return Err(RowError::NotFinite { place, cell });
-                }
-                Err(_) => {
-                    let (place, cell) = problem();
-                    return Err(RowError::NotANumber { place, cell });
-                }
+                parsed => return Err(self.not_a_number(*column, parsed.is_ok())),
             }
         }
         Ok(())
     }
 
-    /// The label in the cell `column`, from 1.
-    pub(super) fn label(&self, column: usize) -> Result<&'a str, RowError> {
-        let label = self.cells().nth(column - 1).unwrap_or_default();
-        match label.len() {
-            0 => Err(RowError::EmptyLabel { place: self.place(column) }),
-            1..=LABEL_BYTES_MAX => Ok(label),
-            label_bytes => Err(RowError::LabelTooLong { place: self.place(column), label_bytes }),
+    fn not_a_number(&self, column: usize, parsed: bool) -> RowError {
+        let (place, text) = (self.place(column + 1), self.cell(column));
+        match (text.is_empty(), parsed) {
+            (true, _) => RowError::EmptyCell { place },
+            (false, true) => RowError::NotFinite { place, cell: excerpt(text) },
+            (false, false) => {
+                RowError::NotANumber { place, cell: excerpt(text), delimiter: delimiter_between_numbers(text) }
+            }
         }
     }
+
+    /// What may be the delimiter where a line came out as a single cell.
+    pub(super) fn other_delimiter(&self) -> Option<char> {
+        let text = self.cell(0);
+        let count = |delimiter: char| text.matches(delimiter).count();
+        let most = DELIMITERS.into_iter().rev().max_by_key(|delimiter| count(*delimiter));
+        most.filter(|delimiter| self.cells.len() == 1 && count(*delimiter) > 0)
+    }
+}
+
+/// What may delimit, where a cell is several numbers.
+fn delimiter_between_numbers(cell: &str) -> Option<char> {
+    let numbers = |delimiter: &char| {
+        let parts = cell.split(*delimiter);
+        parts.clone().count() > 1 && parts.clone().any(|part| part.trim().parse::<f32>().is_ok())
+    };
+    DELIMITERS.into_iter().find(numbers)
 }
