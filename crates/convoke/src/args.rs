@@ -2,6 +2,8 @@
 //!
 //! Values are parsed into what they mean; nothing here acts on them.
 
+mod data;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +11,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use convoke_wire::channel::PORT;
 use convoke_wire::core::{JobId, PRIORITY_MAX, Policy};
+
+pub use data::{EvaluateArgs, LayoutArgs, PredictArgs, SplitArgs, Validate};
 
 /// Train one model on many machines.
 #[derive(Debug, Parser)]
@@ -97,12 +101,17 @@ pub struct At {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   convoke train letters/                                   on this machine, a worker for each core
+  convoke train iris.csv --label first --delimiter ';'     one file: cut into shards, with rows held out
   convoke train letters/ --rounds 15 --epochs 50           longer
   convoke train letters/ --coordinator 10.0.0.5:9095       on a cluster
   convoke train letters/ --output json | jq .validation_error")]
 pub struct TrainArgs {
-    /// A directory of shards: train_*.txt or .csv, and validate_*.txt or .csv
+    /// A directory of shards (train_*.txt or .csv, and perhaps validate_*.txt or .csv), or one file
     pub data: PathBuf,
+    #[command(flatten)]
+    pub layout: LayoutArgs,
+    #[command(flatten)]
+    pub split: SplitArgs,
     /// A set of defaults; flags override it
     #[arg(long, value_enum, default_value_t = Preset::Reference)]
     pub preset: Preset,
@@ -129,7 +138,7 @@ pub struct TrainArgs {
     #[arg(long, default_value_t = 0, value_name = "N", allow_negative_numbers = true,
           value_parser = clap::value_parser!(i32).range(i64::from(-PRIORITY_MAX)..=i64::from(PRIORITY_MAX)))]
     pub priority: i32,
-    /// Where all randomness comes from: the model's start, and random placement
+    /// Where all randomness comes from: the model's start, the split of the rows, and random placement
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// Where the model goes [default: ./convoke-JOB.safetensors]
@@ -235,28 +244,6 @@ pub struct WorkerArgs {
     pub cache_mib: u64,
     #[command(flatten)]
     pub load: LoadArgs,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  convoke evaluate convoke-7k3q9x2m.safetensors letters/validate_letters.txt
-  convoke evaluate model.safetensors letters/ --output json")]
-pub struct EvaluateArgs {
-    /// A model that `convoke train` wrote
-    pub model: PathBuf,
-    /// A file of labelled rows, or a directory with validate_*.txt or .csv
-    pub data: PathBuf,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  convoke predict model.safetensors rows.csv > labels.txt
-  tail -n 5 letters/validate_letters.txt | convoke predict model.safetensors -")]
-pub struct PredictArgs {
-    /// A model that `convoke train` wrote
-    pub model: PathBuf,
-    /// A file of rows, - for stdin; a label behind the features is ignored
-    pub data: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -1,20 +1,50 @@
-//! Data on disk, on its way into a job: a directory of shards becomes blobs and manifests.
+//! Data on its way into a job: files become shards, with rows held out to validate on, and shards become blobs.
 //!
-//! It finds files and names them; what a row looks like is for `convoke-ml`.
+//! Everything that can be wrong with data is found here, before anything is submitted; what a row looks like is for
+//! `convoke-ml`.
 
-use std::fs::{self, File};
-use std::io::BufReader;
-use std::path::{Path, PathBuf};
+mod error;
+mod facts;
+mod sources;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::path::Path;
 
 use bytes::Bytes;
-use convoke_ml::rows::{self, Layout, RowError, Rows};
+use convoke_ml::rows::{self, Inputs, Layout, Rows, Unlabelled};
+use convoke_ml::split::{self, Split};
 use convoke_ml::{Dataset, LabelSet};
 use convoke_wire::core::Digest;
 use convoke_wire::program::{self, Entry, Manifest};
 
+use crate::args::Validate;
+pub use error::DataError;
+pub use facts::{Facts, Guess, Range};
+use sources::{Source, Sources};
+
+/// The share of the rows that is held out where nothing else is said.
+const HELD_OUT: f64 = 0.2;
+
+/// The most held-out rows that are measured as one piece.
+const PIECE_ROWS: usize = 6_000;
+
+/// How data is to be read.
+pub struct Reading {
+    /// How rows lie in the files.
+    pub layout: Layout,
+    /// What to validate on, if it was said.
+    pub validate: Option<Validate>,
+    /// Into how many shards one file is cut, if it was said.
+    pub shards: Option<usize>,
+    /// Where the split comes from.
+    pub seed: u64,
+}
+
 /// Shards, validation data and labels, as read and checked.
 pub struct Data {
-    /// What to train on, in natural order of the files' names.
+    /// What to train on; files of a directory in natural order of their names.
     pub shards: Vec<Shard>,
     /// What to measure on; may be empty.
     pub validation: Vec<Shard>,
@@ -22,6 +52,33 @@ pub struct Data {
     pub labels: LabelSet,
     /// How many features a row has.
     pub width: usize,
+    /// Their names, or none where no file has a header.
+    pub feature_names: Vec<String>,
+    /// The rows that were held out to validate on, if any were to be.
+    pub held_out: Option<HeldOut>,
+    /// What is known of the data.
+    pub facts: Facts,
+}
+
+/// Rows that are kept from training.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HeldOut {
+    /// Their share as it was wanted.
+    pub share: f64,
+    /// How many they are.
+    pub rows: usize,
+}
+
+impl fmt::Display for HeldOut {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A share such as 0.07 is no exact binary number: its percentage is rounded to what a person wrote.
+        let percent = (self.share * 1e8).round() / 1e6;
+        match (self.rows, self.share > 0.0) {
+            (_, false) => write!(formatter, "no rows are held out: nothing is validated on"),
+            (0, true) => write!(formatter, "too few rows to hold {percent} % out: nothing is validated on"),
+            (rows, true) => write!(formatter, "held out {percent} % of the rows, {rows}, to validate on"),
+        }
+    }
 }
 
 /// A piece of data, ready to be uploaded.
@@ -36,144 +93,173 @@ pub struct Shard {
     pub blob: Bytes,
 }
 
-/// Why data cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum DataError {
-    /// A file or directory cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// The path.
-        path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// The directory holds no shards.
-    #[error("{} holds no shards: files named train_*.txt or train_*.csv are expected", path.display())]
-    NoShards {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// The directory holds nothing to measure on.
-    #[error("{} holds no validation data: files named validate_*.txt or validate_*.csv are expected", path.display())]
-    NoValidation {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// The path is a file.
-    #[error("{} is a file; a directory of shards is expected", path.display())]
-    NotADirectory {
-        /// The path.
-        path: PathBuf,
-    },
-    /// A row is wrong.
-    #[error(transparent)]
-    Row(#[from] RowError),
-    /// Files differ in their columns.
-    #[error("{file} has {width} features a row, and {first_file} has {first_width}")]
-    Widths {
-        /// A file.
-        file: String,
-        /// Its features.
-        width: usize,
-        /// The first file.
-        first_file: String,
-        /// Its features.
-        first_width: usize,
-    },
-}
-
-/// Reads a directory of shards: `train_*` and, where there are any, `validate_*`, ending in `.txt` or `.csv`.
-pub fn read_directory(path: &Path) -> Result<Data, DataError> {
-    if path.is_file() {
-        return Err(DataError::NotADirectory { path: path.to_owned() });
+/// Reads what to train on: a directory of shards, one file, or a built-in set.
+pub fn read(path: &Path, reading: &Reading) -> Result<Data, DataError> {
+    let mut sources = sources::find(path)?;
+    if let (Some(wanted), false) = (reading.shards, sources.whole) {
+        return Err(DataError::ShardsExist { path: path.to_owned(), wanted, found: sources.train.len() });
     }
-    let train = read_all(&files(path, "train_")?)?;
-    if train.is_empty() {
-        return Err(DataError::NoShards { path: path.to_owned() });
-    }
-    let validation = read_all(&files(path, "validate_")?)?;
-    let width = check_widths(train.iter().chain(&validation))?;
+    let share = match &reading.validate {
+        Some(Validate::File(file)) => {
+            sources.validate = vec![sources::one(file)];
+            None
+        }
+        Some(Validate::Share(share)) => {
+            sources.validate.clear();
+            Some(*share)
+        }
+        None => Some(HELD_OUT).filter(|_| sources.validate.is_empty()),
+    };
+    let train = read_all(&sources.train, &reading.layout)?;
+    let validation = read_all(&sources.validate, &reading.layout)?;
+    let feature_names = check_columns(train.iter().chain(&validation))?;
     let labels = LabelSet::union(&train);
-    let shards = encode(train, &labels)?;
-    let validation = encode(validation, &labels)?;
-    Ok(Data { shards, validation, labels, width })
-}
-
-/// Reads labelled rows for a model: a file, or a directory's `validate_*` files.
-pub fn read_labelled(path: &Path, labels: &LabelSet) -> Result<Vec<Dataset>, DataError> {
-    let files = if path.is_dir() { files(path, "validate_")? } else { vec![path.to_owned()] };
-    if files.is_empty() {
-        return Err(DataError::NoValidation { path: path.to_owned() });
+    if let [label] = labels.names() {
+        let place = train.iter().find_map(|rows| rows.place_of(label)).expect("the label is some row's").clone();
+        return Err(DataError::OneLabel { place, label: label.clone() });
     }
-    let rows = read_all(&files)?;
-    check_widths(&rows)?;
-    rows.into_iter().map(|rows| Ok(rows.encode(labels)?)).collect()
+    let width = train[0].width();
+    let mut facts = Facts::new(called(&train[0], &feature_names), labels.names().len());
+    let classes = train.iter().map(|rows| rows.classes(&labels)).collect::<Result<Vec<_>, _>>()?;
+    let split = split::hold_out(&classes, share.unwrap_or(0.0), reading.seed);
+    let mut pieces = encode(validation, &sources.validate, &labels, &mut facts)?;
+    pieces.extend(held_out(&train, &classes, &split, &mut facts));
+    let shards = if sources.whole {
+        cut(&train[0], &sources.train[0], &classes[0], &split.kept[0], reading, &mut facts)?
+    } else {
+        keep(train, &sources, classes, &split, &mut facts)
+    };
+    let held_out = share.map(|share| HeldOut { share, rows: split.held_out.iter().map(Vec::len).sum() });
+    Ok(Data { shards, validation: pieces, labels, width, feature_names, held_out, facts })
 }
 
-/// The files of a directory that begin with a prefix, 2 before 10.
-fn files(directory: &Path, prefix: &str) -> Result<Vec<PathBuf>, DataError> {
-    let fail = |source| DataError::Read { path: directory.to_owned(), source };
-    let mut files = Vec::new();
-    for entry in fs::read_dir(directory).map_err(fail)? {
-        let path = entry.map_err(fail)?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if name.starts_with(prefix) && (name.ends_with(".txt") || name.ends_with(".csv")) && path.is_file() {
-            files.push(path);
+/// Reads labelled rows for a model: a file, `-` for standard input, or a directory's `validate_*` files.
+pub fn read_labelled(
+    path: &Path,
+    layout: &Layout,
+    model: &Inputs,
+    labels: &LabelSet,
+) -> Result<Vec<Dataset>, DataError> {
+    let read = |source: Source| {
+        let rows = rows::read_for(&source.name(), source.open()?, layout, model)?;
+        Ok(rows.encode(labels)?)
+    };
+    sources::find_labelled(path)?.into_iter().map(read).collect()
+}
+
+/// Reads rows for a model to predict the labels of: a file, or `-` for standard input.
+pub fn read_unlabelled(path: &Path, layout: &Layout, model: &Inputs) -> Result<Unlabelled, DataError> {
+    let source = sources::one(path);
+    Ok(rows::read_unlabelled(&source.name(), source.open()?, layout, model)?)
+}
+
+fn read_all(sources: &[Source], layout: &Layout) -> Result<Vec<Rows>, DataError> {
+    sources.iter().map(|source| Ok(rows::read(&source.name(), source.open()?, layout)?)).collect()
+}
+
+/// Checks that files agree in how many features they have, and in their names where they have names. Returns these.
+fn check_columns<'a>(files: impl Iterator<Item = &'a Rows> + Clone) -> Result<Vec<String>, DataError> {
+    let first = files.clone().next().expect("there is something to train on");
+    let (first_file, first_width) = (first.source_name().to_owned(), first.width());
+    if let Some(other) = files.clone().find(|rows| rows.width() != first_width) {
+        let (place, width) = (other.feature_place(other.width() - 1), other.width());
+        return Err(DataError::Widths { place, width, first_file, first_width });
+    }
+    let mut named = files.filter(|rows| !rows.feature_names().is_empty());
+    let Some(first) = named.next() else { return Ok(Vec::new()) };
+    let names = first.feature_names();
+    for other in named {
+        if let Some(feature) = (0..names.len()).find(|feature| names[*feature] != other.feature_names()[*feature]) {
+            return Err(DataError::Names {
+                place: Box::new(other.feature_place(feature)),
+                found: other.feature_names()[feature].clone(),
+                first_file: first.source_name().to_owned(),
+                expected: names[feature].clone(),
+            });
         }
     }
-    files.sort_by_cached_key(|path| natural(&path.to_string_lossy()));
-    Ok(files)
+    Ok(names.to_vec())
 }
 
-/// A name as text and numbers in turn, so that it sorts as people count.
-fn natural(name: &str) -> Vec<(String, u128)> {
-    let mut parts = Vec::new();
-    let mut rest = name;
-    while !rest.is_empty() {
-        let text = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        let digits = rest[text..].find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len() - text);
-        let number = rest[text..text + digits].parse().unwrap_or(u128::MAX);
-        parts.push((rest[..text].to_owned(), number));
-        rest = &rest[text + digits..];
-    }
-    parts
-}
-
-fn read_all(files: &[PathBuf]) -> Result<Vec<Rows>, DataError> {
-    files.iter().map(|path| Ok(rows::read(&path.display().to_string(), open(path)?, &Layout::default())?)).collect()
-}
-
-/// Opens a file for reading rows.
-pub fn open(path: &Path) -> Result<BufReader<File>, DataError> {
-    let file = File::open(path).map_err(|source| DataError::Read { path: path.to_owned(), source })?;
-    Ok(BufReader::with_capacity(1 << 16, file))
-}
-
-fn check_widths<'a>(rows: impl IntoIterator<Item = &'a Rows>) -> Result<usize, DataError> {
-    let mut rows = rows.into_iter();
-    let Some(first) = rows.next() else { return Ok(0) };
-    match rows.find(|rows| rows.width() != first.width()) {
-        None => Ok(first.width()),
-        Some(other) => Err(DataError::Widths {
-            file: other.source_name().to_owned(),
-            width: other.width(),
-            first_file: first.source_name().to_owned(),
-            first_width: first.width(),
-        }),
-    }
-}
-
-fn encode(rows: Vec<Rows>, labels: &LabelSet) -> Result<Vec<Shard>, DataError> {
-    rows.into_iter()
-        .map(|rows| {
-            let stem = Path::new(rows.source_name()).file_stem();
-            let name = stem.map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-            let dataset = rows.encode(labels)?;
-            let samples = dataset.samples() as u64;
-            let blob = Bytes::from(dataset.to_safetensors());
-            Ok(Shard { name, samples, digest: digest_of(&blob), blob })
-        })
+/// What people call the features: by their names, or else by their columns.
+fn called(rows: &Rows, names: &[String]) -> Vec<String> {
+    let column = |feature| format!("column {}", rows.feature_place(feature).column);
+    (0..rows.width())
+        .map(|feature| names.get(feature).map_or_else(|| column(feature), |name| format!("`{name}`")))
         .collect()
+}
+
+/// Validation data of its own.
+fn encode(rows: Vec<Rows>, sources: &[Source], labels: &LabelSet, facts: &mut Facts) -> Result<Vec<Shard>, DataError> {
+    let one = |(rows, source): (Rows, &Source)| {
+        let dataset = rows.encode(labels)?;
+        facts.add_validation(&dataset);
+        Ok(shard(source.stem(), &dataset))
+    };
+    rows.into_iter().zip(sources).map(one).collect()
+}
+
+/// What was held out, in pieces that several workers can measure at a time.
+fn held_out(train: &[Rows], classes: &[Vec<u32>], split: &Split, facts: &mut Facts) -> Vec<Shard> {
+    let (mut pieces, mut features, mut labels) = (Vec::new(), Vec::new(), Vec::new());
+    let mut piece = |features: &mut Vec<f32>, labels: &mut Vec<u32>| {
+        let taken = (std::mem::take(features), std::mem::take(labels));
+        if let Ok(dataset) = Dataset::new(taken.0, taken.1, train[0].width()) {
+            facts.add_validation(&dataset);
+            pieces.push(shard(format!("held-out-{}", pieces.len() + 1), &dataset));
+        }
+    };
+    for ((rows, classes), chosen) in train.iter().zip(classes).zip(&split.held_out) {
+        for chosen in chosen.chunks(PIECE_ROWS) {
+            let chosen = rows.choose(chosen, classes);
+            if labels.len() + chosen.samples() > PIECE_ROWS {
+                piece(&mut features, &mut labels);
+            }
+            features.extend_from_slice(chosen.features());
+            labels.extend_from_slice(chosen.labels());
+        }
+    }
+    piece(&mut features, &mut labels);
+    pieces
+}
+
+/// One file, dealt into shards.
+fn cut(
+    rows: &Rows,
+    source: &Source,
+    classes: &[u32],
+    kept: &[u32],
+    reading: &Reading,
+    facts: &mut Facts,
+) -> Result<Vec<Shard>, DataError> {
+    let count = reading.shards.unwrap_or_else(|| split::shards_for(kept.len()));
+    if count > kept.len() {
+        return Err(DataError::TooManyShards { name: source.name(), rows: kept.len(), wanted: count });
+    }
+    let dealt = split::deal(classes, kept, count, reading.seed);
+    let one = |(number, chosen): (usize, Vec<u32>)| {
+        let dataset = rows.choose(&chosen, classes);
+        facts.add_training(&dataset);
+        shard(format!("{}-{number}", source.stem()), &dataset)
+    };
+    Ok((1..).zip(dealt).map(one).collect())
+}
+
+/// Files that are shards, without the rows that were held out. Each file's rows go as soon as its blob is made.
+fn keep(train: Vec<Rows>, sources: &Sources, classes: Vec<Vec<u32>>, split: &Split, facts: &mut Facts) -> Vec<Shard> {
+    let mut shards = Vec::with_capacity(train.len());
+    for (((rows, source), classes), kept) in train.into_iter().zip(&sources.train).zip(classes).zip(&split.kept) {
+        let dataset = rows.choose(kept, &classes);
+        drop(rows);
+        facts.add_training(&dataset);
+        shards.push(shard(source.stem(), &dataset));
+    }
+    shards
+}
+
+fn shard(name: String, dataset: &Dataset) -> Shard {
+    let blob = Bytes::from(dataset.to_safetensors());
+    Shard { name, samples: dataset.samples() as u64, digest: digest_of(&blob), blob }
 }
 
 /// The list of shards that a stage's input is.
@@ -188,26 +274,4 @@ pub fn manifest(shards: &[Shard]) -> (Digest, Bytes) {
 /// The name of a blob.
 pub fn digest_of(bytes: &[u8]) -> Digest {
     Digest(*blake3::hash(bytes).as_bytes())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_sort_as_people_count() {
-        let mut names = ["train_10", "train_9", "train_b", "train_1", "train_1b", "train_99999999999999999999"];
-        names.sort_by_cached_key(|name| natural(name));
-        assert_eq!(names, ["train_1", "train_1b", "train_9", "train_10", "train_99999999999999999999", "train_b"]);
-    }
-
-    #[test]
-    fn a_directory_without_shards_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let refused = read_directory(folder.path()).err().unwrap().to_string();
-        assert!(refused.contains("holds no shards"), "{refused}");
-        let missing = folder.path().join("missing");
-        let refused = read_directory(&missing).err().unwrap().to_string();
-        assert!(refused.starts_with(&format!("cannot read {}", missing.display())), "{refused}");
-    }
 }

@@ -15,6 +15,7 @@ mod training_job;
 mod report;
 mod progress;
 mod source;
+mod learned;
 mod cmd;
 
 use std::process::ExitCode;

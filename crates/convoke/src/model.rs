@@ -5,7 +5,8 @@
 use std::fs;
 use std::path::Path;
 
-use convoke_ml::Mlp;
+use convoke_ml::rows::{Inputs, Layout};
+use convoke_ml::{Mlp, ModelError};
 
 use crate::failure::Failure;
 use crate::whole_file;
@@ -16,14 +17,30 @@ pub const MODEL_BYTES_MAX: u64 = 16 << 30;
 /// Where models come from.
 const HINT: &str = "`convoke train` writes models, and prints where";
 
+/// A model, and how rows for it lie unless flags say otherwise.
+pub struct Usable {
+    /// The model.
+    pub model: Mlp,
+    /// The layout of what it was trained on.
+    pub layout: Layout,
+    /// Its features.
+    pub inputs: Inputs,
+}
+
 /// Reads a model.
-pub fn read(path: &Path) -> Result<Mlp, Failure> {
-    let refuse = |error: &dyn std::fmt::Display| {
-        Failure::bad_input(format!("{} is not a model that can be used: {error}", path.display())).hint(HINT)
-    };
+pub fn read(path: &Path) -> Result<Usable, Failure> {
     let bytes = fs::read(path)
         .map_err(|error| Failure::bad_input(format!("cannot read the model {}: {error}", path.display())).hint(HINT))?;
-    Mlp::from_safetensors(&bytes).map_err(|error| refuse(&error))
+    usable(&bytes).map_err(|error| {
+        Failure::bad_input(format!("{} is not a model that can be used: {error}", path.display())).hint(HINT)
+    })
+}
+
+fn usable(bytes: &[u8]) -> Result<Usable, ModelError> {
+    let model = Mlp::from_safetensors(bytes)?;
+    let layout = Layout::of_model(model.metadata())?;
+    let inputs = Inputs::of_model(model.inputs(), model.metadata())?;
+    Ok(Usable { model, layout, inputs })
 }
 
 /// Finds out early that a model cannot be written there.

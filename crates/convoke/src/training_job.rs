@@ -5,13 +5,14 @@
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use convoke_ml::Mlp;
+use convoke_ml::rows::Layout;
+use convoke_ml::{Mlp, ModelError};
 use convoke_node::executor::{EVALUATE, TRAIN};
 use convoke_wire::core::{Ability, Digest, JobId, JobSpec, Payload, Plan, Rounds, Split, Work};
 use convoke_wire::program::{self, Combine, Count, FullBatch, Mean, Merge, Train};
 
 use crate::args::TrainArgs;
-use crate::data::{self, Data, DataError, Shard};
+use crate::data::{self, Data, Facts, HeldOut, Reading, Shard};
 use crate::failure::Failure;
 
 /// A job, ready to be submitted.
@@ -22,12 +23,24 @@ pub struct Prepared {
     pub blobs: Vec<(Digest, Bytes)>,
     /// The shards' names, in order.
     pub shards: Vec<String>,
+    /// The labels' names, by class.
+    pub labels: Vec<String>,
+    /// The rows that were held out to validate on, if any were to be.
+    pub held_out: Option<HeldOut>,
+    /// What is known of the data.
+    pub facts: Facts,
 }
 
 /// Reads the data and makes the job of it. Everything that can be wrong with the input is found here.
 pub fn prepare(args: &TrainArgs, job: JobId) -> Result<Prepared, Failure> {
-    let data = data::read_directory(&args.data).map_err(explain)?;
-    let base = start(args, &data, job)?;
+    let reading = Reading {
+        layout: args.layout.or(Layout::default()),
+        validate: args.split.validate.clone(),
+        shards: args.split.shards.map(|shards| shards as usize),
+        seed: args.seed,
+    };
+    let data = data::read(&args.data, &reading).map_err(|error| Failure::bad_input(&error).hint(error.hint()))?;
+    let base = start(args, &data, &reading.layout, job)?;
     let base = Bytes::from(base.to_safetensors());
     let base_digest = data::digest_of(&base);
     let (train_input, train_manifest) = data::manifest(&data.shards);
@@ -55,15 +68,17 @@ pub fn prepare(args: &TrainArgs, job: JobId) -> Result<Prepared, Failure> {
     let shards = data.shards.iter().map(|shard| shard.name.clone()).collect();
     let manifests = [(train_input, train_manifest), (validation_input, validation_manifest), (base_digest, base)];
     let pieces = data.shards.into_iter().chain(data.validation).map(|shard| (shard.digest, shard.blob));
-    Ok(Prepared { spec, blobs: pieces.chain(manifests).collect(), shards })
+    let (labels, held_out, facts) = (data.labels.names().to_vec(), data.held_out, data.facts);
+    Ok(Prepared { spec, blobs: pieces.chain(manifests).collect(), shards, labels, held_out, facts })
 }
 
-fn start(args: &TrainArgs, data: &Data, job: JobId) -> Result<Mlp, Failure> {
+fn start(args: &TrainArgs, data: &Data, layout: &Layout, job: JobId) -> Result<Mlp, Failure> {
     let sizes: Vec<usize> =
         [data.width].into_iter().chain(args.hidden.0.iter().copied()).chain([data.labels.names().len()]).collect();
     let labels = data.labels.names().to_vec();
-    let mut base = Mlp::uniform_start(&sizes, labels, args.seed).map_err(Failure::bad_input)?;
+    let mut base = Mlp::uniform_start(&sizes, labels, args.seed).map_err(too_large)?;
     base.metadata_mut().insert("job".to_owned(), job.to_string());
+    layout.keep(&data.feature_names, base.metadata_mut());
     Ok(base)
 }
 
@@ -89,15 +104,13 @@ fn job_name(path: &Path) -> String {
     name.chars().skip(skip).collect()
 }
 
-fn explain(error: DataError) -> Failure {
-    let hint = match &error {
-        DataError::Read { .. } => "check the path and its permissions",
-        DataError::NoShards { .. } | DataError::NoValidation { .. } => {
-            "DATA is a directory with files such as train_1.txt and validate_1.txt"
+/// A model of these features, layers and labels is refused.
+fn too_large(error: ModelError) -> Failure {
+    let hint = match error {
+        ModelError::LabelBytes { .. } => {
+            "labels are classes: numbers cannot be predicted yet; --label COLUMN says which column is the label"
         }
-        DataError::NotADirectory { .. } => "put shards into a directory, as train_1.txt, train_2.txt and so on",
-        DataError::Row(_) => "a row is comma-separated numbers with the label last",
-        DataError::Widths { .. } => "all rows need the same columns",
+        _ => "make --hidden smaller, or leave columns out with --drop",
     };
-    Failure::bad_input(&error).hint(hint)
+    Failure::bad_input(error).hint(hint)
 }

@@ -35,6 +35,9 @@ pub struct Rows {
     feature_names: Vec<String>,
     features: Vec<f32>,
     width: usize,
+    /// Where the features are: the first row's line, from 1, and their columns, from 0.
+    first_line: u64,
+    columns: Vec<usize>,
     /// One for each row: a position in `labels`.
     label_of_row: Vec<u32>,
     labels: Vec<FirstSeen>,
@@ -78,6 +81,8 @@ fn read_labelled(source_name: &str, input: impl BufRead, layout: &Layout, purpos
         feature_names: Vec::new(),
         features: Vec::new(),
         width: 0,
+        first_line: 0,
+        columns: Vec::new(),
         label_of_row: Vec::new(),
         labels: Vec::new(),
     };
@@ -103,6 +108,7 @@ fn read_labelled(source_name: &str, input: impl BufRead, layout: &Layout, purpos
     })?;
     rows.width = columns.features.len();
     rows.feature_names = columns.feature_names();
+    (rows.first_line, rows.columns) = (columns.line, columns.features);
     // What growing left over may be as much again as the rows.
     rows.features.shrink_to_fit();
     rows.label_of_row.shrink_to_fit();
@@ -137,7 +143,7 @@ fn each_row(
     let Some(first) = lines.next_line()? else {
         return Err(RowError::Empty { file: source_name.to_string() });
     };
-    let (columns, line) = (Columns::resolve(layout, &first, purpose)?, first.number);
+    let columns = Columns::resolve(layout, &first, purpose)?;
     let mut taken = false;
     match &columns.names {
         Some(names) => lines.names.clone_from(names),
@@ -152,7 +158,7 @@ fn each_row(
         taken = true;
     }
     if !taken {
-        return Err(RowError::HeaderOnly { file: source_name.to_string(), line });
+        return Err(RowError::HeaderOnly { file: source_name.to_string(), line: columns.line });
     }
     Ok(columns)
 }
@@ -201,6 +207,12 @@ impl Rows {
     /// The features' names, or none where the file has no header.
     pub fn feature_names(&self) -> &[String] {
         &self.feature_names
+    }
+
+    /// Where a feature, from 0, stands in the first row, which may be the header.
+    pub fn feature_place(&self, feature: usize) -> Place {
+        let column = self.columns.get(feature).map_or(0, |column| column + 1);
+        Place::new(&self.source_name, self.first_line, column, &[])
     }
 
     /// Where a label first stands.

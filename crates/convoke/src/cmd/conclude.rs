@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::args::{Format, Global, Keep};
 use crate::failure::{Failure, INTERRUPTED};
+use crate::learned::{Baseline, Warning};
 use crate::report::Report;
 use crate::{model, output, place};
 
@@ -28,6 +29,8 @@ struct Printed<'a> {
     model: Option<&'a Path>,
     /// The BLAKE3 digest of the parameters alone.
     parameters: Option<String>,
+    /// What a person should know of it all the same.
+    warnings: Vec<String>,
 }
 
 /// How a job is brought to its end.
@@ -38,6 +41,8 @@ pub struct Conclusion<'a> {
     pub model: PathBuf,
     /// Which version is the model.
     pub keep: Keep,
+    /// What its result is judged by, where the data is at hand.
+    pub baseline: Option<Baseline>,
     /// When the command began.
     pub began: Instant,
     /// How results are printed.
@@ -64,7 +69,8 @@ impl Conclusion<'_> {
             Err(failure) => (None, Some(failure)),
         };
         report.wall_seconds = self.began.elapsed().as_secs_f64();
-        self.print(&report, round, saved)?;
+        let warning = self.baseline.as_ref().and_then(|baseline| baseline.warning(&report));
+        self.print(&report, round, saved, warning.as_ref())?;
         if let Some(failure) = unsaved {
             return Err(failure);
         }
@@ -72,14 +78,28 @@ impl Conclusion<'_> {
             eprintln!("resume it with:   convoke resume {}", report.job);
             return Ok(ExitCode::from(INTERRUPTED));
         }
-        report.success().map_err(|failure| match self.target {
-            Target::InProcess(_) => failure.hint(format!("`convoke job {}` shows what happened", report.job)),
-            target => failure.hint(format!("`convoke job {} --coordinator {target}` shows what happened", report.job)),
+        if let Some(Warning { lines, hint }) = warning {
+            lines.iter().for_each(|line| eprintln!("warning: {}", output::line(line)));
+            eprintln!("hint: {hint}");
+        }
+        let diverged = self.baseline.as_ref().and_then(|baseline| baseline.divergence_hint(&report));
+        report.success().map_err(|failure| match (diverged, self.target) {
+            (Some(hint), _) => failure.hint(hint),
+            (None, Target::InProcess(_)) => failure.hint(format!("`convoke job {}` shows what happened", report.job)),
+            (None, target) => {
+                failure.hint(format!("`convoke job {} --coordinator {target}` shows what happened", report.job))
+            }
         })?;
         Ok(ExitCode::SUCCESS)
     }
 
-    fn print(&self, report: &Report, round: u32, saved: Option<String>) -> Result<(), Failure> {
+    fn print(
+        &self,
+        report: &Report,
+        round: u32,
+        saved: Option<String>,
+        warning: Option<&Warning>,
+    ) -> Result<(), Failure> {
         if self.global.output == Format::Json {
             let usage =
                 nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF).map_err(Failure::failed)?;
@@ -90,6 +110,7 @@ impl Conclusion<'_> {
                 system_seconds: seconds(usage.system_time()),
                 model: saved.as_ref().map(|_| self.model.as_path()),
                 parameters: saved.clone(),
+                warnings: warning.iter().map(|warning| warning.lines.join("; ")).collect(),
             });
         }
         let took = output::duration(report.wall_seconds);

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::args::{EvaluateArgs, Format, Global};
 use crate::failure::Failure;
+use crate::model::Usable;
 use crate::{data, model, output};
 
 #[derive(Serialize)]
@@ -21,16 +22,10 @@ struct Printed {
 
 /// Runs the command.
 pub fn run(args: &EvaluateArgs, global: &Global) -> Result<ExitCode, Failure> {
-    let model = model::read(&args.model)?;
+    let Usable { model, layout, inputs } = model::read(&args.model)?;
     let labels = LabelSet::from_names(model.labels());
-    let datasets = data::read_labelled(&args.data, &labels).map_err(|error| {
-        let hint = match &error {
-            data::DataError::NoValidation { .. } => "name a file of labelled rows, whatever it is called",
-            data::DataError::Read { .. } => "check the path and its permissions",
-            _ => "rows need the model's features, in its order, and one of its labels behind them",
-        };
-        Failure::bad_input(&error).hint(hint)
-    })?;
+    let datasets = data::read_labelled(&args.data, &args.layout.or(layout), &inputs, &labels)
+        .map_err(|error| Failure::bad_input(&error).hint(error.hint()))?;
     let counts = datasets.iter().map(|dataset| convoke_ml::evaluate(&model, dataset));
     let counts: Counts = counts.sum::<Result<_, _>>().map_err(Failure::bad_input)?;
     let (samples, wrong, loss) = (counts.samples, counts.wrong, counts.loss / counts.samples as f64);

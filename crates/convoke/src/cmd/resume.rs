@@ -30,7 +30,7 @@ pub async fn run(args: ResumeArgs, global: &Global) -> Result<ExitCode, Failure>
     let workers = args.workers.unwrap_or_else(place::cores);
     let cluster = Cluster::start(job, workers, load(&args.load)?).await?;
     let target = cluster.target();
-    let conclusion = Conclusion { target: &target, model, keep: args.keep, began, global };
+    let conclusion = Conclusion { target: &target, model, keep: args.keep, baseline: None, began, global };
     let work = async {
         let client = Client::connect(&target).await?;
         attend(&target, client, Report::new(job, Vec::new()), &progress, &conclusion).await

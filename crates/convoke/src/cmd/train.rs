@@ -18,6 +18,7 @@ use super::signals::asked_to_end;
 use super::worker::load;
 use crate::args::{Format, Global, TrainArgs};
 use crate::failure::{Failure, INTERRUPTED};
+use crate::learned::Baseline;
 use crate::output::{self, counted};
 use crate::place;
 use crate::progress::Progress;
@@ -42,13 +43,17 @@ pub async fn run(args: TrainArgs, global: &Global) -> Result<ExitCode, Failure> 
     let progress = Progress::new(global);
     progress.doing(format!("reading {}", args.data.display()));
     let prepared = prepare(&args, job)?;
+    if let Some(held_out) = &prepared.held_out {
+        progress.say(held_out);
+    }
     progress.say(announcement(&args, &prepared, job));
     let mut report = Report::new(job, prepared.shards.clone());
+    let baseline = Some(Baseline::of(&prepared.facts, &prepared.labels, args.eta));
     let Some(address) = address else {
         let workers = args.workers.unwrap_or_else(place::cores);
         let cluster = Cluster::start(job, workers, load(&args.load)?).await?;
         let target = cluster.target();
-        let conclusion = Conclusion { target: &target, model, keep: args.keep, began, global };
+        let conclusion = Conclusion { target: &target, model, keep: args.keep, baseline, began, global };
         let work = async {
             let client = submit(&target, &prepared, job, &progress).await?;
             attend(&target, client, report, &progress, &conclusion).await
@@ -77,7 +82,7 @@ pub async fn run(args: TrainArgs, global: &Global) -> Result<ExitCode, Failure> 
         }
     }
     progress.clear();
-    Conclusion { target: &target, model, keep: args.keep, began, global }.conclude(report).await
+    Conclusion { target: &target, model, keep: args.keep, baseline, began, global }.conclude(report).await
 }
 
 /// Follows a job on an embedded cluster to its end, or until this process is asked to end: then the job is left as it is, to

@@ -18,3 +18,4 @@ mod python;
 mod nodes;
 mod refusals;
 mod letters;
+mod data;

@@ -16,6 +16,8 @@ const LISTED_MAX: usize = 20;
 /// A file's columns, from 0.
 #[derive(Debug, Default)]
 pub(super) struct Columns {
+    /// The first row's line, from 1.
+    pub(super) line: u64,
     /// Cells of a row.
     pub(super) count: usize,
     /// Those that are features, in order.
@@ -51,7 +53,7 @@ impl Columns {
                 return Err(RowError::FeatureName { place, found, expected });
             }
         }
-        Ok(Columns { count: first.cell_count(), features, label, names })
+        Ok(Columns { line: first.number, count: first.cell_count(), features, label, names })
     }
 
     /// The features' names; none where there is no header.

@@ -204,5 +204,7 @@ fn delimiter_between_numbers(cell: &str) -> Option<char> {
         let parts = cell.split(*delimiter);
         parts.clone().count() > 1 && parts.clone().any(|part| part.trim().parse::<f32>().is_ok())
     };
-    DELIMITERS.into_iter().find(numbers)
+    // A single comma between digits is more likely a decimal one.
+    let decimal = cell.replacen(',', ".", 1).parse::<f32>().is_ok();
+    DELIMITERS.into_iter().find(numbers).filter(|_| !decimal)
 }

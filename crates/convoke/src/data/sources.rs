@@ -1,0 +1,156 @@
+//! Where rows come from: the files of a directory, one file, standard input, or a text in memory.
+//!
+//! It finds and opens; what a row looks like it does not know.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use super::DataError;
+
+/// The sets that need no files.
+pub const BUILT_IN: [&str; 1] = ["@letters"];
+
+/// What rows are read from.
+pub enum Source {
+    /// A file.
+    File(PathBuf),
+    /// Standard input.
+    Stdin,
+    /// A text that was made here, under a name such as a file would have.
+    #[allow(dead_code, reason = "what makes built-in sets is not here yet")]
+    Text { name: String, bytes: Vec<u8> },
+}
+
+/// What to train and to validate on, before anything is read.
+pub struct Sources {
+    /// What to train on; at least one.
+    pub train: Vec<Source>,
+    /// What to validate on, if anything is meant for that.
+    pub validate: Vec<Source>,
+    /// Whether `train` is one file that is to be cut into shards, rather than the shards themselves.
+    pub whole: bool,
+}
+
+impl Source {
+    /// What errors call it.
+    pub fn name(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Stdin => "stdin".to_owned(),
+            Self::Text { name, .. } => name.clone(),
+        }
+    }
+
+    /// What shards of it are called: its name without folders and ending.
+    pub fn stem(&self) -> String {
+        let stem = |path: &Path| path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+        match self {
+            Self::File(path) => stem(path),
+            Self::Stdin => self.name(),
+            Self::Text { name, .. } => stem(Path::new(name)),
+        }
+    }
+
+    /// Opens it for reading rows.
+    pub fn open(&self) -> Result<Box<dyn BufRead + '_>, DataError> {
+        Ok(match self {
+            Self::File(path) => {
+                let file = File::open(path).map_err(|source| DataError::Read { path: path.clone(), source })?;
+                Box::new(BufReader::with_capacity(1 << 16, file))
+            }
+            Self::Stdin => Box::new(io::stdin().lock()),
+            Self::Text { bytes, .. } => Box::new(&bytes[..]),
+        })
+    }
+}
+
+/// Finds what to train on: a built-in set, a directory with `train_*` and perhaps `validate_*` files, or one file.
+pub fn find(path: &Path) -> Result<Sources, DataError> {
+    if let Some(name) = path.to_str().filter(|name| name.starts_with('@')) {
+        return built_in(name).ok_or_else(|| DataError::NoSuchSet { name: name.to_owned() });
+    }
+    if !path.is_dir() {
+        return Ok(Sources { train: vec![Source::File(path.to_owned())], validate: Vec::new(), whole: true });
+    }
+    let train = files(path, "train_")?;
+    if train.is_empty() {
+        return Err(DataError::NoShards { path: path.to_owned() });
+    }
+    Ok(Sources { train, validate: files(path, "validate_")?, whole: false })
+}
+
+/// Finds what to measure on: a directory's `validate_*` files, one file, or `-` for standard input.
+pub fn find_labelled(path: &Path) -> Result<Vec<Source>, DataError> {
+    if !path.is_dir() {
+        return Ok(vec![one(path)]);
+    }
+    let found = files(path, "validate_")?;
+    if found.is_empty() { Err(DataError::NoValidation { path: path.to_owned() }) } else { Ok(found) }
+}
+
+/// One file, or `-` for standard input.
+pub fn one(path: &Path) -> Source {
+    if path == Path::new("-") { Source::Stdin } else { Source::File(path.to_owned()) }
+}
+
+/// The set of this name, made here. None is, so far.
+fn built_in(_name: &str) -> Option<Sources> {
+    None
+}
+
+/// The files of a directory that begin with a prefix, 2 before 10.
+fn files(directory: &Path, prefix: &str) -> Result<Vec<Source>, DataError> {
+    let fail = |source| DataError::Read { path: directory.to_owned(), source };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).map_err(fail)? {
+        let path = entry.map_err(fail)?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.starts_with(prefix) && (name.ends_with(".txt") || name.ends_with(".csv")) && path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort_by_cached_key(|path| natural(&path.to_string_lossy()));
+    Ok(files.into_iter().map(Source::File).collect())
+}
+
+/// A name as text and numbers in turn, so that it sorts as people count.
+fn natural(name: &str) -> Vec<(String, u128)> {
+    let mut parts = Vec::new();
+    let mut rest = name;
+    while !rest.is_empty() {
+        let text = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let digits = rest[text..].find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len() - text);
+        let number = rest[text..text + digits].parse().unwrap_or(u128::MAX);
+        parts.push((rest[..text].to_owned(), number));
+        rest = &rest[text + digits..];
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_sort_as_people_count() {
+        let mut names = ["train_10", "train_9", "train_b", "train_1", "train_1b", "train_99999999999999999999"];
+        names.sort_by_cached_key(|name| natural(name));
+        assert_eq!(names, ["train_1", "train_1b", "train_9", "train_10", "train_99999999999999999999", "train_b"]);
+    }
+
+    #[test]
+    fn a_text_reads_like_a_file() {
+        let text = Source::Text { name: "train_letters1.txt".to_owned(), bytes: b"1,a\n".to_vec() };
+        assert_eq!((text.stem(), text.open().unwrap().lines().count()), ("train_letters1".to_owned(), 1));
+    }
+
+    #[test]
+    fn a_directory_without_shards_and_an_unknown_set_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = find(folder.path()).err().unwrap().to_string();
+        assert!(refused.contains("holds no shards"), "{refused}");
+        let refused = find(Path::new("@leters")).err().unwrap().to_string();
+        assert_eq!(refused, "there is no built-in data set `@leters`");
+    }
+}
