@@ -95,13 +95,16 @@ impl Dataset {
 
     /// The data set as a safetensors file. Equal data sets give equal bytes.
     pub fn to_safetensors(&self) -> Vec<u8> {
-        let features = tensor_file::f32_bytes(self.features.iter().copied());
-        let labels = self.labels.iter().flat_map(|label| label.to_le_bytes()).collect();
+        let (samples, width) = (self.samples(), self.width);
         let tensors = [
-            ("features".to_string(), Dtype::F32, vec![self.samples(), self.width], features),
-            ("labels".to_string(), Dtype::U32, vec![self.samples()], labels),
+            ("features", Dtype::F32, &[samples, width][..], size_of_val(&self.features[..])),
+            ("labels", Dtype::U32, &[samples][..], size_of_val(&self.labels[..])),
         ];
-        tensor_file::write(&BTreeMap::new(), &tensors)
+        // Straight into the file: features may be most of what memory there is.
+        let mut file = tensor_file::begin(&BTreeMap::new(), tensors);
+        self.features.iter().for_each(|value| file.extend_from_slice(&value.to_le_bytes()));
+        self.labels.iter().for_each(|label| file.extend_from_slice(&label.to_le_bytes()));
+        file
     }
 
     /// Reads a data set from a safetensors file: finite features, and labels below

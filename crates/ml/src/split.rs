@@ -29,8 +29,9 @@ pub struct Split {
 /// `classes` are each file's rows' class indices. A file and a class keep at least one row.
 pub fn hold_out(classes: &[Vec<u32>], share: f64, seed: u64) -> Split {
     let mut wanted = apportion(&class_sizes(classes), share);
-    let mut order: Vec<(u32, u32)> = Vec::with_capacity(classes.iter().map(Vec::len).sum());
-    for (file, rows) in classes.iter().enumerate() {
+    let mut order: Vec<(u32, u32)> = Vec::new();
+    // Where nothing is wanted nothing is drawn.
+    for (file, rows) in classes.iter().enumerate().filter(|_| wanted.iter().any(|rows| *rows > 0)) {
         order.extend((0..rows.len() as u32).map(|row| (file as u32, row)));
     }
     shuffle(&mut order, &mut generator(seed, 0x5e1f_0a7d));

@@ -236,6 +236,19 @@ pub(crate) fn check_finite(name: &str, start: u64, values: &[f32]) -> Result<(),
 /// Each tensor is its name, type, shape and little-endian bytes. (The `safetensors` crate
 /// writes metadata in random order.)
 pub(crate) fn write(metadata: &BTreeMap<String, String>, tensors: &[(String, Dtype, Vec<usize>, Vec<u8>)]) -> Vec<u8> {
+    let sizes = tensors.iter().map(|(name, dtype, shape, bytes)| (name.as_str(), *dtype, &shape[..], bytes.len()));
+    let mut file = begin(metadata, sizes);
+    for (_, _, _, bytes) in tensors {
+        file.extend(bytes);
+    }
+    file
+}
+
+/// The part of a file before its tensors, with room for these: each its name, type, shape and how many bytes it has.
+pub(crate) fn begin<'a>(
+    metadata: &BTreeMap<String, String>,
+    tensors: impl IntoIterator<Item = (&'a str, Dtype, &'a [usize], usize)>,
+) -> Vec<u8> {
     let mut header = String::from("{");
     if !metadata.is_empty() {
         header += &format!("\"__metadata__\":{}", serde_json::json!(metadata));
@@ -243,7 +256,7 @@ pub(crate) fn write(metadata: &BTreeMap<String, String>, tensors: &[(String, Dty
     let mut end = 0;
     for (name, dtype, shape, bytes) in tensors {
         let start = end;
-        end += bytes.len();
+        end += bytes;
         let comma = if header.len() > 1 { "," } else { "" };
         let (name, shape) = (serde_json::json!(name), serde_json::json!(shape));
         header +=
@@ -255,9 +268,6 @@ pub(crate) fn write(metadata: &BTreeMap<String, String>, tensors: &[(String, Dty
     file.extend((header_bytes as u64).to_le_bytes());
     file.extend(header.as_bytes());
     file.resize(8 + header_bytes, b' ');
-    for (_, _, _, bytes) in tensors {
-        file.extend(bytes);
-    }
     file
 }
 
