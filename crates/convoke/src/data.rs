@@ -127,7 +127,7 @@ pub fn read(path: &Path, reading: &Reading) -> Result<Data, DataError> {
     let shards = if sources.whole {
         cut(&train[0], &sources.train[0], &classes[0], &split.kept[0], reading, &mut facts)?
     } else {
-        keep(train, &sources, classes, &split, &mut facts)
+        keep(train, &sources, &labels, classes, &split, &mut facts)?
     };
     let held_out = share.map(|share| HeldOut { share, rows: split.held_out.iter().map(Vec::len).sum() });
     Ok(Data { shards, validation: pieces, labels, width, feature_names, held_out, facts })
@@ -246,15 +246,28 @@ fn cut(
 }
 
 /// Files that are shards, without the rows that were held out. Each file's rows go as soon as its blob is made.
-fn keep(train: Vec<Rows>, sources: &Sources, classes: Vec<Vec<u32>>, split: &Split, facts: &mut Facts) -> Vec<Shard> {
+fn keep(
+    train: Vec<Rows>,
+    sources: &Sources,
+    labels: &LabelSet,
+    classes: Vec<Vec<u32>>,
+    split: &Split,
+    facts: &mut Facts,
+) -> Result<Vec<Shard>, DataError> {
     let mut shards = Vec::with_capacity(train.len());
     for (((rows, source), classes), kept) in train.into_iter().zip(&sources.train).zip(classes).zip(&split.kept) {
-        let dataset = rows.choose(kept, &classes);
-        drop(rows);
+        // A file of which nothing is held out is not copied.
+        let dataset = if kept.len() == rows.samples() {
+            rows.encode(labels)?
+        } else {
+            let chosen = rows.choose(kept, &classes);
+            drop(rows);
+            chosen
+        };
         facts.add_training(&dataset);
         shards.push(shard(source.stem(), &dataset));
     }
-    shards
+    Ok(shards)
 }
 
 fn shard(name: String, dataset: &Dataset) -> Shard {

@@ -12,8 +12,8 @@ const NAMED_MAX: usize = 3;
 const LARGE: f32 = 100.0;
 
 /// How far one step may go and still lead somewhere. A step on the summed loss goes as far as rows, values and eta
-/// together; the reference job's goes 2.25, and far beyond that hidden units end where none answers any more.
-const REACH_MAX: f64 = 30.0;
+/// together; the reference job's goes 2.25, and beyond that hidden units soon end where none answers any more.
+const REACH_MAX: f64 = 3.0;
 
 /// The reach that is recommended: about the reference job's.
 const REACH: f64 = 2.0;
@@ -145,10 +145,10 @@ mod tests {
                 .hint
                 .contains("smaller step such as --eta 1e-1")
         );
-        let warning = baseline(5.0, 1.0).warning(&report("succeeded", 1.0 / 3.0)).unwrap();
+        let warning = baseline(5.0, 0.1).warning(&report("succeeded", 1.0 / 3.0)).unwrap();
         assert!(warning.hint.contains("more --epochs"), "{}", warning.hint);
-        assert!(baseline(5.0, 1.0).warning(&report("succeeded", 0.3)).is_none());
-        assert!(baseline(5.0, 1.0).warning(&report("failed", 0.5)).is_none());
+        assert!(baseline(5.0, 0.1).warning(&report("succeeded", 0.3)).is_none());
+        assert!(baseline(5.0, 0.1).warning(&report("failed", 0.5)).is_none());
     }
 
     #[test]
@@ -156,7 +156,7 @@ mod tests {
         let hint = |reason: &str| {
             let mut failed = report("failed", 0.5);
             failed.reason = Some(reason.to_owned());
-            baseline(5.0, 1.0).divergence_hint(&failed)
+            baseline(5.0, 0.1).divergence_hint(&failed)
         };
         assert_eq!([0.0, -0.040_105_8, 15.0, 89_444.5, 1e-12].map(short), ["0", "-0.04011", "15", "89444", "0"]);
         let refused =

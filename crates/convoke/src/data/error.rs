@@ -192,5 +192,6 @@ fn not_a_number(place: &Place, cell: &str) -> String {
     if place.name.is_none() && place.line == 1 {
         return "features are numbers, and a row with any number in it is no header".to_owned();
     }
-    format!("features are numbers: write it as one, or leave the column out with --drop {}", place.column)
+    let column = place.column;
+    format!("features are numbers: --drop {column} leaves the column out, --label {column} makes it the label")
 }
