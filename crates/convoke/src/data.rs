@@ -27,6 +27,9 @@ use sources::{Source, Sources};
 /// The share of the rows that is held out where nothing else is said.
 const HELD_OUT: f64 = 0.2;
 
+/// As many rows should have some labels in common.
+const CLASSES_ROWS: usize = 20;
+
 /// The most held-out rows that are measured as one piece.
 const PIECE_ROWS: usize = 6_000;
 
@@ -114,10 +117,7 @@ pub fn read(path: &Path, reading: &Reading) -> Result<Data, DataError> {
     let validation = read_all(&sources.validate, &reading.layout)?;
     let feature_names = check_columns(train.iter().chain(&validation))?;
     let labels = LabelSet::union(&train);
-    if let [label] = labels.names() {
-        let place = train.iter().find_map(|rows| rows.place_of(label)).expect("the label is some row's").clone();
-        return Err(DataError::OneLabel { place, label: label.clone() });
-    }
+    check_labels(&train, &labels)?;
     let width = train[0].width();
     let mut facts = Facts::new(called(&train[0], &feature_names), labels.names().len());
     let classes = train.iter().map(|rows| rows.classes(&labels)).collect::<Result<Vec<_>, _>>()?;
@@ -179,6 +179,21 @@ fn check_columns<'a>(files: impl Iterator<Item = &'a Rows> + Clone) -> Result<Ve
         }
     }
     Ok(names.to_vec())
+}
+
+/// Checks that labels are classes.
+fn check_labels(train: &[Rows], labels: &LabelSet) -> Result<(), DataError> {
+    let place = |label: &str| train.iter().find_map(|rows| rows.place_of(label)).expect("it is some row's").clone();
+    if let [label] = labels.names() {
+        return Err(DataError::OneLabel { place: place(label), label: label.clone() });
+    }
+    // A measurement taken for the label, or two columns for one because of a decimal comma: every row has its own.
+    let rows = train.iter().map(Rows::samples).sum();
+    if rows >= CLASSES_ROWS && rows == labels.names().len() {
+        let label = train[0].labels().next().expect("there is a row").to_owned();
+        return Err(DataError::NoClasses { place: place(&label), rows, label });
+    }
+    Ok(())
 }
 
 /// What people call the features: by their names, or else by their columns.

@@ -92,6 +92,16 @@ pub enum DataError {
         /// The label.
         label: String,
     },
+    /// No two rows have the same label.
+    #[error("{place}: each of {rows} rows has a label of its own, such as `{label}`: there are no classes to learn")]
+    NoClasses {
+        /// Where the first label stands.
+        place: Place,
+        /// How many rows there are.
+        rows: usize,
+        /// The first label.
+        label: String,
+    },
 }
 
 impl DataError {
@@ -111,6 +121,11 @@ impl DataError {
             Self::Row(error) => row_hint(error),
             Self::Widths { .. } | Self::Names { .. } => {
                 "the files of one data set need the same columns in the same order; --drop leaves one out".to_owned()
+            }
+            Self::NoClasses { .. } => {
+                "labels are classes: numbers cannot be predicted yet; --label COLUMN says which column is the label, \
+                 --delimiter what stands between cells"
+                    .to_owned()
             }
             Self::OneLabel { .. } => "--label COLUMN says which column is the label".to_owned(),
         }

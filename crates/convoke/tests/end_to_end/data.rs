@@ -121,6 +121,8 @@ fn bad_data_is_one_error_and_one_hint() {
         "training",
     );
     bad(&"1,".repeat(2_000_000), &[], &["bad.csv, line 1, column 524289", "longer than"], "newline");
+    let measured: String = (0..20).map(|row| format!("{row},{row}.5\n")).collect();
+    bad(&measured, &[], &["line 1, column 2", "20 rows", "`0.5`"], "labels are classes");
     check(b"\xff\xfe1\0,\0a\0", &["train", "bad.csv"], &["bad.csv, line 1, column 1", "UTF-16"], "UTF-8");
     check(b"\x1f\x8b\x08\0\0", &["train", "bad.csv"], &["line 1, column 1", "gzip"], "unpack");
     check(b"1,2,a\n1,\xff,b\n", &["train", "bad.csv"], &["line 2, column 2", "0xff"], "UTF-8");
