@@ -6,6 +6,8 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
+use convoke_ml::letters::{self, Part};
+
 use super::DataError;
 
 /// The sets that need no files.
@@ -18,7 +20,6 @@ pub enum Source {
     /// Standard input.
     Stdin,
     /// A text that was made here, under a name such as a file would have.
-    #[allow(dead_code, reason = "what makes built-in sets is not here yet")]
     Text { name: String, bytes: Vec<u8> },
 }
 
@@ -94,9 +95,15 @@ pub fn one(path: &Path) -> Source {
     if path == Path::new("-") { Source::Stdin } else { Source::File(path.to_owned()) }
 }
 
-/// The set of this name, made here. None is, so far.
-fn built_in(_name: &str) -> Option<Sources> {
-    None
+/// The set of this name, made here.
+fn built_in(name: &str) -> Option<Sources> {
+    if name != "@letters" {
+        return None;
+    }
+    let text = |part: &Part| Source::Text { name: format!("{}.txt", part.name), bytes: part.text().into_bytes() };
+    let letters = letters::generate(0);
+    let (train, validate) = (letters.shards.iter().map(text).collect(), vec![text(&letters.validation)]);
+    Some(Sources { train, validate, whole: false })
 }
 
 /// The files of a directory that begin with a prefix, 2 before 10.
