@@ -3,6 +3,7 @@
 //! Values are parsed into what they mean; nothing here acts on them.
 
 mod data;
+mod train;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -10,9 +11,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use convoke_wire::channel::PORT;
-use convoke_wire::core::{JobId, PRIORITY_MAX, Policy};
+use convoke_wire::core::{JobId, Policy};
 
 pub use data::{EvaluateArgs, LayoutArgs, PredictArgs, SplitArgs, Validate};
+pub use train::{Keep, ModelArgs, TrainArgs};
 
 /// Train one model on many machines.
 #[derive(Debug, Parser)]
@@ -29,17 +31,17 @@ pub struct Cli {
 pub struct Global {
     /// How results are printed on stdout: text or json
     #[arg(long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT",
-          hide_possible_values = true)]
+          hide_possible_values = true, help_heading = "Global options")]
     pub output: Format,
     /// More on stderr; twice for everything
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
     pub verbose: u8,
     /// Only warnings and errors on stderr
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Global options")]
     pub quiet: bool,
     /// How lines on stderr look: text or json
     #[arg(long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT",
-          hide_possible_values = true)]
+          hide_possible_values = true, help_heading = "Global options")]
     pub log: Format,
 }
 
@@ -97,88 +99,6 @@ pub struct At {
     #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub wait: Duration,
 }
-
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  convoke train letters/                                   on this machine, a worker for each core
-  convoke train iris.csv --label first --delimiter ';'     one file: cut into shards, with rows held out
-  convoke train letters/ --rounds 15 --epochs 50           longer
-  convoke train letters/ --coordinator 10.0.0.5:9095       on a cluster
-  convoke train letters/ --output json | jq .validation_error")]
-pub struct TrainArgs {
-    /// A directory of shards (train_*.txt or .csv, and perhaps validate_*.txt or .csv), or one file
-    pub data: PathBuf,
-    #[command(flatten)]
-    pub layout: LayoutArgs,
-    #[command(flatten)]
-    pub split: SplitArgs,
-    /// A set of defaults; flags override it
-    #[arg(long, value_enum, default_value_t = Preset::Reference)]
-    pub preset: Preset,
-    /// Rounds: each trains every shard from one base and merges the results
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub rounds: u32,
-    /// Training epochs a round: passes over each shard
-    #[arg(long, default_value_t = 75, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub epochs: u32,
-    /// Units of the hidden layers, such as 24 or 64,32; 0 for none
-    #[arg(long, default_value = "24", value_name = "N[,N…]", value_parser = parse_layers)]
-    pub hidden: Layers,
-    /// The step of gradient descent on the summed loss
-    #[arg(long, default_value_t = 0.0001, allow_negative_numbers = true, value_parser = parse_eta)]
-    pub eta: f32,
-    /// End a shard's training epochs early, when its summed loss changes by no more than CHANGE
-    #[arg(long, value_name = "CHANGE", num_args = 0..=1, default_missing_value = "0.2",
-          allow_negative_numbers = true, value_parser = parse_change)]
-    pub early_stop: Option<f64>,
-    /// How tasks are placed: random (1), round-robin or load-balancing (2) [default: the coordinator's]
-    #[arg(long)]
-    pub policy: Option<Policy>,
-    /// The job's weight among jobs, from -10 to 10: one more doubles its share of the workers
-    #[arg(long, default_value_t = 0, value_name = "N", allow_negative_numbers = true,
-          value_parser = clap::value_parser!(i32).range(i64::from(-PRIORITY_MAX)..=i64::from(PRIORITY_MAX)))]
-    pub priority: i32,
-    /// Where all randomness comes from: the model's start, the split of the rows, and random placement
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
-    /// Where the model goes [default: ./convoke-JOB.safetensors]
-    #[arg(long, value_name = "FILE")]
-    pub model: Option<PathBuf>,
-    /// Which version is the model: the last, or the one with the smallest validation error
-    #[arg(long, value_enum, default_value_t = Keep::Last, value_name = "VERSION")]
-    pub keep: Keep,
-    #[command(flatten)]
-    pub at: At,
-    /// Workers of the embedded cluster [default: one for each core]
-    #[arg(long, value_name = "N", conflicts_with = "detach",
-          value_parser = clap::value_parser!(u32).range(1..=256))]
-    pub workers: Option<u32>,
-    /// Submit and return; needs a coordinator
-    #[arg(long)]
-    pub detach: bool,
-    #[command(flatten)]
-    pub load: LoadArgs,
-}
-
-/// Which version of a job's model is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Keep {
-    /// The last round's
-    Last,
-    /// The one with the smallest validation error
-    Best,
-}
-
-/// A set of defaults for training.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Preset {
-    /// 3 rounds, 75 epochs, 24 hidden, eta 0.0001, full-batch gradient descent from the uniform start
-    Reference,
-}
-
-/// Units of the hidden layers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Layers(pub Vec<usize>);
 
 /// How busy workers are with other things.
 #[derive(Clone, Copy, Debug, Args)]
@@ -347,12 +267,8 @@ pub enum Version {
 pub struct ResumeArgs {
     /// The job's id
     pub id: JobId,
-    /// Where the model goes [default: ./convoke-JOB.safetensors]
-    #[arg(long, value_name = "FILE")]
-    pub model: Option<PathBuf>,
-    /// Which version is the model: the last, or the one with the smallest validation error
-    #[arg(long, value_enum, default_value_t = Keep::Last, value_name = "VERSION")]
-    pub keep: Keep,
+    #[command(flatten)]
+    pub model: ModelArgs,
     /// Workers of the embedded cluster [default: one for each core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub workers: Option<u32>,
@@ -404,16 +320,6 @@ pub struct DrainArgs {
     pub at: At,
 }
 
-fn parse_layers(text: &str) -> Result<Layers, String> {
-    if text == "0" {
-        return Ok(Layers(Vec::new()));
-    }
-    let unit = |text: &str| text.trim().parse::<usize>().ok().filter(|units| (1..=65_536).contains(units));
-    let layers: Option<Vec<_>> = text.split(',').map(unit).collect();
-    let layers = layers.filter(|layers| layers.len() <= 16);
-    layers.map(Layers).ok_or_else(|| "up to 16 layers of 1 to 65536 units, such as 64,32; or 0 for none".to_owned())
-}
-
 fn parse_version(text: &str) -> Result<Version, String> {
     match text {
         "last" => Some(Version::Newest),
@@ -423,19 +329,9 @@ fn parse_version(text: &str) -> Result<Version, String> {
     .ok_or_else(|| "a round is a number from 1, `best` or `last`".to_owned())
 }
 
-fn parse_change(text: &str) -> Result<f64, String> {
-    let change = text.parse().ok().filter(|change: &f64| change.is_finite() && *change >= 0.0);
-    change.ok_or_else(|| "a change of the summed loss is a number from 0, such as 0.2".to_owned())
-}
-
 fn parse_probability(text: &str) -> Result<f64, String> {
     let probability = text.parse().ok().filter(|probability| (0.0..=1.0).contains(probability));
     probability.ok_or_else(|| "a probability is a number from 0 to 1".to_owned())
-}
-
-fn parse_eta(text: &str) -> Result<f32, String> {
-    let eta = text.parse().ok().filter(|eta: &f32| eta.is_finite() && *eta > 0.0);
-    eta.ok_or_else(|| "a step is a positive number, such as 0.0001".to_owned())
 }
 
 /// An address of this machine, with or without a port.
@@ -454,15 +350,6 @@ mod tests {
     fn the_command_line_is_sound() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn hidden_layers_are_read() {
-        assert_eq!(parse_layers("64,32"), Ok(Layers(vec![64, 32])));
-        assert_eq!(parse_layers("0"), Ok(Layers(vec![])));
-        for wrong in ["", "64,", "0,3", "-1", "x", "70000"] {
-            assert!(parse_layers(wrong).is_err(), "{wrong}");
-        }
     }
 
     #[test]

@@ -31,13 +31,21 @@ pub struct Prepared {
     pub facts: Facts,
 }
 
+impl Prepared {
+    /// Whether versions are measured on validation data.
+    pub fn is_measured(&self) -> bool {
+        let Plan::Rounds(plan) = &self.spec.plan;
+        plan.evaluate.is_some()
+    }
+}
+
 /// Reads the data and makes the job of it. Everything that can be wrong with the input is found here.
 pub fn prepare(args: &TrainArgs, job: JobId) -> Result<Prepared, Failure> {
     let reading = Reading {
         layout: args.layout.or(Layout::default()),
         validate: args.split.validate.clone(),
         shards: args.split.shards.map(|shards| shards as usize),
-        seed: args.seed,
+        seed: args.learning.seed,
     };
     let data = data::read(&args.data, &reading).map_err(|error| Failure::bad_input(&error).hint(error.hint()))?;
     let base = start(args, &data, &reading.layout, job)?;
@@ -45,14 +53,18 @@ pub fn prepare(args: &TrainArgs, job: JobId) -> Result<Prepared, Failure> {
     let base_digest = data::digest_of(&base);
     let (train_input, train_manifest) = data::manifest(&data.shards);
     let (validation_input, validation_manifest) = data::manifest(&data.validation);
-    let full_batch = FullBatch { training_epochs: args.epochs, eta: args.eta, early_stop: args.early_stop };
+    let full_batch = FullBatch {
+        training_epochs: args.learning.epochs,
+        eta: args.learning.eta,
+        early_stop: args.learning.early_stop,
+    };
     let train = Train { kind: Some(program::v1::train::Kind::FullBatch(full_batch)) };
     let merge = Merge { rule: Some(program::v1::merge::Rule::Mean(Mean {})) };
     let merge = Combine { kind: Some(program::v1::combine::Kind::Merge(merge)) };
     let count = Combine { kind: Some(program::v1::combine::Kind::Count(Count::default())) };
     let evaluate = work(EVALUATE, &Count::default(), validation_input, &data.validation, &count)?;
     let plan = Rounds {
-        rounds: args.rounds,
+        rounds: args.learning.rounds,
         base: Payload::blob(base_digest),
         train: work(TRAIN, &train, train_input, &data.shards, &merge)?,
         evaluate: Some(evaluate).filter(|_| !data.validation.is_empty()),
@@ -60,10 +72,10 @@ pub fn prepare(args: &TrainArgs, job: JobId) -> Result<Prepared, Failure> {
     let spec = JobSpec {
         name: job_name(&args.data),
         plan: Plan::Rounds(plan),
-        policy: args.policy,
-        seed: args.seed,
+        policy: args.run.policy,
+        seed: args.learning.seed,
         attempt_timeout_ms: None,
-        priority: args.priority,
+        priority: args.run.priority,
     };
     let shards = data.shards.iter().map(|shard| shard.name.clone()).collect();
     let manifests = [(train_input, train_manifest), (validation_input, validation_manifest), (base_digest, base)];
@@ -73,10 +85,13 @@ pub fn prepare(args: &TrainArgs, job: JobId) -> Result<Prepared, Failure> {
 }
 
 fn start(args: &TrainArgs, data: &Data, layout: &Layout, job: JobId) -> Result<Mlp, Failure> {
-    let sizes: Vec<usize> =
-        [data.width].into_iter().chain(args.hidden.0.iter().copied()).chain([data.labels.names().len()]).collect();
+    let sizes: Vec<usize> = [data.width]
+        .into_iter()
+        .chain(args.learning.hidden.0.iter().copied())
+        .chain([data.labels.names().len()])
+        .collect();
     let labels = data.labels.names().to_vec();
-    let mut base = Mlp::uniform_start(&sizes, labels, args.seed).map_err(too_large)?;
+    let mut base = Mlp::uniform_start(&sizes, labels, args.learning.seed).map_err(too_large)?;
     base.metadata_mut().insert("job".to_owned(), job.to_string());
     layout.keep(&data.feature_names, base.metadata_mut());
     Ok(base)

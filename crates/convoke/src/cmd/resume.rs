@@ -24,13 +24,13 @@ pub async fn run(args: ResumeArgs, global: &Global) -> Result<ExitCode, Failure>
     let began = Instant::now();
     let job = args.id;
     let summary = check(&args)?;
-    let model = model_place(args.model.as_deref(), job)?;
+    let model = model_place(args.model.file.as_deref(), job)?;
     let progress = Progress::new(global).after(summary.rounds_done);
     progress.say(format!("job {job}: resumed after round {} of {}", summary.rounds_done, summary.rounds));
     let workers = args.workers.unwrap_or_else(place::cores);
     let cluster = Cluster::start(job, workers, load(&args.load)?).await?;
     let target = cluster.target();
-    let conclusion = Conclusion { target: &target, model, keep: args.keep, baseline: None, began, global };
+    let conclusion = Conclusion { target: &target, model, keep: args.model.keep, baseline: None, began, global };
     let work = async {
         let client = Client::connect(&target).await?;
         attend(&target, client, Report::new(job, Vec::new()), &progress, &conclusion).await

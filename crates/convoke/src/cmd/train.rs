@@ -16,7 +16,7 @@ use super::embedded::Cluster;
 use super::follow::follow;
 use super::signals::asked_to_end;
 use super::worker::load;
-use crate::args::{Format, Global, TrainArgs};
+use crate::args::{Format, Global, Keep, TrainArgs};
 use crate::failure::{Failure, INTERRUPTED};
 use crate::learned::Baseline;
 use crate::output::{self, counted};
@@ -27,8 +27,8 @@ use crate::training_job::{Prepared, prepare};
 
 /// Runs the command.
 pub async fn run(args: TrainArgs, global: &Global) -> Result<ExitCode, Failure> {
-    let address = place::named(args.at.coordinator.as_deref());
-    if args.detach && address.is_none() {
+    let address = place::named(args.run.at.coordinator.as_deref());
+    if args.run.detach && address.is_none() {
         return Err(Failure::bad_input(
             "--detach needs a coordinator that stays: an embedded cluster ends with this process",
         )
@@ -39,21 +39,25 @@ pub async fn run(args: TrainArgs, global: &Global) -> Result<ExitCode, Failure> 
     }
     let began = Instant::now();
     let job = JobId::from_bits(getrandom::u64().map_err(Failure::failed)?);
-    let model = model_place(args.model.as_deref(), job)?;
+    let model = model_place(args.model.file.as_deref(), job)?;
     let progress = Progress::new(global);
     progress.doing(format!("reading {}", args.data.display()));
     let prepared = prepare(&args, job)?;
+    if args.model.keep == Keep::Best && !prepared.is_measured() {
+        return Err(Failure::bad_input("--keep best needs validation data, and there is none")
+            .hint("name some with --validate FILE, or a share of the rows with --validate 0.2"));
+    }
     if let Some(held_out) = &prepared.held_out {
         progress.say(held_out);
     }
     progress.say(announcement(&args, &prepared, job));
     let mut report = Report::new(job, prepared.shards.clone());
-    let baseline = Some(Baseline::of(&prepared.facts, &prepared.labels, args.eta));
+    let baseline = Some(Baseline::of(&prepared.facts, &prepared.labels, args.learning.eta));
     let Some(address) = address else {
-        let workers = args.workers.unwrap_or_else(place::cores);
-        let cluster = Cluster::start(job, workers, load(&args.load)?).await?;
+        let workers = args.run.workers.unwrap_or_else(place::cores);
+        let cluster = Cluster::start(job, workers, load(&args.run.load)?).await?;
         let target = cluster.target();
-        let conclusion = Conclusion { target: &target, model, keep: args.keep, baseline, began, global };
+        let conclusion = Conclusion { target: &target, model, keep: args.model.keep, baseline, began, global };
         let work = async {
             let client = submit(&target, &prepared, job, &progress).await?;
             attend(&target, client, report, &progress, &conclusion).await
@@ -61,8 +65,8 @@ pub async fn run(args: TrainArgs, global: &Global) -> Result<ExitCode, Failure> 
         return cluster.until(work).await;
     };
     let target = Target::parse(&address)?;
-    place::reach(&target, args.at.wait).await?;
-    if args.detach {
+    place::reach(&target, args.run.at.wait).await?;
+    if args.run.detach {
         submit(&target, &prepared, job, &progress).await?;
         return detached(job, &target, global);
     }
@@ -82,7 +86,7 @@ pub async fn run(args: TrainArgs, global: &Global) -> Result<ExitCode, Failure> 
         }
     }
     progress.clear();
-    Conclusion { target: &target, model, keep: args.keep, baseline, began, global }.conclude(report).await
+    Conclusion { target: &target, model, keep: args.model.keep, baseline, began, global }.conclude(report).await
 }
 
 /// Follows a job on an embedded cluster to its end, or until this process is asked to end: then the job is left as it is, to
@@ -115,13 +119,13 @@ async fn submit(target: &Target, prepared: &Prepared, job: JobId, progress: &Pro
 
 /// What is for an embedded cluster means nothing to a coordinator elsewhere.
 fn check_remote(args: &TrainArgs) -> Result<(), Failure> {
-    let flag = match (args.workers, args.load.load_seed) {
+    let flag = match (args.run.workers, args.run.load.load_seed) {
         (Some(_), _) => "--workers",
         (None, Some(_)) => "--load-seed",
-        (None, None) if args.load.load_probability > 0.0 => "--load-probability",
+        (None, None) if args.run.load.load_probability > 0.0 => "--load-probability",
         (None, None) => return Ok(()),
     };
-    let (named, hint) = match &args.at.coordinator {
+    let (named, hint) = match &args.run.at.coordinator {
         Some(address) => (format!("--coordinator {address}"), "leave out one of both".to_owned()),
         None => (place::VARIABLE.to_owned(), format!("unset {}, or leave out {flag}", place::VARIABLE)),
     };
@@ -140,7 +144,7 @@ fn detached(job: JobId, target: &Target, global: &Global) -> Result<ExitCode, Fa
 
 fn announcement(args: &TrainArgs, prepared: &Prepared, job: JobId) -> String {
     let shards = counted(prepared.shards.len(), "shard");
-    let rounds = counted(args.rounds as usize, "round");
-    let epochs = counted(args.epochs as usize, "training epoch");
-    format!("job {job}: {shards}, {rounds} of {epochs}, seed {}", args.seed)
+    let rounds = counted(args.learning.rounds as usize, "round");
+    let epochs = counted(args.learning.epochs as usize, "training epoch");
+    format!("job {job}: {shards}, {rounds} of {epochs}, seed {}", args.learning.seed)
 }
