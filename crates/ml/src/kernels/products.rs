@@ -3,6 +3,9 @@
 //! whatever it targets,
 //! and because nothing is reassociated the bits are the same on every target.
 //! They do not know about models, only about padded row-major matrices.
+//!
+//! The products are never inlined: within a larger function the compiler may keep the tiles in memory, and they then take
+//! several times as long.
 
 /// Columns of a tile: matrices are padded to a multiple of this.
 pub(super) const LANES: usize = 8;
@@ -46,6 +49,7 @@ fn fill(lanes: &mut [f32; LANES], values: &[f32]) {
 ///
 /// `input` is `[rows, input_stride]`, `output` `[rows, bias.len()]`, `panels` as [`pack`]
 /// leaves them with `depth` rows; `rows` is a multiple of four and `bias.len()` of eight.
+#[inline(never)]
 pub(super) fn multiply(
     input: &[f32],
     input_stride: usize,
@@ -88,6 +92,7 @@ fn tile_of_products(rows: [&[f32]; TILE_ROWS], panel: &[[f32; LANES]], bias: [f3
 ///
 /// `input` is `[rows, input_stride]`, `signal` `[rows, signal_stride]`, `sums` `[input_stride,
 /// signal_stride]`; strides are multiples of eight.
+#[inline(never)]
 pub(super) fn multiply_transposed(
     input: &[f32],
     input_stride: usize,
@@ -111,6 +116,7 @@ pub(super) fn multiply_transposed(
 }
 
 /// `sums[o] += Σ_r signal[r, o]`, in the same order as [`multiply_transposed`].
+#[inline(never)]
 pub(super) fn sum_rows(signal: &[f32], sums: &mut [f32]) {
     let stride = sums.len();
     for (o, sums) in sums.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
