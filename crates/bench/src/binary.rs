@@ -47,9 +47,14 @@ impl Running {
         Ok(Self { child, lines })
     }
 
-    /// Waits for a line with this in it.
+    /// Waits for a line with this in it, soon.
     pub fn says(&self, part: &str) -> anyhow::Result<String> {
-        let until = Instant::now() + DEADLINE;
+        self.says_within(part, DEADLINE)
+    }
+
+    /// Waits for a line with this in it.
+    pub fn says_within(&self, part: &str, deadline: Duration) -> anyhow::Result<String> {
+        let until = Instant::now() + deadline;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             let (_, line) = self.lines.recv_timeout(left).with_context(|| format!("waited in vain for `{part}`"))?;

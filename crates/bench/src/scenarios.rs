@@ -24,6 +24,8 @@ const POLICIES: [&str; 3] = ["random", "round-robin", "load-balancing"];
 /// A slow worker runs for so long, then is stopped for three times as long.
 const SLICE: Duration = Duration::from_millis(5);
 const SLOWER: u32 = 4;
+/// How long a round may take: under load every attempt may be delayed and then rejected.
+const ROUND_DEADLINE: Duration = Duration::from_secs(600);
 
 /// How to measure it.
 #[derive(Debug, clap::Args)]
@@ -160,7 +162,7 @@ fn run(case: &Case, policy: &'static str, data: &Path, load_delay: &str) -> anyh
     options.extend([format!("--epochs={}", case.epochs), format!("--hidden={}", case.hidden)]);
     let train = cluster.train(data, &options)?;
     if case.late > 0 {
-        train.says("round 1/")?;
+        train.says_within("round 1/", ROUND_DEADLINE)?;
         workers.extend((early..case.loads.len()).map(start).collect::<anyhow::Result<Vec<_>>>()?);
     }
     let report = train.report()?;

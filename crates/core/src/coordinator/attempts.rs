@@ -71,15 +71,10 @@ impl Coordinator {
     pub(super) fn on_rejected(&mut self, number: u64) {
         let Some(lease) = self.leases.get(&number) else { return };
         let (task, id) = (lease.task, lease.worker);
+        let held_ms = lease.started_at.map_or(0, |at| self.now - at);
         self.release(number);
-        let Some((name, in_a_row)) = self.roster.update(id, |worker| {
-            worker.backs_off = true;
-            worker.rejections += 1;
-            worker.rejections_in_a_row = worker.rejections_in_a_row.saturating_add(1);
-            (worker.name.clone(), worker.rejections_in_a_row)
-        }) else {
-            return;
-        };
+        let Some(worker) = self.roster.reject(id, held_ms) else { return };
+        let (name, in_a_row) = (worker.name.clone(), worker.rejections_in_a_row);
         let backoff_ms = BACKOFF_MS.saturating_mul(1 << (in_a_row - 1).min(16)).min(BACKOFF_MS_MAX);
         self.timers.set(Timer::BackedOff(id), self.now + backoff_ms);
         let tally = self.stage(task.job, task.stage).and_then(|(_, queue)| queue.tally(&name));

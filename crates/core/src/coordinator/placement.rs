@@ -183,17 +183,17 @@ impl Coordinator {
         self.roster.get(worker).is_some_and(|worker| worker.is_idle())
     }
 
-    /// Gives idle workers a second attempt at tasks that run twice as long as others did. Called at intervals, since
-    /// it looks at every lease.
+    /// Gives idle workers a second attempt at tasks that run much longer than others did. Called at intervals, since it
+    /// looks at every lease.
     pub(super) fn back_up_stragglers(&mut self) {
         let mut stragglers: Vec<(Millis, TaskId, WorkerId)> = Vec::new();
         for (job, live) in &self.live {
             for (stage, queue) in &live.queues {
                 for (index, number) in queue.single() {
                     let Some(lease) = self.leases.get(&number) else { continue };
-                    let usual_ms = queue.mean_ms().unwrap_or_else(|| self.roster.pace(lease.worker));
+                    let patience_ms = queue.patience_ms().unwrap_or_else(|| 2 * self.roster.pace(lease.worker));
                     let ran_ms = lease.started_at.map_or(0, |at| self.now - at);
-                    if ran_ms > STRAGGLER_MS_MIN.max(2 * usual_ms) {
+                    if ran_ms > STRAGGLER_MS_MIN.max(patience_ms) {
                         stragglers.push((ran_ms, TaskId { job: *job, stage: *stage, index }, lease.worker));
                     }
                 }

@@ -23,6 +23,8 @@ pub(super) struct Queue {
     tallies: BTreeMap<String, Tally>,
     /// How many tasks were timed under this coordinator, and how long they ran.
     measured: (u64, Millis),
+    /// The shortest of them.
+    quickest_ms: Option<Millis>,
 }
 
 #[derive(Debug, Default)]
@@ -101,6 +103,7 @@ impl Queue {
         self.again.remove(&index);
         if let Some(ran_ms) = ran_ms {
             self.measured = (self.measured.0 + 1, self.measured.1 + ran_ms);
+            self.quickest_ms = Some(self.quickest_ms.map_or(ran_ms, |quickest_ms| quickest_ms.min(ran_ms)));
         }
         self.tried.remove(&index).map_or_else(Vec::new, |tried| [tried.leases, tried.suspects].concat())
     }
@@ -110,9 +113,11 @@ impl Queue {
         self.again.extend(indices);
     }
 
-    /// How long a task of this stage runs, from those that are done.
-    pub(super) fn mean_ms(&self) -> Option<Millis> {
-        self.measured.1.checked_div(self.measured.0)
+    /// How long a task of this stage may run before it is worth a second attempt, from those that are done: twice what
+    /// they took, or four times what the quickest took, where some were held up.
+    pub(super) fn patience_ms(&self) -> Option<Millis> {
+        let mean_ms = self.measured.1.checked_div(self.measured.0)?;
+        Some((2 * mean_ms).min(4 * self.quickest_ms.unwrap_or(mean_ms)))
     }
 
     /// The tally of a worker, if there is room for it.

@@ -33,6 +33,8 @@ pub(super) struct Worker {
     /// Until when it is left alone, after it rejected a task.
     pub(super) backs_off: bool,
     pub(super) rejections_in_a_row: u32,
+    /// How long its slots were taken by tasks that it then rejected, since it was last through with one.
+    rejected_ms: Millis,
     /// Whether it is taken out of service: it gets no more tasks.
     pub(super) draining: bool,
     pub(super) rejections: u64,
@@ -56,6 +58,7 @@ impl Worker {
             busy_since: 0,
             backs_off: false,
             rejections_in_a_row: 0,
+            rejected_ms: 0,
             draining: false,
             rejections: 0,
             tasks_done: 0,
@@ -237,16 +240,31 @@ impl Roster {
         Some(changed)
     }
 
-    /// Counts a task that a worker did, and remembers how long it took, where that is known.
+    /// Counts a task that a worker did, and remembers how long it took, where that is known. What the worker rejected
+    /// before took time as well: a worker is as fast as it gets tasks done.
     pub(super) fn measure(&mut self, id: WorkerId, took_ms: Option<Millis>) {
         if let Some(took_ms) = took_ms {
             self.fleet_pace_us = Some(smooth(self.fleet_pace_us, took_ms));
         }
         self.update(id, |worker| {
+            let took_ms = took_ms.map(|took_ms| took_ms.saturating_add(worker.rejected_ms));
             worker.pace_us = took_ms.map(|took_ms| smooth(worker.pace_us, took_ms)).or(worker.pace_us);
             worker.tasks_done += 1;
             worker.rejections_in_a_row = 0;
+            worker.rejected_ms = 0;
         });
+    }
+
+    /// A worker rejected a task that had taken a slot for so long: it is at least as slow as what that comes to.
+    pub(super) fn reject(&mut self, id: WorkerId, held_ms: Millis) -> Option<&Worker> {
+        self.update(id, |worker| {
+            worker.backs_off = true;
+            worker.rejections += 1;
+            worker.rejections_in_a_row = worker.rejections_in_a_row.saturating_add(1);
+            worker.rejected_ms = worker.rejected_ms.saturating_add(held_ms);
+            worker.pace_us = worker.pace_us.map(|pace_us| pace_us.max(worker.rejected_ms.saturating_mul(1_000)));
+        })?;
+        self.get(id)
     }
 
     /// Takes a worker out.

@@ -214,6 +214,11 @@ impl Trace {
         self.decide(Some(format!("drain {worker}")), input);
     }
 
+    /// How long a task takes on a worker, as placement has it.
+    pub(super) fn pace_ms(&self, worker: &str) -> Option<Millis> {
+        self.machine.roster.iter().find(|(_, other)| other.name == worker)?.1.pace_ms()
+    }
+
     pub(super) fn inspect(&mut self) {
         let request = self.request();
         self.decide(Some("inspect".to_owned()), Input::Inspect { request });

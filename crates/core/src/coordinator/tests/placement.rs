@@ -177,6 +177,49 @@ fn a_straggler_gets_a_second_attempt() {
 }
 
 #[test]
+fn a_straggler_is_told_by_the_quickest_where_some_are_held_up() {
+    let mut trace = Trace::new();
+    trace.join(1, "ann", 1);
+    trace.join(2, "bob", 1);
+    trace.submit(1, &job(1, 4));
+    trace.pass(20);
+    trace.done(1, 1, 0);
+    trace.pass(2_000);
+    trace.done(1, 1, 2);
+    trace.done(2, 1, 1);
+    trace.skip();
+    // The mean is 1,350 ms, and ann has nothing to do.
+    trace.pass(300);
+    trace.check(expect![[r#"
+        2300 > time
+          notice: task 00000001/1/3 goes to ann, attempt 2
+          to session 1: assign 00000001/1/3 as 1.5
+    "#]]);
+}
+
+#[test]
+fn what_a_worker_rejects_makes_it_slow() {
+    let mut trace = Trace::new();
+    trace.join(1, "ann", 1);
+    let job = placed(Policy::LoadBalancing, job(1, 4));
+    trace.submit(1, &job);
+    trace.pass(100);
+    trace.done(1, 1, 0);
+    // It holds a task for 3 s before it says that it is busy, twice; what it does then takes as long as before.
+    for _ in 0..2 {
+        trace.pass(3_000);
+        let oldest = *trace.held(1).iter().min_by_key(|task| trace.lease(1, **task)).unwrap();
+        let lease = trace.lease(1, oldest);
+        trace.hear(1, FromWorker::Rejected { lease });
+    }
+    assert_eq!(trace.pace_ms("ann"), Some(6_000));
+    trace.pass(100);
+    let oldest = *trace.held(1).iter().min_by_key(|task| trace.lease(1, **task)).unwrap();
+    trace.done(1, 1, oldest.index);
+    assert_eq!(trace.pace_ms("ann"), Some(6_025));
+}
+
+#[test]
 fn the_input_decides_between_equals() {
     let mut trace = Trace::new();
     trace.join(2, "bob", 1);
