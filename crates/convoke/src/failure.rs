@@ -67,10 +67,9 @@ impl Failure {
 
     /// Prints it. Some of it may be a peer's words.
     pub fn report(&self) -> ExitCode {
-        eprintln!("error: {}", output::line(&self.error));
-        if let Some(hint) = &self.hint {
-            eprintln!("hint: {}", output::line(hint));
-        }
+        output::say(format!("error: {}", output::line(&self.error)));
+        let hint = self.hint.as_deref().unwrap_or("with -v, convoke says more about what it does");
+        output::say(format!("hint: {}", output::line(hint)));
         ExitCode::from(self.status)
     }
 }
@@ -131,8 +130,7 @@ mod tests {
             let Failure { status, error, hint } = Failure::usage(&error, words);
             format!("{status}\n{error}\n{}", hint.unwrap_or_default())
         };
-        let expected =
-            "2\ninvalid value '0' for '--rounds <ROUNDS>': 0 is not in 1..=1000000\n`convoke train --help` says";
+        let expected = "2\ninvalid value '0' for '--rounds <N>': 0 is not in 1..=1000000\n`convoke train --help` says";
         let said = failure(&["train", "data", "--rounds", "0"]);
         assert!(said.starts_with(expected), "{said}");
         let expected = "2\nthe following required arguments were not provided: <DATA>\n`convoke train --help` says";

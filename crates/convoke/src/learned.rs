@@ -50,12 +50,13 @@ impl Baseline {
         Self { guess, label, widest, reach: facts.shard_rows as f64 * f64::from(largest), eta }
     }
 
-    /// A warning, if the job is done and its model no better than a guess.
-    pub fn warning(&self, report: &Report) -> Option<Warning> {
+    /// A warning, if the job is done and its model, the version of a round, no better than a guess.
+    pub fn warning(&self, report: &Report, round: u32) -> Option<Warning> {
         let guess = self.guess.filter(|_| report.state == "succeeded")?;
-        let (what, error) = match report.validation_error {
+        let row = report.rounds.iter().find(|row| row.round == round)?;
+        let (what, error) = match row.validation_error {
             Some(error) => ("validation error", error),
-            None => ("train error", report.rounds.last()?.train_error?),
+            None => ("train error", row.train_error?),
         };
         if error < guess.error || error == 0.0 {
             return None;
@@ -114,6 +115,7 @@ mod tests {
     use convoke_wire::core::JobId;
 
     use super::*;
+    use crate::report::Round;
 
     fn baseline(scale: f32, eta: f32) -> Baseline {
         let mut facts = Facts::new(vec!["`x`".into(), "`y`".into()], 2);
@@ -123,13 +125,14 @@ mod tests {
 
     fn report(state: &'static str, error: f64) -> Report {
         let mut report = Report::new(JobId::from_bits(1), Vec::new());
-        (report.state, report.validation_error) = (state, Some(error));
+        report.state = state;
+        report.rounds.push(Round { round: 1, validation_error: Some(error), ..Round::default() });
         report
     }
 
     #[test]
     fn a_model_no_better_than_a_guess_is_told() {
-        let warning = baseline(5000.0, 1.0).warning(&report("succeeded", 0.5)).unwrap();
+        let warning = baseline(5000.0, 1.0).warning(&report("succeeded", 0.5), 1).unwrap();
         assert_eq!(
             warning.lines,
             [
@@ -140,15 +143,15 @@ mod tests {
         assert!(warning.hint.contains("scale the features"), "{}", warning.hint);
         assert!(
             baseline(5.0, 1e6)
-                .warning(&report("succeeded", 0.5))
+                .warning(&report("succeeded", 0.5), 1)
                 .unwrap()
                 .hint
                 .contains("smaller step such as --eta 1e-1")
         );
-        let warning = baseline(5.0, 0.1).warning(&report("succeeded", 1.0 / 3.0)).unwrap();
+        let warning = baseline(5.0, 0.1).warning(&report("succeeded", 1.0 / 3.0), 1).unwrap();
         assert!(warning.hint.contains("more --epochs"), "{}", warning.hint);
-        assert!(baseline(5.0, 0.1).warning(&report("succeeded", 0.3)).is_none());
-        assert!(baseline(5.0, 0.1).warning(&report("failed", 0.5)).is_none());
+        assert!(baseline(5.0, 0.1).warning(&report("succeeded", 0.3), 1).is_none());
+        assert!(baseline(5.0, 0.1).warning(&report("failed", 0.5), 1).is_none());
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub fn start(global: &Global, command: &Command) {
     };
     let ours = ["convoke", "convoke_node", "convoke_wire", "convoke_store"];
     let targets = Targets::new().with_targets(ours.map(|target| (target, level))).with_default(Level::ERROR);
-    let lines = tracing_subscriber::fmt::layer().with_writer(stderr).with_target(false);
+    let lines = tracing_subscriber::fmt::layer().log_internal_errors(false).with_writer(stderr).with_target(false);
     let registry = tracing_subscriber::registry().with(targets);
     match global.log {
         Format::Json => registry.with(lines.json().flatten_event(true)).init(),

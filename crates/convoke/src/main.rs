@@ -34,10 +34,14 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         // Help and the version are asked for by the same way as errors come.
         Err(error) if error.use_stderr() && error.kind() != HELP_INSTEAD => {
-            return Failure::usage(&error, std::env::args()).report();
+            return Failure::usage(&error, std::env::args_os().map(|word| word.to_string_lossy().into_owned()))
+                .report();
         }
         Err(error) => error.exit(),
     };
+    if cli.global.quiet {
+        output::be_quiet();
+    }
     logging::start(&cli.global, &cli.command);
     // A worker talks little, and its numeric work has threads of its own: on one thread, a task's way in and out wakes no
     // other.

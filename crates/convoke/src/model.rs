@@ -50,6 +50,8 @@ pub fn check_place(path: &Path) -> Result<(), Failure> {
         format!("there is no directory {} for the model {}", folder.display(), path.display())
     } else if path.is_dir() {
         format!("the model {} would be a directory's place", path.display())
+    } else if let Err(error) = whole_file::probe(path) {
+        format!("cannot write the model {}: {error}", path.display())
     } else {
         return Ok(());
     };

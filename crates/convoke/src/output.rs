@@ -1,10 +1,34 @@
-//! What goes to stdout: one JSON value, or a table for people.
+//! What goes to stdout: one JSON value, or a table for people; and lines on stderr.
 //!
 //! It knows no command's content.
+
+use std::fmt::Display;
+use std::io::{Write, stderr, stdout};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
 use crate::failure::Failure;
+
+/// Whether lines that are neither warnings nor errors are left out.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// From now on only warnings and errors are said.
+pub fn be_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+/// A line on stderr, unless it is to be quiet.
+pub fn note(line: impl Display) {
+    if !QUIET.load(Ordering::Relaxed) {
+        say(line);
+    }
+}
+
+/// A line on stderr, come what may. A reader that has gone is no error of ours.
+pub fn say(line: impl Display) {
+    drop(writeln!(stderr(), "{line}"));
+}
 
 /// Prints one JSON value.
 pub fn json(value: &impl Serialize) -> Result<(), Failure> {
@@ -14,8 +38,7 @@ pub fn json(value: &impl Serialize) -> Result<(), Failure> {
 
 /// Prints a line, or several. A reader that has gone is no error of ours.
 pub fn print(text: &str) -> Result<(), Failure> {
-    use std::io::Write;
-    match writeln!(std::io::stdout(), "{text}") {
+    match writeln!(stdout(), "{text}") {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Failure::failed(format!("cannot write to stdout: {error}")))
         }
@@ -42,11 +65,6 @@ pub fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> Strin
     };
     let body = rows.iter().map(|row| line(row.iter().map(String::as_str).collect()));
     std::iter::once(line(headings.to_vec())).chain(body).collect::<Vec<_>>().join("\n")
-}
-
-/// So many of them: `1 worker`, `2 workers`.
-pub fn counted(count: usize, one: &str) -> String {
-    if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
 }
 
 /// A large number as people read it: `950`, `12.3 k`, `1.23 M`.
@@ -93,7 +111,6 @@ mod tests {
         assert_eq!(numbers.map(rounded), shown);
         let durations = [0.25, 61.0, 3_660.0, 90_000.0].map(duration);
         assert_eq!(durations, ["0.2 s", "1 min 1 s", "1 h 1 min", "1 d 1 h"]);
-        assert_eq!([0, 1, 2].map(|count| counted(count, "shard")), ["0 shards", "1 shard", "2 shards"]);
     }
 
     #[test]

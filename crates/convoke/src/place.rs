@@ -12,6 +12,7 @@ use etcetera::BaseStrategy;
 
 use crate::args::At;
 use crate::failure::Failure;
+use crate::output;
 
 /// The variable that names the coordinator where no argument does.
 pub const VARIABLE: &str = "CONVOKE_COORDINATOR";
@@ -43,7 +44,7 @@ pub async fn reach(target: &Target, wait: Duration) -> Result<Client, Failure> {
             return Err(error.into());
         }
         if std::mem::take(&mut is_first) {
-            eprintln!("waiting for the coordinator at {target}");
+            output::note(format!("waiting for the coordinator at {target}"));
         }
         let left = until.map_or(LOOK_EVERY, |until| until.saturating_duration_since(Instant::now()));
         tokio::time::sleep(LOOK_EVERY.min(left)).await;

@@ -4,11 +4,13 @@
 
 use std::fmt::Display;
 use std::io::{IsTerminal, stderr};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::Global;
+use convoke_wire::core::Counted;
+
 use crate::output::{self, share};
 use crate::report::Report;
 
@@ -18,8 +20,8 @@ const TICK: Duration = Duration::from_millis(120);
 /// Where progress goes.
 pub struct Progress {
     quiet: bool,
-    /// The round up to which all is known already.
-    known: u32,
+    /// What was recorded before is known already: unix milliseconds.
+    known_ms: u64,
     /// On a terminal.
     live: Option<ProgressBar>,
 }
@@ -28,17 +30,18 @@ impl Progress {
     /// As the command line and the terminal have it.
     pub fn new(global: &Global) -> Self {
         let live = (!global.quiet && stderr().is_terminal()).then(ProgressBar::no_length);
-        Self { quiet: global.quiet, known: 0, live }
+        Self { quiet: global.quiet, known_ms: 0, live }
     }
 
     /// For who wants to hear nothing.
     pub fn none() -> Self {
-        Self { quiet: true, known: 0, live: None }
+        Self { quiet: true, known_ms: 0, live: None }
     }
 
-    /// Says nothing of the rounds up to this one.
-    pub fn after(mut self, round: u32) -> Self {
-        self.known = round;
+    /// Says nothing of what is on record by now.
+    pub fn from_now_on(mut self) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.known_ms = now.as_millis() as u64;
         self
     }
 
@@ -46,8 +49,8 @@ impl Progress {
     pub fn say(&self, line: impl Display) {
         match &self.live {
             _ if self.quiet => {}
-            Some(bar) => bar.suspend(|| eprintln!("{line}")),
-            None => eprintln!("{line}"),
+            Some(bar) => bar.suspend(|| output::say(&line)),
+            None => output::say(&line),
         }
     }
 
@@ -62,12 +65,13 @@ impl Progress {
 
     /// The round under way, as a live line.
     pub fn show(&self, report: &Report) {
-        let (Some(bar), Some(running)) = (&self.live, report.running_round()) else { return };
+        let Some(bar) = &self.live else { return };
+        let Some(running) = report.running_round() else { return };
         bar.set_style(style("{spinner} {msg} [{bar:16}] {elapsed}"));
         bar.set_length(u64::from(running.tasks));
         bar.set_position(u64::from(running.tasks_done));
         let of = report.rounds_planned();
-        let workers = output::counted(running.workers, "worker");
+        let workers = Counted(running.workers, "worker");
         bar.set_message(format!(
             "round {}/{of}: {}/{} shards, {workers}, {} samples/s, error {}",
             running.round,
@@ -79,14 +83,14 @@ impl Progress {
         bar.enable_steady_tick(TICK);
     }
 
-    /// A line for a round of which something new is known: its version, or its version's error.
-    pub fn round(&self, report: &Report, round: u32) {
-        let Some(row) = report.rounds.iter().find(|row| row.round == round && round > self.known) else { return };
+    /// A line for a round of which something new is known since `wall_ms`: its version, or its version's error.
+    pub fn round(&self, report: &Report, round: u32, wall_ms: u64) {
+        let Some(row) = report.rounds.iter().find(|row| row.round == round && wall_ms >= self.known_ms) else { return };
         let of = report.rounds_planned();
         match (row.validation_error, row.seconds) {
             (Some(error), _) => self.say(format!("round {round}/{of}: validation error {error:.4}")),
             (None, Some(seconds)) => {
-                let shards = output::counted(row.tasks.len(), "shard");
+                let shards = Counted(row.tasks.len(), "shard");
                 let error = share(row.train_error);
                 self.say(format!("round {round}/{of}: {shards} in {seconds:.2} s, train error {error}"));
             }

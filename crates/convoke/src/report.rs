@@ -220,7 +220,7 @@ impl Report {
     /// Folds an event in, and shows what is new.
     pub fn tell(&mut self, wall_ms: u64, event: &Event, progress: &Progress) {
         if let Some(round) = self.fold(wall_ms, event) {
-            progress.round(self, round);
+            progress.round(self, round, wall_ms);
         }
         progress.show(self);
     }

@@ -127,7 +127,7 @@ fn parse_eta(text: &str) -> Result<f32, String> {
 
 fn parse_change(text: &str) -> Result<f64, String> {
     let change = text.parse().ok().filter(|change: &f64| change.is_finite() && *change >= 0.0);
-    change.ok_or_else(|| "a change of the summed loss is a number from 0, such as 0.2".to_owned())
+    change.ok_or_else(|| "a change of the summed loss is a number from 0, as in --early-stop=0.2".to_owned())
 }
 
 #[cfg(test)]

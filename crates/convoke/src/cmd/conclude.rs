@@ -2,7 +2,7 @@
 //!
 //! How the job was followed is theirs.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -26,7 +26,7 @@ struct Printed<'a> {
     report: &'a Report,
     user_seconds: f64,
     system_seconds: f64,
-    model: Option<&'a Path>,
+    model: Option<String>,
     /// The BLAKE3 digest of the parameters alone.
     parameters: Option<String>,
     /// What a person should know of it all the same.
@@ -56,6 +56,9 @@ impl Conclusion<'_> {
             Keep::Best => report.best_round(),
             Keep::Last => None,
         };
+        if self.keep == Keep::Best && round.is_none() {
+            output::say("warning: no round was measured: the last version is kept");
+        }
         let round = round.or(report.version().map(|(round, _)| round)).unwrap_or(0);
         // No round, no model: the start is not worth a file.
         let version = report.version_of(round).filter(|_| round > 0).and_then(|payload| payload.as_blob());
@@ -69,18 +72,18 @@ impl Conclusion<'_> {
             Err(failure) => (None, Some(failure)),
         };
         report.wall_seconds = self.began.elapsed().as_secs_f64();
-        let warning = self.baseline.as_ref().and_then(|baseline| baseline.warning(&report));
+        let warning = self.baseline.as_ref().and_then(|baseline| baseline.warning(&report, round));
         self.print(&report, round, saved, warning.as_ref())?;
         if let Some(failure) = unsaved {
             return Err(failure);
         }
         if !report.has_ended() {
-            eprintln!("resume it with:   convoke resume {}", report.job);
+            output::note(format!("resume it with:   convoke resume {}", report.job));
             return Ok(ExitCode::from(INTERRUPTED));
         }
         if let Some(Warning { lines, hint }) = warning {
-            lines.iter().for_each(|line| eprintln!("warning: {}", output::line(line)));
-            eprintln!("hint: {hint}");
+            lines.iter().for_each(|line| output::say(format!("warning: {}", output::line(line))));
+            output::say(format!("hint: {hint}"));
         }
         let diverged = self.baseline.as_ref().and_then(|baseline| baseline.divergence_hint(&report));
         report.success().map_err(|failure| match (diverged, self.target) {
@@ -108,19 +111,19 @@ impl Conclusion<'_> {
                 report,
                 user_seconds: seconds(usage.user_time()),
                 system_seconds: seconds(usage.system_time()),
-                model: saved.as_ref().map(|_| self.model.as_path()),
+                model: saved.as_ref().map(|_| self.model.display().to_string()),
                 parameters: saved.clone(),
                 warnings: warning.iter().map(|warning| warning.lines.join("; ")).collect(),
             });
         }
         let took = output::duration(report.wall_seconds);
         match report.validation_error {
-            Some(error) => eprintln!("validation error {error:.4} after {took}"),
-            None => eprintln!("{} after {took}", report.state),
+            Some(error) => output::note(format!("validation error {error:.4} after {took}")),
+            None => output::note(format!("{} after {took}", report.state)),
         }
         let kept = report.rounds.iter().find(|row| row.round == round).and_then(|row| row.validation_error);
         if let (Keep::Best, Some(error), true) = (self.keep, kept, saved.is_some()) {
-            eprintln!("kept round {round}, the best: validation error {error:.4}");
+            output::note(format!("kept round {round}, the best: validation error {error:.4}"));
         }
         if saved.is_none() {
             return Ok(());
@@ -132,9 +135,9 @@ impl Conclusion<'_> {
 /// Prints where the model is: the path alone is data.
 pub fn print_model(path: &Path) -> Result<(), Failure> {
     if std::io::stdout().is_terminal() {
-        eprint!("model: ");
+        drop(write!(std::io::stderr(), "model: "));
     } else {
-        eprintln!("model: {}", path.display());
+        output::note(format!("model: {}", path.display()));
     }
     output::print(&path.display().to_string())
 }

@@ -8,7 +8,7 @@ use convoke_node::listen::ListenError;
 use super::signals::asked_to_end;
 use crate::args::CoordinatorArgs;
 use crate::failure::Failure;
-use crate::{nodes, place};
+use crate::{nodes, output, place};
 
 /// Runs the command.
 pub async fn run(args: CoordinatorArgs) -> Result<ExitCode, Failure> {
@@ -18,11 +18,11 @@ pub async fn run(args: CoordinatorArgs) -> Result<ExitCode, Failure> {
     let options = Options { state, bind: Some(args.bind), nodes, policy: args.policy };
     let mut coordinator = Coordinator::start(options).await.map_err(explain)?;
     let address = coordinator.address().unwrap_or(args.bind);
-    eprintln!("coordinator on {address}, state in {}", coordinator.state().display());
-    eprintln!("Workers join with:   convoke worker {address}");
-    eprintln!("Jobs are submitted with:   convoke train DATA --coordinator {address}");
+    output::say(format!("coordinator on {address}, state in {}", coordinator.state().display()));
+    output::note(format!("Workers join with:   convoke worker {address}"));
+    output::note(format!("Jobs are submitted with:   convoke train DATA --coordinator {address}"));
     if let Some(file) = args.nodes {
-        eprintln!("Workers that are dialled:   {dialled}, named in {}", file.display());
+        output::note(format!("Workers that are dialled:   {dialled}, named in {}", file.display()));
     }
     tokio::select! {
         asked = asked_to_end() => asked?,
@@ -54,5 +54,8 @@ fn explain(error: StartError) -> Failure {
         StartError::Decide(_) => "the state is as it was; keep it, and start with another --state DIR meanwhile",
         StartError::Thread(_) => "check the limits on processes",
     };
-    Failure::bad_input(&error).hint(hint)
+    match &error {
+        StartError::Thread(_) => Failure::failed(&error).hint(hint),
+        _ => Failure::bad_input(&error).hint(hint),
+    }
 }

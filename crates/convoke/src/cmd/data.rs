@@ -17,8 +17,8 @@ use crate::{output, whole_file};
 
 /// What `--output json` prints.
 #[derive(Serialize)]
-struct Printed<'a> {
-    directory: &'a Path,
+struct Printed {
+    directory: String,
     rows: usize,
     shards: usize,
 }
@@ -44,19 +44,19 @@ fn letters(args: &LettersArgs, global: &Global) -> Result<ExitCode, Failure> {
         Planned { path, text: part.text() }
     });
     write_all(directory, &planned.collect::<Vec<_>>())?;
-    if !global.quiet {
-        eprintln!(
-            "wrote the letters of seed {}: {} shards of {} rows, and {} rows to validate",
-            args.seed,
-            letters::SHARDS,
-            letters::SHARD_ROWS,
-            letters::VALIDATION_ROWS
-        );
-        eprintln!("next: convoke train {}", directory.display());
-    }
+    output::note(format!(
+        "wrote the letters of seed {}: {} shards of {} rows, and {} rows to validate",
+        args.seed,
+        letters::SHARDS,
+        letters::SHARD_ROWS,
+        letters::VALIDATION_ROWS
+    ));
+    output::note(format!("next: convoke train {}", directory.display()));
     let rows = files.parts().map(|part| part.rows.len()).sum();
     match global.output {
-        Format::Json => output::json(&Printed { directory, rows, shards: letters::SHARDS })?,
+        Format::Json => {
+            output::json(&Printed { directory: directory.display().to_string(), rows, shards: letters::SHARDS })?
+        }
         Format::Text => output::print(&directory.display().to_string())?,
     }
     Ok(ExitCode::SUCCESS)

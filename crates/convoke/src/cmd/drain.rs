@@ -3,7 +3,7 @@
 //! The coordinator is told once and the rest is between it and the worker: whoever stops waiting stops nothing.
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use convoke_wire::core::Counted;
 use convoke_wire::{CallError, Client};
@@ -14,6 +14,8 @@ use crate::args::{DrainArgs, Format, Global};
 use crate::failure::{Failure, INTERRUPTED};
 use crate::{output, place};
 
+/// A worker that was lost for less was not given up: it left.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(4);
 /// How long to wait before each look.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How many workers are named where the one that was meant is not there.
@@ -36,10 +38,8 @@ pub async fn run(args: &DrainArgs, global: &Global) -> Result<ExitCode, Failure>
         Err(CallError::NotFound(error)) => return Err(no_such_worker(&error, &mut client).await),
         Err(error) => return Err(error.into()),
     };
-    if !global.quiet {
-        let tasks = Counted(running, "task");
-        eprintln!("draining {}: {tasks} {} on", output::line(worker), if running == 1 { "runs" } else { "run" });
-    }
+    let (tasks, run) = (Counted(running, "task"), if running == 1 { "runs" } else { "run" });
+    output::note(format!("draining {}: {tasks} {run} on", output::line(worker)));
     if args.detach {
         return print(Printed { worker, state: "draining", running }, global);
     }
@@ -47,7 +47,7 @@ pub async fn run(args: &DrainArgs, global: &Global) -> Result<ExitCode, Failure>
         left = left(&mut client, worker) => left?,
         asked = asked_to_end() => {
             asked?;
-            eprintln!("interrupted: {} goes on draining", output::line(worker));
+            output::note(format!("interrupted: {} goes on draining", output::line(worker)));
             return Ok(ExitCode::from(INTERRUPTED));
         }
     }
@@ -56,13 +56,14 @@ pub async fn run(args: &DrainArgs, global: &Global) -> Result<ExitCode, Failure>
 
 /// Waits until no draining worker of that name is there.
 async fn left(client: &mut Client, worker: &str) -> Result<(), Failure> {
-    let mut is_lost = false;
+    let mut lost_at = None;
     loop {
         let workers = client.workers().await?;
         match workers.iter().find(|view| view.name == worker && view.draining) {
-            Some(view) => is_lost = !view.connected,
-            // One that left was connected to the last; one that is lost is given up after a while.
-            None if is_lost => {
+            Some(view) if view.connected => lost_at = None,
+            Some(_) => drop(lost_at.get_or_insert_with(Instant::now)),
+            // One that came back may have left at once; one that is lost is given up after a while.
+            None if lost_at.is_some_and(|lost_at: Instant| lost_at.elapsed() >= GIVEN_UP_AFTER) => {
                 let error = format!("worker `{worker}` was lost before it was drained");
                 return Err(Failure::failed(error).hint("its tasks are done by others; see what became of its process"));
             }

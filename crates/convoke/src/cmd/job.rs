@@ -25,7 +25,7 @@ pub async fn run(args: &JobArgs, global: &Global) -> Result<ExitCode, Failure> {
         asked = asked_to_end() => {
             asked?;
             progress.clear();
-            eprintln!("interrupted: job {} goes on", args.id);
+            output::note(format!("interrupted: job {} goes on", args.id));
             return Ok(ExitCode::from(INTERRUPTED));
         }
     };
@@ -71,8 +71,8 @@ fn print(report: &Report) -> Result<(), Failure> {
         round.tasks.iter().map(move |task| {
             [
                 round.round.to_string(),
-                task.shard.clone(),
-                task.worker.clone(),
+                output::line(&task.shard),
+                output::line(&task.worker),
                 task.attempt.to_string(),
                 task.samples.to_string(),
                 output::share(task.train_error),
@@ -98,7 +98,7 @@ fn print(report: &Report) -> Result<(), Failure> {
     output::print(&format!("\n{}", output::table(headings, &tasks.collect::<Vec<_>>())))?;
     let workers = report.workers.iter().map(|worker| {
         [
-            worker.name.clone(),
+            output::line(&worker.name),
             format!("{:.0} %", worker.busy_share * 100.0),
             format!("{:.0}", worker.samples_per_second),
             worker.rejections.to_string(),

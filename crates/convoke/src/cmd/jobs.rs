@@ -41,16 +41,19 @@ pub async fn run(args: &JobsArgs, global: &Global) -> Result<ExitCode, Failure> 
     if place::named(args.at.coordinator.as_deref()).is_some() {
         rows.extend(place::connect(&args.at).await?.jobs().await?.into_iter().map(of_coordinator));
     } else {
-        let ask = async { Client::connect(&target).await.ok()?.jobs().await.ok() };
         // There may be none on this machine.
-        let jobs = tokio::time::timeout(UNNAMED_TIMEOUT, ask).await.ok().flatten().unwrap_or_default();
-        rows.extend(jobs.into_iter().map(of_coordinator));
+        if let Ok(Ok(mut client)) = tokio::time::timeout(UNNAMED_TIMEOUT, Client::connect(&target)).await {
+            match client.jobs().await {
+                Ok(jobs) => rows.extend(jobs.into_iter().map(of_coordinator)),
+                Err(error) => output::say(format!("warning: the jobs at {target} are left out: {error}")),
+            }
+        }
         rows.extend(embedded(place::embedded_jobs()?));
     }
     rows.sort_by(|one, other| (one.submitted_unix_ms, &one.job).cmp(&(other.submitted_unix_ms, &other.job)));
     match global.output {
         Format::Json => output::json(&rows)?,
-        Format::Text if rows.is_empty() => eprintln!("no jobs on record; `convoke train DATA` makes one"),
+        Format::Text if rows.is_empty() => output::note("no jobs on record; `convoke train DATA` makes one"),
         Format::Text => output::print(&table(&rows))?,
     }
     Ok(ExitCode::SUCCESS)
@@ -68,7 +71,7 @@ fn embedded(jobs: Vec<JobId>) -> Vec<Row> {
     for job in jobs {
         match read(job) {
             Ok(read) => rows.extend(read),
-            Err(failure) => eprintln!("warning: job {job} is left out: {failure}"),
+            Err(failure) => output::say(format!("warning: job {job} is left out: {failure}")),
         }
     }
     rows

@@ -15,7 +15,7 @@ pub fn run(args: &PredictArgs, global: &Global) -> Result<ExitCode, Failure> {
     let rows = data::read_unlabelled(&args.data, &args.layout.or(layout), &inputs)
         .map_err(|error| Failure::bad_input(&error).hint(error.hint()))?;
     if let Some(column) = rows.labels_ignored {
-        eprintln!("column {column} is taken for labels and ignored");
+        output::note(format!("column {column} is taken for labels and ignored"));
     }
     let classes = convoke_ml::predict(&model, &rows.features).map_err(Failure::bad_input)?;
     let label = |class: u32| model.labels().get(class as usize).map_or("", String::as_str);

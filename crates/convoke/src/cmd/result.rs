@@ -44,7 +44,12 @@ pub async fn run(args: &ResultArgs, global: &Global) -> Result<ExitCode, Failure
         output::json(&Printed { job, state: report.state, round, validation_error, model })?;
     } else {
         let of = report.rounds_planned();
-        eprintln!("round {round}/{of} of job {} ({}): error {}", args.id, report.state, share(validation_error));
+        output::note(format!(
+            "round {round}/{of} of job {} ({}): error {}",
+            args.id,
+            report.state,
+            share(validation_error)
+        ));
         print_model(&path)?;
     }
     Ok(ExitCode::SUCCESS)

@@ -9,12 +9,18 @@ use crate::failure::{Failure, INTERRUPTED};
 /// Ready once this process is asked to end. When it is asked again, it ends at once.
 pub async fn asked_to_end() -> Result<(), Failure> {
     asked().await?;
+    end_when_asked();
+    Ok(())
+}
+
+/// From now on this process ends at once when it is asked to: a signal that was listened for once no longer does so by
+/// itself.
+pub fn end_when_asked() {
     tokio::spawn(async {
         if asked().await.is_ok() {
             std::process::exit(INTERRUPTED.into());
         }
     });
-    Ok(())
 }
 
 async fn asked() -> Result<(), Failure> {

@@ -9,21 +9,20 @@ use std::time::Instant;
 
 use convoke_wire::Client;
 use convoke_wire::channel::Target;
-use convoke_wire::core::JobId;
+use convoke_wire::core::{Counted, JobId};
 
 use super::conclude::{Conclusion, model_place};
 use super::embedded::Cluster;
 use super::follow::follow;
-use super::signals::asked_to_end;
+use super::signals::{asked_to_end, end_when_asked};
 use super::worker::load;
 use crate::args::{Format, Global, Keep, TrainArgs};
 use crate::failure::{Failure, INTERRUPTED};
 use crate::learned::Baseline;
-use crate::output::{self, counted};
-use crate::place;
 use crate::progress::Progress;
 use crate::report::Report;
 use crate::training_job::{Prepared, prepare};
+use crate::{output, place};
 
 /// Runs the command.
 pub async fn run(args: TrainArgs, global: &Global) -> Result<ExitCode, Failure> {
@@ -41,6 +40,11 @@ pub async fn run(args: TrainArgs, global: &Global) -> Result<ExitCode, Failure> 
     let job = JobId::from_bits(getrandom::u64().map_err(Failure::failed)?);
     let model = model_place(args.model.file.as_deref(), job)?;
     let progress = Progress::new(global);
+    // Whoever is not there is found out before the data is read.
+    let target = address.as_deref().map(Target::parse).transpose()?;
+    if let Some(target) = &target {
+        place::reach(target, args.run.at.wait).await?;
+    }
     progress.doing(format!("reading {}", args.data.display()));
     let prepared = prepare(&args, job)?;
     if args.model.keep == Keep::Best && !prepared.is_measured() {
@@ -51,9 +55,10 @@ pub async fn run(args: TrainArgs, global: &Global) -> Result<ExitCode, Failure> 
         progress.say(held_out);
     }
     progress.say(announcement(&args, &prepared, job));
-    let mut report = Report::new(job, prepared.shards.clone());
+    let report = Report::new(job, prepared.shards.clone());
     let baseline = Some(Baseline::of(&prepared.facts, &prepared.labels, args.learning.eta));
-    let Some(address) = address else {
+    let Some(target) = target else {
+        progress.say(format!("record: {}", place::embedded_state(job)?.display()));
         let workers = args.run.workers.unwrap_or_else(place::cores);
         let cluster = Cluster::start(job, workers, load(&args.run.load)?).await?;
         let target = cluster.target();
@@ -64,29 +69,44 @@ pub async fn run(args: TrainArgs, global: &Global) -> Result<ExitCode, Failure> 
         };
         return cluster.until(work).await;
     };
-    let target = Target::parse(&address)?;
-    place::reach(&target, args.run.at.wait).await?;
-    if args.run.detach {
-        submit(&target, &prepared, job, &progress).await?;
-        return detached(job, &target, global);
-    }
-    let work = async {
-        let client = submit(&target, &prepared, job, &progress).await?;
-        follow(&target, client, &mut report, true, &progress).await
-    };
-    tokio::select! {
-        followed = work => followed?,
+    let client = tokio::select! {
+        client = submit(&target, &prepared, job, &progress) => client?,
         asked = asked_to_end() => {
             asked?;
             progress.clear();
-            eprintln!("interrupted: job {job} goes on at {target}");
-            eprintln!("follow it with:   convoke job {job} --follow --coordinator {target}");
-            eprintln!("cancel it with:   convoke cancel {job} --coordinator {target}");
+            output::note("interrupted: nothing was submitted");
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+    };
+    if args.run.detach {
+        return detached(job, &target, global);
+    }
+    let conclusion = Conclusion { target: &target, model, keep: args.model.keep, baseline, began, global };
+    attend_remote(client, report, &progress, &conclusion).await
+}
+
+/// Follows a job at a coordinator to its end, or until this process is asked to end: then the job goes on without it.
+async fn attend_remote(
+    client: Client,
+    mut report: Report,
+    progress: &Progress,
+    conclusion: &Conclusion<'_>,
+) -> Result<ExitCode, Failure> {
+    let (job, target) = (report.job, conclusion.target);
+    tokio::select! {
+        followed = follow(target, client, &mut report, true, progress) => followed?,
+        asked = asked_to_end() => {
+            asked?;
+            progress.clear();
+            output::note(format!("interrupted: job {job} goes on at {target}"));
+            output::note(format!("follow it with:   convoke job {job} --follow --coordinator {target}"));
+            output::note(format!("cancel it with:   convoke cancel {job} --coordinator {target}"));
             return Ok(ExitCode::from(INTERRUPTED));
         }
     }
+    end_when_asked();
     progress.clear();
-    Conclusion { target: &target, model, keep: args.model.keep, baseline, began, global }.conclude(report).await
+    conclusion.conclude(report).await
 }
 
 /// Follows a job on an embedded cluster to its end, or until this process is asked to end: then the job is left as it is, to
@@ -102,6 +122,9 @@ pub async fn attend(
         followed = follow(target, client, &mut report, true, progress) => followed.map(|()| false)?,
         asked = asked_to_end() => asked.map(|()| true)?,
     };
+    if !interrupted {
+        end_when_asked();
+    }
     progress.clear();
     if interrupted {
         report.interrupted();
@@ -134,7 +157,7 @@ fn check_remote(args: &TrainArgs) -> Result<(), Failure> {
 }
 
 fn detached(job: JobId, target: &Target, global: &Global) -> Result<ExitCode, Failure> {
-    eprintln!("follow it with:   convoke job {job} --follow --coordinator {target}");
+    output::note(format!("follow it with:   convoke job {job} --follow --coordinator {target}"));
     match global.output {
         Format::Json => output::json(&BTreeMap::from([("job", job.to_string())]))?,
         Format::Text => output::print(&job.to_string())?,
@@ -143,8 +166,8 @@ fn detached(job: JobId, target: &Target, global: &Global) -> Result<ExitCode, Fa
 }
 
 fn announcement(args: &TrainArgs, prepared: &Prepared, job: JobId) -> String {
-    let shards = counted(prepared.shards.len(), "shard");
-    let rounds = counted(args.learning.rounds as usize, "round");
-    let epochs = counted(args.learning.epochs as usize, "training epoch");
+    let shards = Counted(prepared.shards.len(), "shard");
+    let rounds = Counted(args.learning.rounds as usize, "round");
+    let epochs = Counted(args.learning.epochs as usize, "training epoch");
     format!("job {job}: {shards}, {rounds} of {epochs}, seed {}", args.learning.seed)
 }

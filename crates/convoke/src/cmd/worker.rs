@@ -10,7 +10,7 @@ use convoke_wire::core::worker::Load;
 use super::signals::asked_to_end;
 use crate::args::{LoadArgs, WorkerArgs};
 use crate::failure::Failure;
-use crate::place;
+use crate::{output, place};
 
 /// Runs the command.
 pub async fn run(args: WorkerArgs) -> Result<ExitCode, Failure> {
@@ -51,12 +51,12 @@ async fn way(args: &WorkerArgs) -> Result<Way, Failure> {
         Failure::bad_input(&error).hint(hint)
     })?;
     let address = listener.address();
-    eprintln!("listening on {address}");
-    eprintln!(
+    output::say(format!("listening on {address}"));
+    output::note(format!(
         "A coordinator dials it with:   convoke coordinator --nodes FILE, with the line {},{}",
         address.ip(),
         address.port()
-    );
+    ));
     Ok(Way::Listen(listener))
 }
 
@@ -65,7 +65,7 @@ pub fn load(args: &LoadArgs) -> Result<Load, Failure> {
     let seed = args.load_seed.map_or_else(getrandom::u64, Ok).map_err(Failure::failed)?;
     let delay_ms = u64::try_from(args.load_delay.as_millis()).unwrap_or(u64::MAX);
     if args.load_probability > 0.0 {
-        eprintln!("load seed {seed}");
+        output::note(format!("load seed {seed}"));
     }
     Ok(Load { probability: args.load_probability, delay_ms, seed })
 }

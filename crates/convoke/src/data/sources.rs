@@ -112,12 +112,13 @@ fn files(directory: &Path, prefix: &str) -> Result<Vec<Source>, DataError> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory).map_err(fail)? {
         let path = entry.map_err(fail)?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
         if name.starts_with(prefix) && (name.ends_with(".txt") || name.ends_with(".csv")) && path.is_file() {
             files.push(path);
         }
     }
-    files.sort_by_cached_key(|path| natural(&path.to_string_lossy()));
+    // Names that count alike, such as 1 and 01, still have an order.
+    files.sort_by_cached_key(|path| (natural(&path.to_string_lossy()), path.clone()));
     Ok(files.into_iter().map(Source::File).collect())
 }
 

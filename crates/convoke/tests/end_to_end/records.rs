@@ -55,7 +55,8 @@ fn a_running_job_is_followed_from_elsewhere_and_held_by_its_process() {
     train.says(&["round 1/"]);
     for command in ["resume", "cancel"] {
         let refused = home.run(&[command, &job]);
-        assert!(refused.line("error: ").contains(&job), "{refused:#?}");
+        let error = refused.line("error: ");
+        assert!(error.contains(&job) && error.contains("a process") && error.contains("at it"), "{refused:#?}");
         refused.line("hint: ");
     }
     let followed = home.run(&["job", &job, "--follow", "--output", "json"]).with_status(0).json();

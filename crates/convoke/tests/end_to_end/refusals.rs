@@ -87,9 +87,10 @@ fn a_model_that_cannot_be_written_costs_no_report() {
     let home = Home::new();
     let data = home.data();
     check_refused(home.run(&["train", text(&data), "--model", "no/m"]), 2, &["no directory no", "no/m"]);
-    // Such a name is still valid; the one of the file beside it, which is written first, is not.
-    let name = "m".repeat(250);
-    let ended = home.run(&["train", text(&data), "--epochs", "1", "--model", &name, "--output", "json"]).with_status(1);
+    check_refused(home.run(&["train", text(&data), "--model", &"m".repeat(300)]), 2, &["cannot write the model"]);
+    // A device that opens, and is full.
+    let ended = home.run(&["train", text(&data), "--epochs", "1", "--model", "/dev/full", "--output", "json"]);
+    let ended = ended.with_status(1);
     let report = ended.json();
     assert_eq!((&report["state"], &report["model"]), (&"succeeded".into(), &serde_json::Value::Null));
     assert!(ended.line("error: ").contains("cannot write the model"), "{ended:#?}");

@@ -36,9 +36,8 @@ impl Coordinator {
             return;
         }
         let mut stuck = BTreeSet::new();
-        let weights = self.durable.live_jobs().map(|(_, job)| weight(job.spec.priority)).sum();
         while !self.roster.ready().is_empty() {
-            let Some(task) = self.next_task(weights, &stuck) else { break };
+            let Some(task) = self.next_task(&stuck) else { break };
             match self.choose(task) {
                 Some(worker) => self.assign(task, worker),
                 None => drop(stuck.insert((task.job, task.stage))),
@@ -55,29 +54,31 @@ impl Coordinator {
     /// highest priority, then of the oldest job. The jobs that are looked through are those that have not ended.
     ///
     /// Where leases are few, one for a job of little weight may be more than its share at any time; such a job goes first
-    /// once as many leases were granted since its last as give it one in the long run.
-    fn next_task(&mut self, weights: u64, stuck: &BTreeSet<(JobId, StageNumber)>) -> Option<TaskId> {
-        let mut best: Option<(Rank, TaskId)> = None;
+    /// once as many leases were granted since its last as give it one in the long run, beside the jobs that want workers
+    /// or have some.
+    fn next_task(&mut self, stuck: &BTreeSet<(JobId, StageNumber)>) -> Option<TaskId> {
+        let mut weights = 0;
+        let mut waiting = Vec::new();
         for (id, live) in &mut self.live {
             let Some(job) = self.durable.job(*id) else { continue };
-            let priority = job.spec.priority;
-            let is_due = live.leases == 0 && (self.next_lease - live.latest_lease) * weight(priority) >= weights;
-            let rank = (!is_due, quotient(live.leases, priority), Reverse(priority), job.order);
-            if best.is_some_and(|(other, _)| other < rank) {
-                continue;
-            }
-            let waiting = live.queues.iter_mut().find_map(|(number, queue)| {
+            let first = live.queues.iter_mut().find_map(|(number, queue)| {
                 let stage = job.stages.get(number).filter(|stage| !stage.closed)?;
                 if stuck.contains(&(*id, *number)) {
                     return None;
                 }
-                Some((*number, queue.peek(stage)?))
+                Some(TaskId { job: *id, stage: *number, index: queue.peek(stage)? })
             });
-            if let Some((stage, index)) = waiting {
-                best = Some((rank, TaskId { job: *id, stage, index }));
+            if first.is_some() || live.leases > 0 {
+                weights += weight(job.spec.priority);
             }
+            let since = self.next_lease - live.latest_lease;
+            waiting.extend(first.map(|task| (task, live.leases, since, job.spec.priority, job.order)));
         }
-        best.map(|(_, task)| task)
+        let rank = |(_, leases, since, priority, order): &(TaskId, usize, u64, i32, u64)| -> Rank {
+            let is_due = *leases == 0 && since * weight(*priority) >= weights;
+            (!is_due, quotient(*leases, *priority), Reverse(*priority), *order)
+        };
+        waiting.iter().min_by_key(|candidate| rank(candidate)).map(|(task, ..)| *task)
     }
 
     fn choose(&mut self, task: TaskId) -> Option<WorkerId> {

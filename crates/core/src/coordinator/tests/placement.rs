@@ -277,6 +277,25 @@ fn jobs_of_one_priority_share_the_workers_evenly() {
 }
 
 #[test]
+fn a_job_that_nobody_can_do_takes_no_share() {
+    let mut trace = Trace::new();
+    let mut parked = JobSpec { priority: 10, ..job(1, 1) };
+    let Plan::Rounds(plan) = &mut parked.plan;
+    plan.train.ability = ability("paint");
+    trace.submit(1, &parked);
+    trace.submit(2, &JobSpec { priority: 1, ..job(1, 100) });
+    trace.submit(3, &job(1, 100));
+    trace.join(1, "ann", 1);
+    all_work(&mut trace, 30);
+    expect![[r#"
+        00000001: 0 leases, 0 done
+        00000002: 1 leases, 21 done
+        00000003: 1 leases, 9 done
+    "#]]
+    .assert_eq(&shares(&trace));
+}
+
+#[test]
 fn one_more_priority_doubles_the_share() {
     let mut trace = Trace::new();
     trace.submit(1, &job(1, 100));
