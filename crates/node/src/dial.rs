@@ -3,11 +3,12 @@
 //! It makes streams. What is served on them is `accept`'s; who the workers are, and whether they join, it does not know.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
@@ -107,14 +108,12 @@ async fn keep(node: Node, acceptor: Acceptor, dials: Arc<Semaphore>) {
 async fn reach(
     node: &Node,
     acceptor: &Acceptor,
-    dials: &Semaphore,
+    dials: &Arc<Semaphore>,
 ) -> Result<(TcpStream, OwnedSemaphorePermit), Unreached> {
     let room = acceptor.room().await;
-    let stream = {
-        // The semaphore is never closed.
-        let _dial = dials.acquire().await;
-        tokio::time::timeout(DIAL_TIMEOUT, dial(node)).await.unwrap_or(Err(Unreached::TimedOut))?
-    };
+    // The semaphore is never closed.
+    let turn = dials.clone().acquire_owned().await.ok();
+    let stream = tokio::time::timeout(DIAL_TIMEOUT, dial(node, turn)).await.unwrap_or(Err(Unreached::TimedOut))?;
     // Without it small messages wait for acknowledgements; a socket that refuses still works.
     drop(stream.set_nodelay(true));
     match first_bytes(&stream, SPEAK_TIMEOUT).await {
@@ -126,8 +125,14 @@ async fn reach(
 }
 
 /// A connection with the first of the node's addresses that answers. Whoever answers may do all that a client may.
-async fn dial(node: &Node) -> Result<TcpStream, Unreached> {
-    let addresses: Vec<SocketAddr> = lookup_host((node.host.as_str(), node.port)).await?.collect();
+///
+/// A look-up cannot be broken off: it keeps its turn until it is over, so that those that nobody waits for any more do not
+/// pile up.
+async fn dial(node: &Node, turn: Option<OwnedSemaphorePermit>) -> Result<TcpStream, Unreached> {
+    let name = (node.host.clone(), node.port);
+    let look_up = move || (turn, name.to_socket_addrs().map(Vec::from_iter));
+    let (_turn, addresses) = tokio::task::spawn_blocking(look_up).await.map_err(io::Error::other)?;
+    let addresses: Vec<SocketAddr> = addresses?;
     if let Some(open) = addresses.iter().find(|address| !address.ip().is_loopback()) {
         return Err(Unreached::NotLoopback(open.ip()));
     }
