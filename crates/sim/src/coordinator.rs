@@ -2,15 +2,17 @@
 //!
 //! It may die between any two of these steps, and starts again from what the journal holds. It decides nothing.
 
+use std::collections::BTreeSet;
+
 use convoke_core::coordinator::{Combine, Config, Coordinator, Decision, Input, Output, durable::Durable};
-use convoke_core::message::ToWorker;
+use convoke_core::message::{FromWorker, ToWorker};
 use convoke_core::{Event, Millis, Position, SessionId};
 use convoke_store::journal::{Frame, Journal, JournalReader, MemoryJournal};
 
 use crate::compute;
 use crate::invariants::{Violation, replay};
 use crate::network::{Way, latency};
-use crate::observer::{event_kind, notice_kind};
+use crate::observer::{down_kind, event_kind, input_kind, notice_kind};
 use crate::world::{Happening, World};
 
 /// The coordinator's process, and the journal that outlives it.
@@ -74,6 +76,11 @@ impl World {
         }
         let durable = self.coordinator.replay().map_err(|error| self.broken(error))?;
         self.invariants.acknowledged.on_restart(&durable).map_err(|why| self.violation(why))?;
+        for (_, job) in durable.live_jobs() {
+            self.observer.coverage.count("transition.job-taken-up");
+            let closed = job.stages.values().filter(|stage| stage.closed);
+            closed.for_each(|_| self.observer.coverage.count("transition.combine-taken-up"));
+        }
         let config = Config { policy: self.scenario.default_policy };
         let (machine, decision) = Coordinator::start(self.now, config, durable);
         self.observer.line(self.now, "coordinator", "starts");
@@ -88,15 +95,42 @@ impl World {
         let Some(machine) = &mut self.coordinator.machine else { return Ok(()) };
         if machine.poll_timeout().is_some_and(|due| due <= now) {
             let decision = machine.decide(now, Input::Tick);
+            self.count_transitions(&Input::Tick, &decision);
             self.invariants.one_result.on_outputs(&decision.outputs);
             self.perform(decision)?;
         }
         let Some(machine) = &mut self.coordinator.machine else { return Ok(()) };
         self.invariants.draining.on_input(&input);
+        self.observer.coverage.count(input_kind(&input));
         let decision = machine.decide(now, input.clone());
+        self.count_transitions(&input, &decision);
         let checked = self.invariants.one_result.on_input(&input, &decision);
         checked.map_err(|why| self.violation(why))?;
         self.perform(decision)
+    }
+
+    /// What is worth knowing of a decision, beside what it says itself.
+    fn count_transitions(&mut self, input: &Input, decision: &Decision) {
+        let mut taken_back = BTreeSet::new();
+        for output in &decision.outputs {
+            let Output::Send { message, .. } = output else { continue };
+            match message {
+                ToWorker::Revoke { lease } => match self.invariants.one_result.task_of(*lease) {
+                    Some(task) => drop(taken_back.insert(task)),
+                    None => self.observer.coverage.count("transition.stale-report-fenced"),
+                },
+                ToWorker::Assign(assignment) if taken_back.remove(&assignment.task) => {
+                    self.observer.coverage.count("transition.taken-over-from-a-queue");
+                }
+                ToWorker::Assign(assignment) if self.invariants.one_result.is_held(assignment.task) => {
+                    self.observer.coverage.count("transition.second-attempt-beside-the-first");
+                }
+                _ => {}
+            }
+        }
+        if matches!(input, Input::Received { message: FromWorker::Done { .. }, .. }) {
+            taken_back.iter().for_each(|_| self.observer.coverage.count("transition.other-attempt-revoked"));
+        }
     }
 
     /// Only the last wake that was asked for counts.
@@ -145,12 +179,20 @@ impl World {
         self.invariants.draining.on_output(&output).map_err(|why| self.violation(why))?;
         match output {
             Output::Send { session, message } => {
+                self.observer.coverage.count(down_kind(&message));
                 if let Some(link) = self.network.links.get_mut(&session) {
                     let at = link.down.send(self.now, message, &mut self.dice);
                     self.queue.push(at, Happening::Moves { session, way: Way::Down });
                 }
             }
-            Output::Close { session, .. } => {
+            Output::Close { session, reason } => {
+                match reason {
+                    "the worker opened another session" => self.observer.coverage.count("transition.session-replaced"),
+                    "nothing was heard from the worker" => {
+                        self.observer.coverage.count("transition.silent-worker-given-up");
+                    }
+                    _ => {}
+                }
                 self.observer.coverage.count("network.closed-by-the-coordinator");
                 self.cut(session, 100);
                 self.tell_worker_gone(session, 100);
@@ -178,12 +220,12 @@ impl World {
     /// The process is gone, and what it had decided but not appended with it.
     fn coordinator_dies(&mut self, doom: Doom, vanished: &[Event]) -> Result<(), Violation> {
         let Some(machine) = self.coordinator.machine.take() else { return Ok(()) };
-        self.observer.coverage.count(if vanished.is_empty() { "fault.crash" } else { "fault.crash-before-append" });
+        self.happens(if vanished.is_empty() { "fault.crash" } else { "fault.crash-before-append" });
         self.observer.line(self.now, "coordinator", format!("dies; {} events vanish", vanished.len()));
         let replayed = self.coordinator.replay().map_err(|error| self.broken(error))?;
         replay::check(replayed, vanished, machine.durable()).map_err(|why| self.violation(why))?;
         if doom.power_cut {
-            self.observer.coverage.count("fault.power-cut");
+            self.happens("fault.power-cut");
             self.blobs.lose_unsynced();
         }
         self.invariants.one_result.on_crash();

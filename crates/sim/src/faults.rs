@@ -12,14 +12,35 @@ use crate::invariants::Violation;
 use crate::network::{Up, Way};
 use crate::world::{Happening, World};
 
+/// How many faults there are in a run, at least. Tasks that fail or take long, and what operators do, do not count.
+pub const FAULTS_MIN: u64 = 10;
+/// For how much longer there are faults if they were fewer.
+const EXTENSION_MS: Millis = 10_000;
+/// How often a fault is drawn until there is something that it can happen to.
+const DRAWS_MAX: usize = 8;
+
 impl World {
+    /// Something goes wrong, now and again later, until the faults stop.
     pub fn fault(&mut self) -> Result<(), Violation> {
+        if self.now >= self.scenario.faults_until && self.faults < FAULTS_MIN {
+            self.scenario.faults_until = self.now + EXTENSION_MS;
+        }
         if self.now >= self.scenario.faults_until {
             self.coordinator.doom = None;
             return Ok(());
         }
         let at = self.now + self.dice.between(1, 2 * self.scenario.calm_ms);
         self.queue.push(at, Happening::Fault);
+        for _ in 0..DRAWS_MAX {
+            if self.one_fault()? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Draws a fault. False if there is nothing that it could happen to.
+    fn one_fault(&mut self) -> Result<bool, Violation> {
         let process = self.any_process();
         let session = self.any_session();
         match (self.dice.between(0, 10), process, session) {
@@ -28,7 +49,7 @@ impl World {
                 self.kill(process);
             }
             (1, Some(process), _) => {
-                self.happens("fault.leave");
+                self.note("operator.stops-a-worker");
                 self.leave(process)?;
             }
             (2, Some(process), _) => {
@@ -36,11 +57,11 @@ impl World {
                 let until = self.now + self.dice.between(200, 12_000);
                 self.processes.get_mut(&process).into_iter().for_each(|process| process.paused_until = until);
             }
-            (3, _, _) if self.coordinator.doom.is_none() => {
+            (3, _, _) if self.coordinator.machine.is_some() && self.coordinator.doom.is_none() => {
                 let steps = self.dice.between(1, 40);
                 self.coordinator.doom = Some(Doom { steps, power_cut: self.dice.chance(40) });
             }
-            (4, _, _) => {
+            (4, _, _) if self.coordinator.machine.is_some() => {
                 self.happens("fault.coordinator-stops");
                 self.coordinator.paused_until = self.now + self.dice.between(100, 7_000);
             }
@@ -51,19 +72,25 @@ impl World {
                 self.tell_worker_gone(session, 60);
             }
             (6 | 7, _, Some(session)) => self.stall(session),
-            (8, _, _) => self.partition(),
+            (8, Some(process), _) => self.partition(process),
+            (9, _, Some(session)) if !self.reports.is_empty() => self.stray_report(session),
             (10, Some(process), _) => {
-                self.happens("fault.drain");
+                self.note("operator.drains");
                 let host = self.processes.get(&process).map(|process| process.host);
                 host.into_iter().for_each(|host| self.call(Call::Drain(host)));
             }
-            (9, _, Some(session)) => self.stray_report(session),
-            _ => {}
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
     }
 
-    fn happens(&mut self, what: &'static str) {
+    /// Counts a fault that happens, and tells of it.
+    pub fn happens(&mut self, what: &'static str) {
+        self.faults += 1;
+        self.note(what);
+    }
+
+    fn note(&mut self, what: &'static str) {
         self.observer.coverage.count(what);
         self.observer.line(self.now, "fault", what);
     }
@@ -83,9 +110,6 @@ impl World {
 
     /// A report that was made before comes again, in any session, with another result: its lease is over, or another's.
     fn stray_report(&mut self, session: SessionId) {
-        if self.reports.is_empty() {
-            return;
-        }
         self.happens("fault.stray-report");
         let mut message = self.reports[self.dice.place(self.reports.len())].clone();
         if let FromWorker::Done { completion, .. } = &mut message {
@@ -97,9 +121,9 @@ impl World {
     }
 
     /// A machine cannot reach the coordinator for a while; some of its sessions do not survive that.
-    fn partition(&mut self) {
+    fn partition(&mut self, process: u64) {
+        let Some(host) = self.processes.get(&process).map(|process| process.host) else { return };
         self.happens("fault.partition");
-        let host = self.dice.place(self.scenario.workers.len());
         let until = self.now + self.dice.between(500, 12_000);
         self.partitioned[host] = until;
         for session in self.network.standing() {

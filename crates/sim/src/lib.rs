@@ -6,6 +6,7 @@
 //! Read `scenario` (what a seed draws), then `world` (the loop), then `invariants`.
 
 mod dice;
+mod coverage;
 mod scenario;
 mod compute;
 mod reference;
@@ -19,8 +20,8 @@ mod faults;
 mod world;
 mod invariants;
 
+pub use coverage::Coverage;
 pub use invariants::Violation;
-pub use observer::Coverage;
 pub use world::{Report, run};
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ fn main() -> ExitCode {
 fn replay(seed: u64) -> bool {
     let report = run(seed, true);
     print!("{}", report.trace);
-    eprintln!("{}", report.coverage);
+    eprintln!("\n{}", report.coverage);
     match report.outcome {
         Ok(()) => eprintln!("seed {seed}: every invariant held for {} virtual seconds", report.took_ms / 1_000),
         Err(violation) => {
@@ -89,7 +89,7 @@ fn run_all(arguments: &Arguments) -> bool {
         total.seeds as f64 / seconds,
         total.virtual_ms as f64 / 3_600_000.0
     );
-    println!("{}", total.coverage);
+    println!("\n{}", total.coverage);
     for (seed, violation) in total.failures.iter().take(10) {
         println!("seed {seed}: {violation}\n  replay it with: cargo run -p convoke-sim -- --seed {seed}");
     }

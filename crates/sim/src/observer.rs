@@ -1,38 +1,15 @@
-//! What is kept of a run for people: its trace as text, and how often everything happened.
+//! What is kept of a run for people: its trace as text, how often everything happened, and what it is called.
 //!
 //! It decides nothing and checks nothing; with the trace off it formats nothing.
 
-use std::collections::BTreeMap;
-use std::fmt::{Display, Formatter, Write};
+use std::fmt::{Display, Write};
 
-use convoke_core::coordinator::{Notice, Reply, Waiting};
+use convoke_core::coordinator::{CombineOutcome, Input, Notice, Reply, Waiting};
 use convoke_core::event::{Event, Fault, Outcome};
+use convoke_core::message::{FromWorker, ToWorker};
 use convoke_core::{Millis, worker};
 
-/// How often each thing happened, by name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Coverage(BTreeMap<&'static str, u64>);
-
-impl Coverage {
-    /// Counts one.
-    pub fn count(&mut self, what: &'static str) {
-        *self.0.entry(what).or_default() += 1;
-    }
-
-    /// Adds another run's counts.
-    pub fn add(&mut self, other: &Self) {
-        other.0.iter().for_each(|(what, times)| *self.0.entry(what).or_default() += times);
-    }
-}
-
-impl Display for Coverage {
-    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        let mut separator = "";
-        self.0
-            .iter()
-            .try_for_each(|(what, times)| write!(f, "{}{what} {times}", std::mem::replace(&mut separator, ", ")))
-    }
-}
+use crate::coverage::Coverage;
 
 /// Watches one run.
 pub struct Observer {
@@ -73,6 +50,43 @@ pub fn event_kind(event: &Event) -> &'static str {
         Event::JobFinished { outcome: Outcome::Succeeded, .. } => "event.job-finished.succeeded",
         Event::JobFinished { outcome: Outcome::Failed { .. }, .. } => "event.job-finished.failed",
         Event::JobFinished { outcome: Outcome::Cancelled, .. } => "event.job-finished.cancelled",
+    }
+}
+
+pub fn input_kind(input: &Input) -> &'static str {
+    match input {
+        Input::Tick => "input.tick",
+        Input::Connected { .. } => "input.connected",
+        Input::Received { .. } => "input.received",
+        Input::Disconnected { .. } => "input.disconnected",
+        Input::Submit { .. } => "input.submit",
+        Input::Cancel { .. } => "input.cancel",
+        Input::Combined { outcome: CombineOutcome::Combined(_), .. } => "input.combined",
+        Input::Combined { outcome: CombineOutcome::ResultsLost(_), .. } => "input.combined.results-lost",
+        Input::Combined { outcome: CombineOutcome::Failed(_), .. } => "input.combined.failed",
+        Input::Drain { .. } => "input.drain",
+        Input::Inspect { .. } => "input.inspect",
+    }
+}
+
+pub fn down_kind(message: &ToWorker) -> &'static str {
+    match message {
+        ToWorker::Welcome { .. } => "message.down.welcome",
+        ToWorker::Assign(_) => "message.down.assign",
+        ToWorker::Revoke { .. } => "message.down.revoke",
+        ToWorker::Accepted { .. } => "message.down.accepted",
+        ToWorker::Drain => "message.down.drain",
+        ToWorker::Heartbeat => "message.down.heartbeat",
+    }
+}
+
+pub fn up_kind(message: &FromWorker) -> &'static str {
+    match message {
+        FromWorker::Heartbeat => "message.up.heartbeat",
+        FromWorker::Rejected { .. } => "message.up.rejected",
+        FromWorker::Done { .. } => "message.up.done",
+        FromWorker::Failed { .. } => "message.up.failed",
+        FromWorker::Leaving => "message.up.leaving",
     }
 }
 

@@ -8,6 +8,14 @@ use convoke_store::blobs::{Blobs, Durability, MemoryBlobs};
 
 use crate::compute::{COUNTS, MEAN};
 use crate::dice::Dice;
+use crate::observer::Observer;
+
+/// Every run has as many workers, at least.
+pub const WORKERS_MIN: usize = 3;
+/// Every run has as many jobs, at least.
+pub const JOBS_MIN: usize = 2;
+/// Every run lasts for so long, at least.
+pub const VIRTUAL_MS_MIN: Millis = 60_000;
 
 const INPUTS: usize = 2;
 const CLASSES: usize = 2;
@@ -53,16 +61,39 @@ pub struct JobPlan {
 
 impl Scenario {
     pub fn draw(dice: &mut Dice, blobs: &MemoryBlobs) -> Result<Self, anyhow::Error> {
-        let workers = (0..dice.between(2, 5)).map(|number| Machine::draw(number, dice)).collect();
-        let jobs =
-            (0..dice.between(1, 3)).map(|number| JobPlan::draw(number, dice, blobs)).collect::<Result<_, _>>()?;
+        let workers = (0..dice.between(WORKERS_MIN as u64, 6)).map(|number| Machine::draw(number, dice)).collect();
+        let jobs = (0..dice.between(JOBS_MIN as u64, 4))
+            .map(|number| JobPlan::draw(number, dice, blobs))
+            .collect::<Result<_, _>>()?;
         Ok(Self {
             workers,
             jobs,
             calm_ms: dice.between(300, 4_000),
-            faults_until: dice.between(60_000, 75_000),
+            faults_until: dice.between(VIRTUAL_MS_MIN, 75_000),
             default_policy: policy(dice),
         })
+    }
+}
+
+impl Scenario {
+    /// Says what was drawn.
+    pub fn describe(&self, observer: &mut Observer) {
+        for machine in &self.workers {
+            let Machine { name, slots, pace_ms, errors_percent, stuck_percent, load_percent, .. } = machine;
+            let abilities = if machine.evaluates { "trains and evaluates" } else { "trains" };
+            let draws = format!(
+                "{abilities} with {slots} slots, from {pace_ms} ms a task; in a hundred, {errors_percent} fail, {stuck_percent} are stuck, {load_percent} meet load"
+            );
+            observer.line(0, name, draws);
+        }
+        for job in &self.jobs {
+            let (rounds, priority) = (job.rounds(), job.spec.priority);
+            let (count, evaluated) = (rounds.train.count, if rounds.evaluate.is_some() { ", evaluated" } else { "" });
+            let poison = job.poison.map_or_else(String::new, |index| format!(", of which {index} is poison"));
+            let draws = format!("{} rounds of {count} shards{poison}{evaluated}, priority {priority}", rounds.rounds);
+            observer.line(job.submit_at, format!("job {}", job.id), draws);
+        }
+        observer.line(0, "weather", format!("a fault every {} ms, until {}", self.calm_ms, self.faults_until));
     }
 }
 

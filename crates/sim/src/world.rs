@@ -12,12 +12,14 @@ use convoke_store::blobs::MemoryBlobs;
 
 use crate::clients::{Call, Client};
 use crate::coordinator::CoordinatorHost;
+use crate::coverage::Coverage;
 use crate::dice::Dice;
+use crate::faults::FAULTS_MIN;
 use crate::invariants::{Invariants, Violation, replay};
 use crate::network::{Moved, Network, Up, Way};
-use crate::observer::{Coverage, Observer};
+use crate::observer::{Observer, up_kind};
 use crate::queue::Queue;
-use crate::scenario::Scenario;
+use crate::scenario::{JOBS_MIN, Scenario, VIRTUAL_MS_MIN, WORKERS_MIN};
 use crate::worker::Process;
 
 /// How long after the last fault every job has to have ended.
@@ -67,6 +69,8 @@ pub struct World {
     pub processes: BTreeMap<u64, Process>,
     /// Until when each machine cannot reach the coordinator.
     pub partitioned: Vec<Millis>,
+    /// How many faults there were.
+    pub faults: u64,
     /// Every report that a worker made, for those that stray.
     pub reports: Vec<FromWorker>,
     pub clients: Vec<Client>,
@@ -105,6 +109,8 @@ impl World {
             queue.push(job.submit_at, Happening::Calls(Call::Submit(place)));
         }
         queue.push(dice.between(1, 5_000), Happening::Fault);
+        let mut observer = Observer::new(traced);
+        scenario.describe(&mut observer);
         Ok(Self {
             now: 0,
             dice,
@@ -114,12 +120,13 @@ impl World {
             coordinator: CoordinatorHost::new(),
             processes: BTreeMap::new(),
             partitioned: vec![0; scenario.workers.len()],
+            faults: 0,
             reports: Vec::new(),
             clients: scenario.jobs.iter().map(|_| Client::default()).collect(),
             requests: Vec::new(),
             scenario,
             invariants,
-            observer: Observer::new(traced),
+            observer,
         })
     }
 
@@ -203,8 +210,14 @@ impl World {
             self.observer.coverage.count("network.late-for-the-coordinator");
         }
         match link.up.take(self.now) {
-            Moved::Arrives(Up::Hello(hello)) => self.feed_coordinator(Input::Connected { session, hello }),
-            Moved::Arrives(Up::Message(message)) => self.feed_coordinator(Input::Received { session, message }),
+            Moved::Arrives(Up::Hello(hello)) => {
+                self.observer.coverage.count("message.up.hello");
+                self.feed_coordinator(Input::Connected { session, hello })
+            }
+            Moved::Arrives(Up::Message(message)) => {
+                self.observer.coverage.count(up_kind(&message));
+                self.feed_coordinator(Input::Received { session, message })
+            }
             Moved::StalledUntil(until) => {
                 self.queue.push(until, Happening::Moves { session, way: Way::Up });
                 Ok(())
@@ -237,7 +250,18 @@ impl World {
         if let Some(machine) = &self.coordinator.machine {
             replay::check(replayed.clone(), &[], machine.durable()).map_err(|why| self.violation(why))?;
         }
-        self.invariants.acknowledged.on_restart(&replayed).map_err(|why| self.violation(why))
+        self.invariants.acknowledged.on_restart(&replayed).map_err(|why| self.violation(why))?;
+        self.was_a_run()
+    }
+
+    /// Whether enough has happened for the run to mean something.
+    fn was_a_run(&self) -> Result<(), Violation> {
+        let (workers, jobs) = (self.scenario.workers.len(), self.scenario.jobs.len());
+        if workers < WORKERS_MIN || jobs < JOBS_MIN || self.faults < FAULTS_MIN || self.now < VIRTUAL_MS_MIN {
+            let faults = self.faults;
+            return Err(self.violation(format!("(0) only {workers} workers, {jobs} jobs and {faults} faults")));
+        }
+        Ok(())
     }
 
     pub fn violation(&self, why: String) -> Violation {

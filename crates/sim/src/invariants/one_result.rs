@@ -45,6 +45,16 @@ impl OneResult {
         self.granted_twice.map_or(Ok(()), |lease| Err(format!("(1) lease {lease} was granted twice")))
     }
 
+    /// The task of a lease that stands.
+    pub fn task_of(&self, lease: LeaseId) -> Option<TaskId> {
+        self.standing.values().find_map(|leases| leases.get(&lease)).copied()
+    }
+
+    /// Whether a lease on the task stands.
+    pub fn is_held(&self, task: TaskId) -> bool {
+        self.standing.values().any(|leases| leases.values().any(|held| *held == task))
+    }
+
     fn on_report(&mut self, session: SessionId, message: &FromWorker, events: &[Event]) -> Result<(), String> {
         let (FromWorker::Done { lease, .. } | FromWorker::Failed { lease, .. } | FromWorker::Rejected { lease }) =
             message
