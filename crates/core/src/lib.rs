@@ -13,6 +13,7 @@ mod job;
 pub mod event;
 pub mod message;
 mod timer;
+pub mod sabotage;
 pub mod coordinator;
 pub mod worker;
 

@@ -12,6 +12,7 @@ use rand_pcg::Pcg64Mcg;
 
 use crate::event::{Completion, REASON_BYTES_MAX, bounded};
 use crate::message::{Assignment, FromWorker, HEARTBEAT_MS, Held, Hello, LIVENESS_MS, ToWorker};
+use crate::sabotage::{self, Bug};
 use crate::timer::Timers;
 use crate::{LeaseId, Millis, TaskId};
 
@@ -154,7 +155,7 @@ impl Worker {
             return;
         }
         self.link = Link::Greeting;
-        self.holding.retain(|held| !matches!(held.state, State::Failed(_)));
+        self.holding.retain(|held| !matches!(held.state, State::Failed(_)) || sabotage::is(Bug::CountFailureTwice));
         let bring = |held: &Holding| Held {
             task: held.assignment.task,
             base: held.assignment.base.clone(),

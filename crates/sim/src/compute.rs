@@ -7,6 +7,7 @@ use anyhow::{Context, bail, ensure};
 use convoke_core::coordinator::{Combine, CombineOutcome};
 use convoke_core::event::{Combined, Completion, Metrics, Timing};
 use convoke_core::message::Assignment;
+use convoke_core::sabotage::{self, Bug};
 use convoke_core::{Digest, Form, Payload};
 use convoke_ml::{Contribution, Counts, Dataset, FullBatch, MergeRule, Mlp, delta, evaluate, merge, train};
 use convoke_store::blobs::{Blobs, Durability, MemoryBlobs};
@@ -69,7 +70,11 @@ pub fn combine(blobs: &MemoryBlobs, order: &Combine) -> Result<CombineOutcome, a
         Some(MEAN) => {
             let base = read(blobs, &order.base)?.context("the base is gone")?;
             let version = merge_parts(&base, &parts)?;
-            Ok(combined(Payload::blob(blobs.put(&version, Durability::Synced)?), Metrics::default()))
+            let durability = match sabotage::is(Bug::LeaveVersionUnsynced) {
+                true => Durability::Unsynced,
+                false => Durability::Synced,
+            };
+            Ok(combined(Payload::blob(blobs.put(&version, durability)?), Metrics::default()))
         }
         Some(COUNTS) => {
             let total = parts.iter().map(|(bytes, _)| read_counts(bytes)).sum::<Result<Counts, _>>()?;

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use convoke_core::coordinator::{Combine, Config, Coordinator, Decision, Input, Output, durable::Durable};
 use convoke_core::message::{FromWorker, ToWorker};
+use convoke_core::sabotage::{self, Bug};
 use convoke_core::{Event, Millis, Position, SessionId};
 use convoke_store::journal::{Frame, Journal, JournalReader, MemoryJournal};
 
@@ -57,6 +58,9 @@ impl CoordinatorHost {
             let Some((last, _)) = frames.last() else { return Ok(durable) };
             from = last.next();
             for event in frames.iter().flat_map(|(_, frame)| &frame.records) {
+                if matches!(event, Event::AttemptFailed { .. }) && sabotage::is(Bug::SkipEventInReplay) {
+                    continue;
+                }
                 durable.apply(event)?;
             }
         }
@@ -143,7 +147,12 @@ impl World {
     }
 
     fn perform(&mut self, decision: Decision) -> Result<(), Violation> {
-        let Decision { events, outputs } = decision;
+        let Decision { events, mut outputs } = decision;
+        if sabotage::is(Bug::TellBeforeAppend) {
+            for output in std::mem::take(&mut outputs) {
+                self.perform_output(output)?;
+            }
+        }
         if !events.is_empty() {
             if let Some(doom) = self.coordinator.dies_now() {
                 return self.coordinator_dies(doom, &events);
@@ -213,7 +222,11 @@ impl World {
     }
 
     pub fn combine_ends(&mut self, combine: &Combine) -> Result<(), Violation> {
-        let outcome = compute::combine(&self.blobs, combine).map_err(|error| self.broken(error))?;
+        let mut combine = combine.clone();
+        if sabotage::is(Bug::CombineInOrderOfArrival) {
+            self.invariants.stages.sort_by_arrival(&mut combine);
+        }
+        let outcome = compute::combine(&self.blobs, &combine).map_err(|error| self.broken(error))?;
         self.feed_coordinator(Input::Combined { job: combine.job, stage: combine.stage, outcome })
     }
 

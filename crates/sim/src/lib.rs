@@ -19,6 +19,8 @@ mod clients;
 mod faults;
 mod world;
 mod invariants;
+#[cfg(all(test, feature = "sabotage"))]
+mod sabotage;
 
 pub use coverage::Coverage;
 pub use invariants::Violation;

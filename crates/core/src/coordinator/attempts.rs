@@ -4,6 +4,7 @@
 
 use crate::event::{Completion, Event, Fault, TaskRecord};
 use crate::message::ToWorker;
+use crate::sabotage::{self, Bug};
 use crate::{Millis, WorkerId};
 
 use super::io::Notice;
@@ -62,7 +63,7 @@ impl Coordinator {
                 deaths.join(", ")
             );
             self.fail(task.job, reason);
-        } else if errors >= ERRORS_MAX {
+        } else if errors + u32::from(sabotage::is(Bug::FailJobTooSoon)) >= ERRORS_MAX {
             self.fail(task.job, format!("{reason} (the last of {errors} attempts)"));
         }
     }
@@ -72,7 +73,10 @@ impl Coordinator {
         let Some(lease) = self.leases.get(&number) else { return };
         let (task, id) = (lease.task, lease.worker);
         let held_ms = lease.started_at.map_or(0, |at| self.now - at);
-        self.release(number);
+        match sabotage::is(Bug::LoseReturnedTask) {
+            true => drop(self.drop_lease(number)),
+            false => self.release(number),
+        }
         let Some(worker) = self.roster.reject(id, held_ms) else { return };
         let (name, in_a_row) = (worker.name.clone(), worker.rejections_in_a_row);
         let backoff_ms = BACKOFF_MS.saturating_mul(1 << (in_a_row - 1).min(16)).min(BACKOFF_MS_MAX);

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::event::{Event, Fault, Outcome, Purpose};
+use crate::sabotage::{self, Bug};
 use crate::{JobId, JobSpec, Payload, Plan, StageNumber, TaskId, Term, Work};
 
 /// How many finished jobs are remembered; the oldest go first.
@@ -127,7 +128,8 @@ impl Durable {
     /// The stage of a task that still needs a result.
     pub fn wanted(&self, task: TaskId) -> Option<&Stage> {
         let stage = self.stage(task.job, task.stage)?;
-        let open = !stage.closed && task.index < stage.work.count && !stage.done.contains_key(&task.index);
+        let is_done = stage.done.contains_key(&task.index) && !sabotage::is(Bug::CountReturnedTaskTwice);
+        let open = !stage.closed && task.index < stage.work.count && !is_done;
         open.then_some(stage)
     }
 
@@ -242,7 +244,7 @@ impl Stage {
 
     /// Whether every task has its result.
     pub fn is_complete(&self) -> bool {
-        self.done.len() == self.work.count as usize
+        self.done.len() + usize::from(sabotage::is(Bug::CloseStageEarly)) >= self.work.count as usize
     }
 
     /// How many workers were lost with a task.

@@ -8,6 +8,7 @@ use rand_pcg::Pcg64Mcg;
 
 use crate::event::{Event, LOST_MAX, Outcome, REASON_BYTES_MAX, bounded};
 use crate::message::ToWorker;
+use crate::sabotage::{self, Bug};
 use crate::{Digest, JobId, JobSpec, RequestId, StageNumber};
 
 use super::io::{Combine, CombineOutcome, Output, Part, Refusal, Reply, WorkerView};
@@ -175,7 +176,9 @@ impl Coordinator {
     pub(super) fn revoke(&mut self, number: u64) {
         let lease = self.lease_id(number);
         if let Some(worker) = self.leases.get(&number).map(|lease| lease.worker) {
-            self.release(number);
+            if !sabotage::is(Bug::AcceptRevokedLease) {
+                self.release(number);
+            }
             self.tell(worker, ToWorker::Revoke { lease });
         }
     }

@@ -25,6 +25,7 @@ use rand_pcg::Pcg64Mcg;
 
 use crate::event::Event;
 use crate::message::{HEARTBEAT_MS, ToWorker};
+use crate::sabotage::{self, Bug};
 use crate::timer::Timers;
 use crate::{JobId, Millis, Policy, SessionId, StageNumber, TaskId, Term, WorkerId};
 
@@ -198,7 +199,9 @@ impl Coordinator {
     fn record(&mut self, event: Event) {
         let applied = self.durable.apply(&event);
         assert!(applied.is_ok(), "a decided event fits: {applied:?}");
-        self.decision.events.push(event);
+        if !(matches!(event, Event::AttemptFailed { .. }) && sabotage::is(Bug::KeepFailureFromJournal)) {
+            self.decision.events.push(event);
+        }
     }
 
     fn output(&mut self, output: Output) {

@@ -3,6 +3,7 @@
 //! A plan looks at the durable job alone; it knows no worker and places nothing.
 
 use crate::event::{Outcome, Purpose};
+use crate::sabotage::{self, Bug};
 use crate::{Payload, Plan, Rounds, Work};
 
 use super::durable::Job;
@@ -29,7 +30,8 @@ pub(super) fn next_step(job: &Job) -> Option<Step> {
 /// Each new version is evaluated while the next round trains on it, and the job ends when both are through.
 fn next_of_rounds(job: &Job, plan: &Rounds) -> Option<Step> {
     let version = &job.version;
-    let open = |purpose, work: &Work| Step::Open { purpose, base: version.parameters.clone(), work: work.clone() };
+    let base = if sabotage::is(Bug::TrainFromFirstVersion) { &plan.base } else { &version.parameters };
+    let open = |purpose, work: &Work| Step::Open { purpose, base: base.clone(), work: work.clone() };
     if let Some(evaluate) = plan.evaluate.as_ref().filter(|_| job.evaluated < version.round) {
         return Some(open(Purpose::Evaluate { round: version.round }, evaluate));
     }

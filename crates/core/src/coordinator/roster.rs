@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use indexmap::IndexSet;
 
 use crate::message::{WINDOW_MAX, WINDOW_MS};
+use crate::sabotage::{self, Bug};
 use crate::{Ability, Digest, Millis, SessionId, WorkerId};
 
 /// How long a task is taken to need while nobody has done one.
@@ -82,7 +83,8 @@ impl Worker {
     }
 
     fn has_room(&self) -> bool {
-        !self.draining && self.session.is_some() && !self.backs_off && self.leases.len() < self.slots + self.window()
+        let in_service = !self.draining || sabotage::is(Bug::PlaceOnDraining);
+        in_service && self.session.is_some() && !self.backs_off && self.leases.len() < self.slots + self.window()
     }
 
     /// How many leases it may hold beyond its slots: one, or as many as short tasks need to keep it busy while the

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use crate::event::{Fault, bounded};
 use crate::message::{FromWorker, Held, Hello, LIVENESS_MS, SLOTS_MAX, ToWorker};
+use crate::sabotage::{self, Bug};
 use crate::{LeaseId, NAME_BYTES_MAX, RequestId, SessionId, TaskId, WorkerId};
 
 use super::io::{Notice, Output, Refusal, Reply, Waiting};
@@ -177,6 +178,7 @@ impl Coordinator {
             if same && !kept.iter().any(|(task, _)| *task == held.task) {
                 let lease = self.grant(id, held.task);
                 self.leases.get_mut(&lease.number).into_iter().for_each(|lease| lease.brought_along = true);
+                self.next_lease -= u64::from(sabotage::is(Bug::ReuseLeaseNumber));
                 kept.push((held.task, lease));
             }
         }
@@ -203,7 +205,8 @@ impl Coordinator {
     /// Whether the lease is this worker's right, now and in this term.
     fn stands(&self, lease: LeaseId, worker: WorkerId) -> bool {
         let standing = self.leases.get(&lease.number);
-        lease.term == self.term() && standing.is_some_and(|lease| lease.worker == worker)
+        let is_of_term = lease.term == self.term() || sabotage::is(Bug::ForgetTerm);
+        is_of_term && standing.is_some_and(|lease| lease.worker == worker || sabotage::is(Bug::AcceptAnothersLease))
     }
 
     /// Grants a lease on a task to a worker.
@@ -230,6 +233,7 @@ impl Coordinator {
 
     /// Whether a task has cost as many workers as may be.
     pub(super) fn is_deadly(&self, task: TaskId) -> bool {
-        self.durable.stage(task.job, task.stage).is_some_and(|stage| stage.deaths(task.index) >= DEATHS_MAX)
+        !sabotage::is(Bug::NeverCallTaskDeadly)
+            && self.durable.stage(task.job, task.stage).is_some_and(|stage| stage.deaths(task.index) >= DEATHS_MAX)
     }
 }

@@ -16,6 +16,8 @@ struct Stage {
     purpose: Purpose,
     count: u32,
     done: BTreeMap<u32, Part>,
+    /// In which order the results came.
+    arrived: Vec<u32>,
     closed: bool,
     combined: bool,
 }
@@ -32,6 +34,7 @@ impl Stages {
                     purpose: *purpose,
                     count: work.count,
                     done: BTreeMap::new(),
+                    arrived: Vec::new(),
                     closed: false,
                     combined: false,
                 };
@@ -42,6 +45,7 @@ impl Stages {
             Event::TaskDone { task, record } => {
                 let stage = self.open(task.job, task.stage, "a task was done")?;
                 let (result, samples) = (record.completion.result.clone(), record.completion.samples);
+                stage.arrived.push(task.index);
                 stage.done.insert(task.index, Part { index: task.index, result, samples });
             }
             Event::StageClosed { job, stage, .. } => {
@@ -73,6 +77,12 @@ impl Stages {
     fn open(&mut self, job: JobId, stage: StageNumber, what: &str) -> Result<&mut Stage, String> {
         let open = self.0.get_mut(&(job, stage)).filter(|stage| !stage.closed);
         open.ok_or_else(|| format!("(2) {what} in stage {job}/{stage}, which is not open"))
+    }
+
+    /// What a combine must not do: for the deliberate bug.
+    pub fn sort_by_arrival(&self, combine: &mut Combine) {
+        let Some(stage) = self.0.get(&(combine.job, combine.stage)) else { return };
+        combine.parts.sort_by_key(|part| stage.arrived.iter().rposition(|index| *index == part.index));
     }
 
     pub fn on_combine(&self, combine: &Combine) -> Result<(), String> {

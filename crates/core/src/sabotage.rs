@@ -1,0 +1,97 @@
+//! Deliberate bugs, which the simulator has to catch: so we know that its invariants can fail.
+//!
+//! Without the feature `sabotage`, which no product is built with, every question is answered `false` by the compiler.
+//! This file does not know what a bug breaks: it is asked where the right thing is done.
+
+/// A mistake that is made on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// A lease that is revoked stays in the books, and its result counts.
+    AcceptRevokedLease,
+    /// A report counts whoever brings it.
+    AcceptAnothersLease,
+    /// A lease of an earlier term counts as the one that has its number now.
+    ForgetTerm,
+    /// A returning worker's new leases have the number of the next one.
+    ReuseLeaseNumber,
+    /// A worker that drains still gets tasks.
+    PlaceOnDraining,
+    /// The last task of a stage is not waited for.
+    CloseStageEarly,
+    /// A returning worker's task is wanted even if it is done.
+    CountReturnedTaskTwice,
+    /// A worker that lost its session while it reported a failure reports it again.
+    CountFailureTwice,
+    /// A task that was given back waits for nobody.
+    LoseReturnedTask,
+    /// A failed attempt is folded in, and not journaled.
+    KeepFailureFromJournal,
+    /// Every round trains from version 0.
+    TrainFromFirstVersion,
+    /// A task may cost any number of workers.
+    NeverCallTaskDeadly,
+    /// One failure less than allowed fails a job.
+    FailJobTooSoon,
+    /// The shell performs outputs, then appends the events.
+    TellBeforeAppend,
+    /// The shell leaves an event out when it folds the journal.
+    SkipEventInReplay,
+    /// The shell does not sync a new model version.
+    LeaveVersionUnsynced,
+    /// The shell combines results in the order in which they came.
+    CombineInOrderOfArrival,
+}
+
+impl Bug {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::AcceptRevokedLease,
+        Self::AcceptAnothersLease,
+        Self::ForgetTerm,
+        Self::ReuseLeaseNumber,
+        Self::PlaceOnDraining,
+        Self::CloseStageEarly,
+        Self::CountReturnedTaskTwice,
+        Self::CountFailureTwice,
+        Self::LoseReturnedTask,
+        Self::KeepFailureFromJournal,
+        Self::TrainFromFirstVersion,
+        Self::NeverCallTaskDeadly,
+        Self::FailJobTooSoon,
+        Self::TellBeforeAppend,
+        Self::SkipEventInReplay,
+        Self::LeaveVersionUnsynced,
+        Self::CombineInOrderOfArrival,
+    ];
+}
+
+#[cfg(feature = "sabotage")]
+mod planted {
+    use std::cell::Cell;
+
+    use super::Bug;
+
+    thread_local! {
+        static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
+    }
+
+    /// Plants a bug in this thread, or takes out the one that is.
+    pub fn plant(bug: Option<Bug>) {
+        PLANTED.set(bug);
+    }
+
+    /// Whether the bug is planted.
+    pub fn is(bug: Bug) -> bool {
+        PLANTED.get() == Some(bug)
+    }
+}
+
+#[cfg(feature = "sabotage")]
+pub use planted::{is, plant};
+
+/// Whether the bug is planted: never.
+#[cfg(not(feature = "sabotage"))]
+#[inline(always)]
+pub const fn is(_bug: Bug) -> bool {
+    false
+}
