@@ -2,9 +2,11 @@
 //!
 //! It does not know what the folders are for.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use crate::files::{Files, SystemFiles};
 
 /// The file system refused something.
 #[derive(Debug, thiserror::Error)]
@@ -30,22 +32,16 @@ pub(crate) fn create_private_folder(path: &Path) -> Result<(), DiskError> {
     }
     let parent = parent(path);
     fs::create_dir_all(parent).map_err(on("create the folder", parent))?;
-    let mut builder = fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    match builder.create(path) {
+    match SystemFiles.create_folder(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         done => done.map_err(on("create the folder", path)),
     }?;
     sync_folder(parent)
 }
 
-/// Makes the names in a folder durable. Where folders cannot be opened, the system does so itself.
+/// Makes the names in a folder durable.
 pub(crate) fn sync_folder(path: &Path) -> Result<(), DiskError> {
-    if cfg!(unix) {
-        File::open(path).and_then(|folder| folder.sync_all()).map_err(on("sync the folder", path))?;
-    }
-    Ok(())
+    SystemFiles.sync_folder(path).map_err(on("sync the folder", path))
 }
 
 /// The folder that holds the path.

@@ -5,6 +5,7 @@
 //! crate stores events without knowing what they mean.
 
 mod disk;
+pub mod files;
 mod sqlite;
 pub mod journal;
 pub mod blobs;

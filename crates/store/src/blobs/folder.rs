@@ -4,8 +4,7 @@
 //! hold anything, so it is hashed whenever it is opened, and removed if it is not what its name says. No name ever
 //! comes from a peer: only the digits of 32 bytes. One process at a time owns the folder; nothing here checks that.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +13,7 @@ use convoke_core::Digest;
 
 use super::{BlobError, BlobReader, BlobWriter, Blobs, Durability, Intake};
 use crate::disk::{self, DiskError, on};
+use crate::files::{Files, OpenFile, SystemFiles};
 
 const INCOMING: &str = "incoming";
 /// How much is read at a time to hash a file.
@@ -27,6 +27,7 @@ pub struct FolderBlobs {
 
 #[derive(Debug)]
 struct Folder {
+    files: Arc<dyn Files>,
     path: PathBuf,
     /// Names the next file in `incoming/`.
     next: AtomicU64,
@@ -39,22 +40,27 @@ impl FolderBlobs {
     /// comes with the first blob that begins with it.
     pub fn open(path: &Path) -> Result<Self, BlobError> {
         disk::create_private_folder(path)?;
+        Self::open_over(Arc::new(SystemFiles), path)
+    }
+
+    /// Opens a folder that is there, over any file system.
+    pub fn open_over(files: Arc<dyn Files>, path: &Path) -> Result<Self, BlobError> {
+        let folder = Folder::at(files, path);
         let incoming = path.join(INCOMING);
-        disk::create_private_folder(&incoming)?;
-        for entry in fs::read_dir(&incoming).map_err(on("list", &incoming))? {
-            let left = entry.map_err(on("list", &incoming))?.path();
-            fs::remove_file(&left).map_err(on("remove", &left))?;
+        folder.create_folder(&incoming)?;
+        for left in folder.files.list(&incoming).map_err(on("list", &incoming))? {
+            folder.files.remove(&left).map_err(on("remove", &left))?;
         }
         // Also where all was there: whoever created it may not have come this far.
-        disk::sync_folder(path)?;
-        Ok(Self { folder: Arc::new(Folder::at(path)) })
+        folder.sync_folder(path)?;
+        Ok(Self { folder: Arc::new(folder) })
     }
 }
 
 impl Folder {
     /// The folder as it is; nothing in it is touched.
-    fn at(path: &Path) -> Self {
-        Self { path: path.to_owned(), next: AtomicU64::new(0), unsynced_turn: Mutex::new(()) }
+    fn at(files: Arc<dyn Files>, path: &Path) -> Self {
+        Self { files, path: path.to_owned(), next: AtomicU64::new(0), unsynced_turn: Mutex::new(()) }
     }
 
     fn synced(&self, digest: Digest) -> PathBuf {
@@ -67,10 +73,16 @@ impl Folder {
     }
 
     /// Puts a whole file in its place.
-    fn publish(&self, from: &Path, file: &File, digest: Digest, durability: Durability) -> Result<(), DiskError> {
+    fn publish(
+        &self,
+        from: &Path,
+        file: &dyn OpenFile,
+        digest: Digest,
+        durability: Durability,
+    ) -> Result<(), DiskError> {
         let (synced, unsynced) = (self.synced(digest), self.unsynced(digest));
         match durability {
-            Durability::Unsynced if exists(&synced)? => fs::remove_file(from).map_err(on("remove", from)),
+            Durability::Unsynced if self.exists(&synced)? => self.files.remove(from).map_err(on("remove", from)),
             Durability::Unsynced => {
                 let _turn = self.unsynced_turn();
                 self.rename(from, &unsynced)
@@ -78,32 +90,32 @@ impl Folder {
             Durability::Synced => {
                 self.publish_synced(from, file, &synced)?;
                 let _turn = self.unsynced_turn();
-                remove_if_there(&unsynced)
+                self.remove_if_there(&unsynced)
             }
         }
     }
 
     /// Makes the bytes durable, then the name.
-    fn publish_synced(&self, from: &Path, file: &File, synced: &Path) -> Result<(), DiskError> {
-        file.sync_all().map_err(on("sync", from))?;
+    fn publish_synced(&self, from: &Path, file: &dyn OpenFile, synced: &Path) -> Result<(), DiskError> {
+        file.sync().map_err(on("sync", from))?;
         self.rename(from, synced)?;
-        disk::sync_folder(disk::parent(synced))
+        self.sync_folder(disk::parent(synced))
     }
 
     /// Gives a new blob its name; the first of its folder makes that durable too.
     fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
-        let mut renamed = fs::rename(from, to);
+        let mut renamed = self.files.rename(from, to);
         if renamed.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-            create_folder(disk::parent(to))?;
-            disk::sync_folder(&self.path)?;
-            renamed = fs::rename(from, to);
+            self.create_folder(disk::parent(to))?;
+            self.sync_folder(&self.path)?;
+            renamed = self.files.rename(from, to);
         }
         renamed.map_err(on("rename a new blob to", to))
     }
 
     /// The unsynced file, if it holds what its name says.
     fn open_unsynced(&self, digest: Digest) -> Result<Option<FolderReader>, DiskError> {
-        let reader = FolderReader::open(digest, self.unsynced(digest))?;
+        let reader = self.open_file(digest, self.unsynced(digest))?;
         let Some(reader) = reader else { return Ok(None) };
         Ok(if reader.hash()? == digest { Some(reader) } else { None })
     }
@@ -113,7 +125,38 @@ impl Folder {
         let _turn = self.unsynced_turn();
         match self.open_unsynced(digest)? {
             Some(_) => Ok(()),
-            None => remove_if_there(&self.unsynced(digest)),
+            None => self.remove_if_there(&self.unsynced(digest)),
+        }
+    }
+
+    fn open_file(&self, digest: Digest, path: PathBuf) -> Result<Option<FolderReader>, DiskError> {
+        let file = match self.files.open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file.map_err(on("open", &path))?,
+        };
+        let blob_bytes = file.size_bytes().map_err(on("look at", &path))?;
+        Ok(Some(FolderReader { digest, path, file: Mutex::new(file), blob_bytes }))
+    }
+
+    fn exists(&self, path: &Path) -> Result<bool, DiskError> {
+        self.files.exists(path).map_err(on("look at", path))
+    }
+
+    fn create_folder(&self, path: &Path) -> Result<(), DiskError> {
+        match self.files.create_folder(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            done => done.map_err(on("create the folder", path)),
+        }
+    }
+
+    fn sync_folder(&self, path: &Path) -> Result<(), DiskError> {
+        self.files.sync_folder(path).map_err(on("sync the folder", path))
+    }
+
+    fn remove_if_there(&self, path: &Path) -> Result<(), DiskError> {
+        match self.files.remove(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            done => done.map_err(on("remove", path)),
         }
     }
 
@@ -124,8 +167,8 @@ impl Folder {
 
 /// Reads a blob of a folder that someone else may hold: nothing is created, tidied or removed.
 pub(super) fn look(folder: &Path, digest: Digest) -> Result<Option<Box<dyn BlobReader>>, BlobError> {
-    let folder = Folder::at(folder);
-    let found = match FolderReader::open(digest, folder.synced(digest))? {
+    let folder = Folder::at(Arc::new(SystemFiles), folder);
+    let found = match folder.open_file(digest, folder.synced(digest))? {
         None => folder.open_unsynced(digest)?,
         found => found,
     };
@@ -135,7 +178,7 @@ pub(super) fn look(folder: &Path, digest: Digest) -> Result<Option<Box<dyn BlobR
 impl Blobs for FolderBlobs {
     fn has(&self, digest: Digest) -> Result<bool, BlobError> {
         // Synced last: between the two looks an unsynced file may have become the synced one.
-        Ok(exists(&self.folder.unsynced(digest))? || exists(&self.folder.synced(digest))?)
+        Ok(self.folder.exists(&self.folder.unsynced(digest))? || self.folder.exists(&self.folder.synced(digest))?)
     }
 
     fn writer(
@@ -146,7 +189,7 @@ impl Blobs for FolderBlobs {
     ) -> Result<Box<dyn BlobWriter>, BlobError> {
         let number = self.folder.next.fetch_add(1, Ordering::Relaxed);
         let path = self.folder.path.join(INCOMING).join(number.to_string());
-        let file = File::create_new(&path).map_err(on("create", &path))?;
+        let file = self.folder.files.create_new(&path).map_err(on("create", &path))?;
         let folder = self.folder.clone();
         let intake = Intake::new(expected, bytes_max);
         Ok(Box::new(FolderWriter { folder, durability, intake, file, path, published: false }))
@@ -155,27 +198,27 @@ impl Blobs for FolderBlobs {
     fn sync(&self, digest: Digest) -> Result<bool, BlobError> {
         let synced = self.folder.synced(digest);
         let _turn = self.folder.unsynced_turn();
-        if exists(&synced)? {
+        if self.folder.exists(&synced)? {
             // Whoever wrote it may not have synced its name yet.
-            disk::sync_folder(disk::parent(&synced))?;
+            self.folder.sync_folder(disk::parent(&synced))?;
             return Ok(true);
         }
-        let Some(reader) = self.folder.open_unsynced(digest)? else { return Ok(exists(&synced)?) };
+        let Some(reader) = self.folder.open_unsynced(digest)? else { return Ok(self.folder.exists(&synced)?) };
         let file = reader.file.into_inner().unwrap_or_else(PoisonError::into_inner);
-        self.folder.publish_synced(&reader.path, &file, &synced)?;
+        self.folder.publish_synced(&reader.path, &*file, &synced)?;
         Ok(true)
     }
 
     fn open(&self, digest: Digest) -> Result<Option<Box<dyn BlobReader>>, BlobError> {
         let synced = self.folder.synced(digest);
-        let mut found = FolderReader::open(digest, synced.clone())?;
+        let mut found = self.folder.open_file(digest, synced.clone())?;
         if found.is_none() {
             found = self.folder.open_unsynced(digest)?;
         }
         if found.is_none() {
             self.folder.discard_unsynced(digest)?;
             // Between the looks an unsynced file may have become the synced one.
-            found = FolderReader::open(digest, synced)?;
+            found = self.folder.open_file(digest, synced)?;
         }
         Ok(found.map(|reader| Box::new(reader) as Box<dyn BlobReader>))
     }
@@ -185,7 +228,7 @@ struct FolderWriter {
     folder: Arc<Folder>,
     durability: Durability,
     intake: Intake,
-    file: File,
+    file: Box<dyn OpenFile>,
     path: PathBuf,
     published: bool,
 }
@@ -199,7 +242,7 @@ impl BlobWriter for FolderWriter {
 
     fn finish(mut self: Box<Self>) -> Result<Digest, BlobError> {
         let digest = self.intake.finish()?;
-        self.folder.publish(&self.path, &self.file, digest, self.durability)?;
+        self.folder.publish(&self.path, &*self.file, digest, self.durability)?;
         self.published = true;
         Ok(digest)
     }
@@ -209,7 +252,7 @@ impl Drop for FolderWriter {
     fn drop(&mut self) {
         if !self.published {
             // Where this fails, the next opening removes the file.
-            let _ = fs::remove_file(&self.path);
+            let _ = self.folder.files.remove(&self.path);
         }
     }
 }
@@ -218,29 +261,24 @@ struct FolderReader {
     digest: Digest,
     path: PathBuf,
     /// The place is the file's own, so reads of one reader take turns.
-    file: Mutex<File>,
+    file: Mutex<Box<dyn OpenFile>>,
     blob_bytes: u64,
 }
 
 impl FolderReader {
-    fn open(digest: Digest, path: PathBuf) -> Result<Option<Self>, DiskError> {
-        let file = match File::open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            file => file.map_err(on("open", &path))?,
-        };
-        let blob_bytes = file.metadata().map_err(on("look at", &path))?.len();
-        Ok(Some(Self { digest, path, file: Mutex::new(file), blob_bytes }))
-    }
-
     fn hash(&self) -> Result<Digest, DiskError> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let mut hasher = blake3::Hasher::new();
         let mut block = vec![0; BLOCK_BYTES];
+        let mut offset = 0;
         loop {
-            match file.read(&mut block).map_err(on("read", &self.path))? {
+            match file.read_at(offset, &mut block).map_err(on("read", &self.path))? {
                 0 => return Ok(Digest(*hasher.finalize().as_bytes())),
-                count => hasher.update(&block[..count]),
-            };
+                count => {
+                    hasher.update(&block[..count]);
+                    offset += count as u64;
+                }
+            }
         }
     }
 }
@@ -253,25 +291,16 @@ impl BlobReader for FolderReader {
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), BlobError> {
         BlobError::check_range(self.digest, self.blob_bytes, offset, buffer.len())?;
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(buffer)).map_err(on("read", &self.path))?;
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match file.read_at(offset + filled as u64, &mut buffer[filled..]) {
+                // Shorter than when it was opened: something else has been at it.
+                Ok(0) => return Err(BlobError::Damaged { digest: self.digest }),
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(on("read", &self.path)(error).into()),
+            }
+        }
         Ok(())
-    }
-}
-
-fn exists(path: &Path) -> Result<bool, DiskError> {
-    path.try_exists().map_err(on("look at", path))
-}
-
-fn create_folder(path: &Path) -> Result<(), DiskError> {
-    match fs::create_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        done => done.map_err(on("create the folder", path)),
-    }
-}
-
-fn remove_if_there(path: &Path) -> Result<(), DiskError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        done => done.map_err(on("remove", path)),
     }
 }
