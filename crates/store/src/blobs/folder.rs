@@ -33,6 +33,9 @@ struct Folder {
     next: AtomicU64,
     /// Held to replace or remove an unsynced file, so that none is removed for what its predecessor held.
     unsynced_turn: Mutex<()>,
+    /// Whether the names of the folders in this one are durable. Held while one is created, so that nobody counts on a
+    /// name before it is.
+    folders_synced: Mutex<bool>,
 }
 
 impl FolderBlobs {
@@ -60,7 +63,13 @@ impl FolderBlobs {
 impl Folder {
     /// The folder as it is; nothing in it is touched.
     fn at(files: Arc<dyn Files>, path: &Path) -> Self {
-        Self { files, path: path.to_owned(), next: AtomicU64::new(0), unsynced_turn: Mutex::new(()) }
+        Self {
+            files,
+            path: path.to_owned(),
+            next: AtomicU64::new(0),
+            unsynced_turn: Mutex::new(()),
+            folders_synced: Mutex::new(true),
+        }
     }
 
     fn synced(&self, digest: Digest) -> PathBuf {
@@ -99,15 +108,31 @@ impl Folder {
     fn publish_synced(&self, from: &Path, file: &dyn OpenFile, synced: &Path) -> Result<(), DiskError> {
         file.sync().map_err(on("sync", from))?;
         self.rename(from, synced)?;
-        self.sync_folder(disk::parent(synced))
+        self.sync_name(synced)
+    }
+
+    /// Makes a blob's name durable, and that of its folder if whoever created it could not.
+    fn sync_name(&self, synced: &Path) -> Result<(), DiskError> {
+        self.sync_folder(disk::parent(synced))?;
+        self.sync_folders(&mut self.folders_synced())
+    }
+
+    fn sync_folders(&self, folders_synced: &mut bool) -> Result<(), DiskError> {
+        if !*folders_synced {
+            self.sync_folder(&self.path)?;
+            *folders_synced = true;
+        }
+        Ok(())
     }
 
     /// Gives a new blob its name; the first of its folder makes that durable too.
     fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
         let mut renamed = self.files.rename(from, to);
         if renamed.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            let mut folders_synced = self.folders_synced();
+            *folders_synced = false;
             self.create_folder(disk::parent(to))?;
-            self.sync_folder(&self.path)?;
+            self.sync_folders(&mut folders_synced)?;
             renamed = self.files.rename(from, to);
         }
         renamed.map_err(on("rename a new blob to", to))
@@ -160,6 +185,10 @@ impl Folder {
         }
     }
 
+    fn folders_synced(&self) -> MutexGuard<'_, bool> {
+        self.folders_synced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn unsynced_turn(&self) -> MutexGuard<'_, ()> {
         self.unsynced_turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -200,12 +229,16 @@ impl Blobs for FolderBlobs {
         let _turn = self.folder.unsynced_turn();
         if self.folder.exists(&synced)? {
             // Whoever wrote it may not have synced its name yet.
-            self.folder.sync_folder(disk::parent(&synced))?;
+            self.folder.sync_name(&synced)?;
             return Ok(true);
         }
         let Some(reader) = self.folder.open_unsynced(digest)? else { return Ok(self.folder.exists(&synced)?) };
         let file = reader.file.into_inner().unwrap_or_else(PoisonError::into_inner);
-        self.folder.publish_synced(&reader.path, &*file, &synced)?;
+        if let Err(error) = self.folder.publish_synced(&reader.path, &*file, &synced) {
+            // The system may take the bytes for written now, so that another sync would say so, too: they are lost.
+            self.folder.remove_if_there(&reader.path)?;
+            return Err(error.into());
+        }
         Ok(true)
     }
 
