@@ -96,7 +96,8 @@ impl Coordinator {
     pub(super) fn release(&mut self, number: u64) {
         let Some(lease) = self.drop_lease(number) else { return };
         if let Some((stage, queue)) = self.stage(lease.task.job, lease.task.stage) {
-            queue.release(lease.task.index, number, stage, lease.started_at.is_some());
+            let unused = lease.started_at.is_none().then_some(lease.attempt);
+            queue.release(lease.task.index, number, stage, unused);
         }
     }
 

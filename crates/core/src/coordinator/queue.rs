@@ -70,10 +70,11 @@ impl Queue {
         tried.attempts
     }
 
-    /// Takes a lease off a task; if nobody is left at it, it waits again. What never started was no attempt.
-    pub(super) fn release(&mut self, index: u32, lease: u64, stage: &Stage, started: bool) {
+    /// Takes a lease off a task; if nobody is left at it, it waits again. What never started was no attempt, and its
+    /// number, where it is the last, is free again.
+    pub(super) fn release(&mut self, index: u32, lease: u64, stage: &Stage, unused: Option<u32>) {
         if let Some(tried) = self.tried.get_mut(&index) {
-            tried.attempts -= u32::from(!started);
+            tried.attempts -= u32::from(unused == Some(tried.attempts));
             tried.leases.retain(|other| *other != lease);
             tried.suspects.retain(|other| *other != lease);
             self.requeue(index, stage);
