@@ -38,6 +38,10 @@ pub enum Bug {
     SkipEventInReplay,
     /// The shell does not sync a new model version.
     LeaveVersionUnsynced,
+    /// The disk says that it synced a file's bytes, and did not.
+    LeaveBytesUnsynced,
+    /// The shell tells what it could not append.
+    TellAfterFailedAppend,
     /// The shell combines results in the order in which they came.
     CombineInOrderOfArrival,
 }
@@ -61,6 +65,8 @@ impl Bug {
         Self::TellBeforeAppend,
         Self::SkipEventInReplay,
         Self::LeaveVersionUnsynced,
+        Self::LeaveBytesUnsynced,
+        Self::TellAfterFailedAppend,
         Self::CombineInOrderOfArrival,
     ];
 }

@@ -5,8 +5,9 @@
 
 use convoke_core::coordinator::{Input, Refusal, Reply};
 use convoke_core::{JobSpec, Millis, Payload, RequestId};
-use convoke_store::blobs::{Blobs, Durability};
+use convoke_store::blobs::{BlobError, Blobs, Durability};
 
+use crate::compute::is_of_the_disk;
 use crate::invariants::Violation;
 use crate::network::latency;
 use crate::observer::reply_kind;
@@ -44,7 +45,21 @@ impl World {
         }
         self.requests.push(call);
         let request = RequestId(self.requests.len() as u64);
-        self.queue.push(self.now + latency(&mut self.dice), Happening::CallArrives { request });
+        let at = self.now + latency(&mut self.dice);
+        let weather = if self.now < self.scenario.faults_until { self.dice.between(0, 19) } else { u64::MAX };
+        match weather {
+            0 => self.note("fault.call-lost"),
+            1 | 2 => {
+                self.note("fault.call-duplicated");
+                self.queue.push(at, Happening::CallArrives { request });
+                self.queue.push(at + self.dice.between(0, 6_000), Happening::CallArrives { request });
+            }
+            3 | 4 => {
+                self.note("fault.call-late");
+                self.queue.push(at + self.dice.between(100, 8_000), Happening::CallArrives { request });
+            }
+            _ => self.queue.push(at, Happening::CallArrives { request }),
+        }
         if matches!(call, Call::Submit(_) | Call::Cancel(_)) {
             self.queue.push(self.now + self.dice.between(700, 2_000), Happening::Calls(call));
         }
@@ -54,10 +69,18 @@ impl World {
         let Some(call) = self.called(request) else { return Ok(()) };
         self.observer.line(self.now, "client", format!("{request}: {call:?}"));
         let input = match call {
-            Call::Submit(job) => self.submission(request, job, self.scenario.jobs[job].spec.clone()),
-            Call::SubmitAnother(job) => {
-                let spec = &self.scenario.jobs[job].spec;
-                self.submission(request, job, JobSpec { seed: !spec.seed, ..spec.clone() })
+            Call::Submit(job) | Call::SubmitAnother(job) => {
+                let spec = self.scenario.jobs[job].spec.clone();
+                let seed = if matches!(call, Call::Submit(_)) { spec.seed } else { !spec.seed };
+                match self.submission(request, job, JobSpec { seed, ..spec }) {
+                    Ok(input) => input,
+                    // The call is answered with an error, and the client asks again.
+                    Err(error) if is_of_the_disk(&error) => {
+                        self.note("reply.disk-failed");
+                        return Ok(());
+                    }
+                    Err(error) => return Err(self.broken(error.into())),
+                }
             }
             Call::Cancel(job) => Input::Cancel { request, job: self.scenario.jobs[job].id },
             Call::Drain(host) => Input::Drain { request, worker: self.scenario.workers[host].name.clone() },
@@ -66,11 +89,16 @@ impl World {
         self.feed_coordinator(input)
     }
 
-    fn submission(&self, request: RequestId, job: usize, spec: JobSpec) -> Input {
-        let stored = |digest| self.blobs.has(digest).unwrap_or(false);
-        let missing = spec.payloads().filter_map(Payload::as_blob).filter(|digest| !stored(*digest)).collect();
+    /// As the real shell: what is there is made durable before the job is.
+    fn submission(&self, request: RequestId, job: usize, spec: JobSpec) -> Result<Input, BlobError> {
+        let mut missing = Vec::new();
+        for digest in spec.payloads().filter_map(Payload::as_blob) {
+            if !self.blobs.sync(digest)? {
+                missing.push(digest);
+            }
+        }
         let submitter = format!("client {job}");
-        Input::Submit { request, job: self.scenario.jobs[job].id, spec, submitter, missing }
+        Ok(Input::Submit { request, job: self.scenario.jobs[job].id, spec, submitter, missing })
     }
 
     fn called(&self, request: RequestId) -> Option<Call> {
@@ -88,10 +116,14 @@ impl World {
                 }
             }
             (Call::Submit(job), Reply::Missing(_)) => {
-                if let Some(bytes) = &self.scenario.jobs[job].forgets {
-                    self.blobs.put(bytes, Durability::Synced).map_err(|error| self.broken(error.into()))?;
+                let kept =
+                    self.scenario.jobs[job].forgets.as_ref().map(|bytes| self.blobs.put(bytes, Durability::Synced));
+                match kept.transpose() {
+                    Ok(_) => self.call(call),
+                    // The client asks again anyhow, and is told again.
+                    Err(error) if is_of_the_disk(&error) => self.note("reply.disk-failed"),
+                    Err(error) => return Err(self.broken(error.into())),
                 }
-                self.call(call);
             }
             (Call::Cancel(job), Reply::Ended(outcome)) => {
                 self.clients[job].cancelled = true;

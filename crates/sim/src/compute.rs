@@ -10,7 +10,7 @@ use convoke_core::message::Assignment;
 use convoke_core::sabotage::{self, Bug};
 use convoke_core::{Digest, Form, Payload};
 use convoke_ml::{Contribution, Counts, Dataset, FullBatch, MergeRule, Mlp, delta, evaluate, merge, train};
-use convoke_store::blobs::{Blobs, Durability, MemoryBlobs};
+use convoke_store::blobs::{BlobError, Blobs, Durability};
 
 /// The combine rule of a training stage.
 pub const MEAN: &[u8] = b"mean";
@@ -18,6 +18,8 @@ pub const MEAN: &[u8] = b"mean";
 pub const COUNTS: &[u8] = b"counts";
 
 const BYTES_MAX: u64 = 1 << 20;
+/// How many parts of a combine stay open; the others are synced first, and opened again and again.
+const OPEN_MAX: usize = 2;
 const TRAINING: FullBatch = FullBatch { training_epochs: 2, eta: 0.1, early_stop: None };
 
 /// What a task made: its completion, and the blob that goes with it.
@@ -27,14 +29,17 @@ pub struct Made {
     pub blob: Option<Vec<u8>>,
 }
 
-/// Runs an attempt.
-pub fn execute(blobs: &MemoryBlobs, assignment: &Assignment) -> Result<Made, anyhow::Error> {
-    let base = read(blobs, &assignment.base)?.context("the base is gone")?;
-    let manifest = read(blobs, &assignment.input)?.context("the manifest is gone")?;
+/// Gets a payload's bytes; `None` if they are not there.
+pub type Fetch<'a> = dyn FnMut(&Payload) -> Result<Option<Vec<u8>>, anyhow::Error> + 'a;
+
+/// Runs an attempt, on what `fetch` gets.
+pub fn execute(assignment: &Assignment, fetch: &mut Fetch<'_>) -> Result<Made, anyhow::Error> {
+    let base = fetch(&assignment.base)?.context("the base is gone")?;
+    let manifest = fetch(&assignment.input)?.context("the manifest is gone")?;
     let entry =
         manifest.chunks_exact(32).nth(assignment.task.index as usize).context("the manifest has no such entry")?;
     let shard = Payload::blob(Digest(entry.try_into()?));
-    let shard = read(blobs, &shard)?.context("the shard is gone")?;
+    let shard = fetch(&shard)?.context("the shard is gone")?;
     let (bytes, samples, is_blob) = match assignment.ability.as_str() {
         "train" => {
             let (bytes, samples) = train_shard(&base, &shard)?;
@@ -53,11 +58,11 @@ pub fn execute(blobs: &MemoryBlobs, assignment: &Assignment) -> Result<Made, any
 }
 
 /// Makes one result of a stage's.
-pub fn combine(blobs: &MemoryBlobs, order: &Combine) -> Result<CombineOutcome, anyhow::Error> {
+pub fn combine(blobs: &dyn Blobs, order: &Combine) -> Result<CombineOutcome, anyhow::Error> {
     let mut parts = Vec::new();
     let mut lost = Vec::new();
-    for part in &order.parts {
-        match read(blobs, &part.result)? {
+    for (place, part) in order.parts.iter().enumerate() {
+        match read_part(blobs, &part.result, place < OPEN_MAX)? {
             Some(bytes) => parts.push((bytes, part.samples)),
             None => lost.push(part.index),
         }
@@ -109,8 +114,34 @@ pub fn merge_parts(base: &[u8], parts: &[(Vec<u8>, u64)]) -> Result<Vec<u8>, any
     Ok(version)
 }
 
+/// A part's bytes, as the real shell reads them: unchecked once they are synced; `None` if they are gone or spoiled.
+fn read_part(blobs: &dyn Blobs, result: &Payload, stays_open: bool) -> Result<Option<Vec<u8>>, anyhow::Error> {
+    let digest = match result.form() {
+        Form::Inline(bytes) => return Ok(Some(bytes.to_vec())),
+        Form::Blob(digest) => *digest,
+    };
+    let read = || -> Result<Option<Vec<u8>>, BlobError> {
+        if !stays_open && !blobs.sync(digest)? {
+            return Ok(None);
+        }
+        let Some(reader) = blobs.open(digest)? else { return Ok(None) };
+        let mut bytes = vec![0; reader.len() as usize];
+        reader.read_exact_at(0, &mut bytes)?;
+        Ok(Some(bytes))
+    };
+    match read() {
+        Err(BlobError::Damaged { .. }) => Ok(None),
+        read => Ok(read?),
+    }
+}
+
+/// Whether it is the disk that failed, which may be over the next time.
+pub fn is_of_the_disk(error: &BlobError) -> bool {
+    matches!(error, BlobError::Disk(_) | BlobError::Store(_))
+}
+
 /// The bytes of a payload, if they are there.
-pub fn read(blobs: &MemoryBlobs, payload: &Payload) -> Result<Option<Vec<u8>>, anyhow::Error> {
+pub fn read(blobs: &dyn Blobs, payload: &Payload) -> Result<Option<Vec<u8>>, anyhow::Error> {
     match payload.form() {
         Form::Inline(bytes) => Ok(Some(bytes.to_vec())),
         Form::Blob(digest) => Ok(blobs.get(*digest, BYTES_MAX)?.map(|bytes| bytes.to_vec())),

@@ -1,6 +1,6 @@
 //! The faults: what goes wrong, drawn from the seed, until they stop.
 //!
-//! Each is something that happens to real clusters; none of them breaks what TCP, a process or a disk promises. Stray
+//! Each is something that happens to real clusters; none of them breaks what TCP, a process or a synced disk promises. Stray
 //! reports are the exception: no sound worker makes them, and leases have to fence them all the same.
 
 use convoke_core::message::FromWorker;
@@ -27,6 +27,7 @@ impl World {
         }
         if self.now >= self.scenario.faults_until {
             self.coordinator.doom = None;
+            self.disk.is_repaired();
             return Ok(());
         }
         let at = self.now + self.dice.between(1, 2 * self.scenario.calm_ms);
@@ -43,7 +44,7 @@ impl World {
     fn one_fault(&mut self) -> Result<bool, Violation> {
         let process = self.any_process();
         let session = self.any_session();
-        match (self.dice.between(0, 10), process, session) {
+        match (self.dice.between(0, 12), process, session) {
             (0, Some(process), _) => {
                 self.happens("fault.kill");
                 self.kill(process);
@@ -79,6 +80,16 @@ impl World {
                 let host = self.processes.get(&process).map(|process| process.host);
                 host.into_iter().for_each(|host| self.call(Call::Drain(host)));
             }
+            (11, _, _) => {
+                self.happens("fault.disk-full");
+                self.disk.set_full(true);
+                let at = self.now + self.dice.between(500, 8_000);
+                self.queue.push(at, Happening::DiskHasRoom);
+            }
+            (12, _, _) => {
+                self.happens("fault.syncs-fail");
+                self.disk.fail_syncs(self.dice.between(0, 6), self.dice.between(1, 4));
+            }
             _ => return Ok(false),
         }
         Ok(true)
@@ -90,7 +101,7 @@ impl World {
         self.note(what);
     }
 
-    fn note(&mut self, what: &'static str) {
+    pub fn note(&mut self, what: &'static str) {
         self.observer.coverage.count(what);
         self.observer.line(self.now, "fault", what);
     }
@@ -116,21 +127,28 @@ impl World {
             completion.samples += 1;
         }
         let Some(link) = self.network.links.get_mut(&session) else { return };
-        let at = link.up.send(self.now, Up::Message(message), &mut self.dice);
+        let at = link.up.send(self.now, Up::Message(message, None), &mut self.dice);
         self.queue.push(at, Happening::Moves { session, way: Way::Up });
     }
 
-    /// A machine cannot reach the coordinator for a while; some of its sessions do not survive that.
+    /// A machine cannot reach the coordinator for a while, or only one way; some of its sessions do not survive that.
     fn partition(&mut self, process: u64) {
         let Some(host) = self.processes.get(&process).map(|process| process.host) else { return };
-        self.happens("fault.partition");
+        let which = self.dice.between(0, 3);
+        self.happens(
+            ["fault.partition", "fault.partition-up", "fault.partition-down", "fault.partition"][which as usize],
+        );
         let until = self.now + self.dice.between(500, 12_000);
         self.partitioned[host] = until;
         for session in self.network.standing() {
             let Some(link) = self.network.links.get_mut(&session) else { continue };
             if self.processes.get(&link.process).is_some_and(|process| process.host == host) {
-                link.up.stall(until);
-                link.down.stall(until);
+                if which != 2 {
+                    link.up.stall(until);
+                }
+                if which != 1 {
+                    link.down.stall(until);
+                }
                 if self.dice.chance(50) {
                     self.cut(session, 0);
                 }

@@ -1,7 +1,7 @@
 //! A seeded cluster: both machines, the journal's encoding and the blobs, under one virtual clock with faults.
 //!
 //! A seed is the whole input: the same seed gives the same run, to the byte of its trace. Everything that could differ
-//! between two runs (threads, hash order, real time) is absent. It knows no socket and no disk.
+//! between two runs (threads, hash order, real time) is absent. It knows no socket, and its disk is simulated.
 //!
 //! Read `scenario` (what a seed draws), then `world` (the loop), then `invariants`.
 
@@ -11,6 +11,8 @@ mod scenario;
 mod compute;
 mod reference;
 mod queue;
+mod clock;
+mod disk;
 mod network;
 mod observer;
 mod coordinator;

@@ -14,7 +14,8 @@ use crate::dice::Dice;
 #[derive(Debug)]
 pub enum Up {
     Hello(Hello),
-    Message(FromWorker),
+    /// A message, and ahead of it the blob that it names.
+    Message(FromWorker, Option<Vec<u8>>),
 }
 
 /// Which way a message goes.

@@ -8,7 +8,7 @@ use anyhow::Context;
 use convoke_core::Payload;
 use convoke_core::event::Purpose;
 use convoke_ml::Counts;
-use convoke_store::blobs::MemoryBlobs;
+use convoke_store::blobs::Blobs;
 use convoke_store::digest_of;
 
 use crate::compute::{counts_bytes, evaluate_shard, merge_parts, read, train_shard};
@@ -28,7 +28,7 @@ pub struct StageResults {
 }
 
 impl Reference {
-    pub fn compute(job: &JobPlan, blobs: &MemoryBlobs) -> Result<Self, anyhow::Error> {
+    pub fn compute(job: &JobPlan, blobs: &dyn Blobs) -> Result<Self, anyhow::Error> {
         let plan = job.rounds();
         let stored = |payload: &Payload| read(blobs, payload)?.context("it is uploaded before the job");
         let mut base = match &job.forgets {

@@ -4,7 +4,7 @@
 
 use convoke_core::{Ability, JobId, JobSpec, Millis, Payload, Plan, Policy, Rounds, SpecError, Split, Work};
 use convoke_ml::{Dataset, Mlp};
-use convoke_store::blobs::{Blobs, Durability, MemoryBlobs};
+use convoke_store::blobs::{Blobs, Durability};
 
 use crate::compute::{COUNTS, MEAN};
 use crate::dice::Dice;
@@ -60,7 +60,7 @@ pub struct JobPlan {
 }
 
 impl Scenario {
-    pub fn draw(dice: &mut Dice, blobs: &MemoryBlobs) -> Result<Self, anyhow::Error> {
+    pub fn draw(dice: &mut Dice, blobs: &dyn Blobs) -> Result<Self, anyhow::Error> {
         let workers = (0..dice.between(WORKERS_MIN as u64, 6)).map(|number| Machine::draw(number, dice)).collect();
         let jobs = (0..dice.between(JOBS_MIN as u64, 4))
             .map(|number| JobPlan::draw(number, dice, blobs))
@@ -113,7 +113,7 @@ impl Machine {
 }
 
 impl JobPlan {
-    fn draw(number: u64, dice: &mut Dice, blobs: &MemoryBlobs) -> Result<Self, anyhow::Error> {
+    fn draw(number: u64, dice: &mut Dice, blobs: &dyn Blobs) -> Result<Self, anyhow::Error> {
         let submit_at = dice.between(0, 40_000);
         let cancelled = dice.chance(15);
         let shards = dice.between(3, 7);
@@ -173,7 +173,7 @@ fn work(name: &str, combine: &[u8], input: Payload, count: u32) -> Result<Work, 
 }
 
 /// Stores a few rows of two separable classes, and gives the digest's bytes for the manifest.
-fn put_shard(dice: &mut Dice, blobs: &MemoryBlobs) -> Result<[u8; 32], anyhow::Error> {
+fn put_shard(dice: &mut Dice, blobs: &dyn Blobs) -> Result<[u8; 32], anyhow::Error> {
     let rows = dice.between(2, 7) as usize;
     let labels: Vec<u32> = (0..rows).map(|_| dice.place(CLASSES) as u32).collect();
     let mut feature = |label: u32| label as f32 - 0.5 + dice.between(0, 1_000) as f32 / 500.0;

@@ -5,12 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use convoke_core::Payload;
 use convoke_core::event::Purpose;
 use convoke_core::message::{Assignment, FromWorker, Hello, ToWorker};
 use convoke_core::worker::{Config, Input, Load, Output, Run, Worker};
 use convoke_core::{Ability, Digest, Millis, SessionId, WorkerId};
-use convoke_store::blobs::{Blobs, Durability};
+use convoke_store::blobs::{Blobs, Durability, MemoryBlobs};
 
+use crate::clock::Clock;
 use crate::compute;
 use crate::invariants::Violation;
 use crate::network::{Up, Way, latency};
@@ -25,8 +27,21 @@ pub struct Process {
     connection: Option<(SessionId, bool)>,
     running: BTreeMap<Run, Assignment>,
     results: BTreeMap<Digest, Vec<u8>>,
+    /// What it has fetched.
+    cache: MemoryBlobs,
+    clock: Clock,
     pub paused_until: Millis,
     wakes_at: Option<Millis>,
+}
+
+/// The coordinator cannot be asked for a blob now.
+#[derive(Debug)]
+struct Unreachable;
+
+impl std::fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the coordinator cannot be reached")
+    }
 }
 
 impl World {
@@ -50,9 +65,18 @@ impl World {
         };
         let probability = machine.load_percent as f64 / 100.0;
         let load = Load { probability, delay_ms: self.dice.between(10, 1_500), seed: self.dice.bits() };
-        let worker = Worker::new(self.now, Config { hello, load });
-        let (running, results) = (BTreeMap::new(), BTreeMap::new());
-        let process = Process { host, worker, connection: None, running, results, paused_until: 0, wakes_at: None };
+        let clock = Clock::start(self.now, &mut self.dice);
+        let process = Process {
+            host,
+            worker: Worker::new(0, Config { hello, load }),
+            connection: None,
+            running: BTreeMap::new(),
+            results: BTreeMap::new(),
+            cache: MemoryBlobs::new(),
+            clock,
+            paused_until: 0,
+            wakes_at: None,
+        };
         self.processes.insert(id, process);
         self.observer.line(self.now, &self.scenario.workers[host].name, format!("starts as process {id:016x}"));
         self.feed_worker(id, Input::Tick)
@@ -68,11 +92,11 @@ impl World {
 
     fn feed_worker(&mut self, id: u64, input: Input) -> Result<(), Violation> {
         let Some(process) = self.processes.get_mut(&id) else { return Ok(()) };
-        for output in process.worker.handle(self.now, input) {
+        for output in process.worker.handle(process.clock.read(self.now), input) {
             self.perform_worker_output(id, output)?;
         }
         let Some(process) = self.processes.get_mut(&id) else { return Ok(()) };
-        let due = process.worker.poll_timeout().map(|due| due.max(self.now + 1));
+        let due = process.worker.poll_timeout().map(|due| process.clock.when(due).max(self.now + 1));
         if let Some(at) = due.filter(|due| process.wakes_at.is_none_or(|at| *due < at)) {
             process.wakes_at = Some(at);
             self.queue.push(at, Happening::WorkerWakes { process: id, at });
@@ -94,11 +118,11 @@ impl World {
             }
             Output::Greet(hello) => self.send_up(id, Up::Hello(hello)),
             Output::Send(message) => {
-                self.upload(id, &message).map_err(|error| self.broken(error))?;
                 if message != FromWorker::Heartbeat && message != FromWorker::Leaving {
                     self.reports.push(message.clone());
                 }
-                self.send_up(id, Up::Message(message));
+                let blob = self.result_of(id, &message);
+                self.send_up(id, Up::Message(message, blob));
             }
             Output::HangUp => {
                 if let Some((session, _)) = process.connection.take() {
@@ -126,14 +150,10 @@ impl World {
         Ok(())
     }
 
-    /// A result's blob is at the coordinator before the report of it is on its way.
-    fn upload(&mut self, id: u64, message: &FromWorker) -> Result<(), anyhow::Error> {
-        let FromWorker::Done { completion, .. } = message else { return Ok(()) };
-        let Some(process) = self.processes.get(&id) else { return Ok(()) };
-        if let Some(bytes) = completion.result.as_blob().and_then(|digest| process.results.get(&digest)) {
-            self.blobs.put(bytes, Durability::Unsynced)?;
-        }
-        Ok(())
+    /// A result's blob goes ahead of the report of it.
+    fn result_of(&self, id: u64, message: &FromWorker) -> Option<Vec<u8>> {
+        let FromWorker::Done { completion, .. } = message else { return None };
+        self.processes.get(&id)?.results.get(&completion.result.as_blob()?).cloned()
     }
 
     fn send_up(&mut self, id: u64, message: Up) {
@@ -204,7 +224,28 @@ impl World {
             let outcome = Err("the executor was told to fail".to_owned());
             return self.feed_worker(id, Input::Finished { run, outcome });
         }
-        let made = compute::execute(&self.blobs, &assignment).map_err(|error| self.broken(error))?;
+        let reachable = self.coordinator.machine.is_some() && self.partitioned[process.host] <= self.now;
+        let blobs = &self.blobs;
+        let mut fetch = |payload: &Payload| {
+            let cached = compute::read(&process.cache, payload)?;
+            if cached.is_some() {
+                return Ok(cached);
+            }
+            anyhow::ensure!(reachable, Unreachable);
+            let fetched = compute::read(blobs, payload)?;
+            fetched.iter().try_for_each(|bytes| process.cache.put(bytes, Durability::Unsynced).map(drop))?;
+            Ok(fetched)
+        };
+        let made = match compute::execute(&assignment, &mut fetch) {
+            Err(error) if error.is::<Unreachable>() => {
+                self.observer.coverage.count("worker.waits-for-a-blob");
+                process.running.insert(run, assignment);
+                let at = self.now + self.dice.between(100, 2_000);
+                self.queue.push(at, Happening::ExecutorEnds { process: id, run });
+                return Ok(());
+            }
+            made => made.map_err(|error| self.broken(error))?,
+        };
         let Some(process) = self.processes.get_mut(&id) else { return Ok(()) };
         if let (Some(bytes), Some(digest)) = (made.blob, made.completion.result.as_blob()) {
             process.results.insert(digest, bytes);

@@ -3,17 +3,22 @@
 //! Whoever is stopped gets nothing until it goes on. It knows no rule of the cluster; the invariants do.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
 
 use convoke_core::coordinator::{Combine, Input, Reply};
 use convoke_core::message::FromWorker;
 use convoke_core::worker::Run;
 use convoke_core::{Millis, RequestId, SessionId};
-use convoke_store::blobs::MemoryBlobs;
+use convoke_store::blobs::{Blobs, Durability, FolderBlobs};
+use convoke_store::files::Files;
 
 use crate::clients::{Call, Client};
-use crate::coordinator::CoordinatorHost;
+use crate::compute::is_of_the_disk;
+use crate::coordinator::{BLOBS, CoordinatorHost};
 use crate::coverage::Coverage;
 use crate::dice::Dice;
+use crate::disk::Disk;
 use crate::faults::FAULTS_MIN;
 use crate::invariants::{Invariants, Violation, replay};
 use crate::network::{Moved, Network, Up, Way};
@@ -30,19 +35,63 @@ const AT_ONCE_MAX: u64 = 20_000;
 /// Something that happens at an instant.
 pub enum Happening {
     CoordinatorStarts,
-    CoordinatorWakes { life: u64, at: Millis },
-    GoneForCoordinator { life: u64, session: SessionId },
-    CombineEnds { life: u64, combine: Combine },
-    CallArrives { request: RequestId },
-    ReplyArrives { request: RequestId, reply: Reply },
+    /// A frame that the disk did not take is appended again.
+    AppendAgain {
+        life: u64,
+    },
+    /// What the coordinator was to decide on while it could not append.
+    Waited {
+        life: u64,
+        input: Box<Input>,
+    },
+    DiskHasRoom,
+    CoordinatorWakes {
+        life: u64,
+        at: Millis,
+    },
+    GoneForCoordinator {
+        life: u64,
+        session: SessionId,
+    },
+    CombineEnds {
+        life: u64,
+        combine: Combine,
+    },
+    CallArrives {
+        request: RequestId,
+    },
+    ReplyArrives {
+        request: RequestId,
+        reply: Reply,
+    },
     Calls(Call),
-    Moves { session: SessionId, way: Way },
-    WorkerStarts { host: usize },
-    WorkerWakes { process: u64, at: Millis },
-    DialEnds { process: u64, session: SessionId },
-    GoneForWorker { process: u64, session: SessionId },
-    ExecutorEnds { process: u64, run: Run },
-    Poisoned { process: u64, run: Run },
+    Moves {
+        session: SessionId,
+        way: Way,
+    },
+    WorkerStarts {
+        host: usize,
+    },
+    WorkerWakes {
+        process: u64,
+        at: Millis,
+    },
+    DialEnds {
+        process: u64,
+        session: SessionId,
+    },
+    GoneForWorker {
+        process: u64,
+        session: SessionId,
+    },
+    ExecutorEnds {
+        process: u64,
+        run: Run,
+    },
+    Poisoned {
+        process: u64,
+        run: Run,
+    },
     Fault,
 }
 
@@ -63,7 +112,9 @@ pub struct World {
     pub dice: Dice,
     pub queue: Queue<Happening>,
     pub scenario: Scenario,
-    pub blobs: MemoryBlobs,
+    /// The coordinator's.
+    pub disk: Disk,
+    pub blobs: FolderBlobs,
     pub network: Network,
     pub coordinator: CoordinatorHost,
     pub processes: BTreeMap<u64, Process>,
@@ -90,14 +141,18 @@ pub fn run(seed: u64, traced: bool) -> Report {
         }
     };
     let outcome = world.run();
-    let (coverage, took_ms) = (world.observer.coverage.clone(), world.now);
+    let (mut coverage, took_ms) = (world.observer.coverage.clone(), world.now);
+    coverage.add(&world.disk.coverage());
     Report { outcome, coverage, trace: world.observer.into_trace(), took_ms }
 }
 
 impl World {
     fn new(seed: u64, traced: bool) -> Result<Self, anyhow::Error> {
         let mut dice = Dice::new(seed);
-        let blobs = MemoryBlobs::new();
+        let disk = Disk::new(dice.bits());
+        disk.create_folder(Path::new(BLOBS))?;
+        disk.sync_folder(Path::new(""))?;
+        let blobs = FolderBlobs::open_over(Arc::new(disk.clone()), Path::new(BLOBS))?;
         let scenario = Scenario::draw(&mut dice, &blobs)?;
         let invariants = Invariants::new(&scenario, &blobs)?;
         let mut queue = Queue::new();
@@ -115,9 +170,10 @@ impl World {
             now: 0,
             dice,
             queue,
+            coordinator: CoordinatorHost::new(disk.clone()),
+            disk,
             blobs,
             network: Network::default(),
-            coordinator: CoordinatorHost::new(),
             processes: BTreeMap::new(),
             partitioned: vec![0; scenario.workers.len()],
             faults: 0,
@@ -138,7 +194,7 @@ impl World {
                 return Err(self.violation("(7) the cluster spins".to_owned()));
             }
             self.now = self.now.max(at);
-            if self.now > self.scenario.faults_until && self.is_done() {
+            if self.now > self.scenario.faults_until && self.faults >= FAULTS_MIN && self.is_done() {
                 break;
             }
             if self.now > self.scenario.faults_until + PATIENCE_MS {
@@ -164,8 +220,15 @@ impl World {
             Happening::CoordinatorWakes { .. }
             | Happening::GoneForCoordinator { .. }
             | Happening::CombineEnds { .. }
+            | Happening::Waited { .. }
             | Happening::CallArrives { .. }
             | Happening::Moves { way: Way::Up, .. } => {
+                // Where it is stopped at that moment, what waits for the disk waits for it to try.
+                let stalled = self.coordinator.stalled_until().map(|until| until.max(self.now + 1));
+                let until = self.coordinator.paused_until.max(stalled.unwrap_or_default());
+                return Some(until).filter(|until| *until > self.now);
+            }
+            Happening::AppendAgain { .. } => {
                 return Some(self.coordinator.paused_until).filter(|until| *until > self.now);
             }
             _ => None,
@@ -183,9 +246,17 @@ impl World {
                 self.feed_coordinator(Input::Disconnected { session })
             }
             Happening::CombineEnds { life: of, combine } if of == life => self.combine_ends(&combine),
+            Happening::AppendAgain { life: of } if of == life => self.append_again(),
+            Happening::Waited { life: of, input } if of == life => self.feed_coordinator(*input),
             Happening::CoordinatorWakes { .. }
             | Happening::GoneForCoordinator { .. }
+            | Happening::AppendAgain { .. }
+            | Happening::Waited { .. }
             | Happening::CombineEnds { .. } => Ok(()),
+            Happening::DiskHasRoom => {
+                self.disk.set_full(false);
+                Ok(())
+            }
             Happening::CallArrives { request } => self.call_arrives(request),
             Happening::ReplyArrives { request, reply } => self.reply_arrives(request, reply),
             Happening::Calls(call) => {
@@ -214,8 +285,11 @@ impl World {
                 self.observer.coverage.count("message.up.hello");
                 self.feed_coordinator(Input::Connected { session, hello })
             }
-            Moved::Arrives(Up::Message(message)) => {
+            Moved::Arrives(Up::Message(message, blob)) => {
                 self.observer.coverage.count(up_kind(&message));
+                if !self.keep_result(session, blob)? {
+                    return Ok(());
+                }
                 self.feed_coordinator(Input::Received { session, message })
             }
             Moved::StalledUntil(until) => {
@@ -223,6 +297,24 @@ impl World {
                 Ok(())
             }
             Moved::Lost => Ok(()),
+        }
+    }
+
+    /// Keeps the blob that comes with a report. Where the disk does not take it, the session ends, and the worker reports
+    /// again in the next one.
+    fn keep_result(&mut self, session: SessionId, blob: Option<Vec<u8>>) -> Result<bool, Violation> {
+        let Some(bytes) = blob.filter(|_| self.coordinator.machine.is_some()) else { return Ok(true) };
+        match self.blobs.put(&bytes, Durability::Unsynced) {
+            Ok(_) => Ok(true),
+            Err(error) if is_of_the_disk(&error) => {
+                self.note("network.session-ended-for-the-disk");
+                self.tell_worker_gone(session, 100);
+                self.network.links.remove(&session);
+                let life = self.coordinator.life;
+                self.queue.push(self.now, Happening::GoneForCoordinator { life, session });
+                Ok(false)
+            }
+            Err(error) => Err(self.broken(error.into())),
         }
     }
 
@@ -241,6 +333,7 @@ impl World {
 
     fn is_done(&self) -> bool {
         self.coordinator.machine.is_some()
+            && self.coordinator.stalled_until().is_none()
             && self.clients.iter().all(|client| client.submitted)
             && self.invariants.every_job_ends.all_ended()
     }

@@ -14,7 +14,7 @@ use std::fmt;
 
 use convoke_core::coordinator::Combine;
 use convoke_core::{Event, Millis};
-use convoke_store::blobs::MemoryBlobs;
+use convoke_store::blobs::Blobs;
 
 use crate::scenario::Scenario;
 
@@ -43,7 +43,7 @@ pub struct Invariants {
 }
 
 impl Invariants {
-    pub fn new(scenario: &Scenario, blobs: &MemoryBlobs) -> Result<Self, anyhow::Error> {
+    pub fn new(scenario: &Scenario, blobs: &dyn Blobs) -> Result<Self, anyhow::Error> {
         Ok(Self {
             one_result: one_result::OneResult::default(),
             stages: stages::Stages::default(),

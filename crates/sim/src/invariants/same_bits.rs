@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use convoke_core::coordinator::Combine;
 use convoke_core::event::{Outcome, Purpose};
 use convoke_core::{Event, JobId, StageNumber};
-use convoke_store::blobs::MemoryBlobs;
+use convoke_store::blobs::Blobs;
 
 use super::stages::Stages;
 use crate::reference::{Reference, StageResults};
@@ -23,7 +23,7 @@ struct Progress {
 }
 
 impl SameBits {
-    pub fn new(scenario: &Scenario, blobs: &MemoryBlobs) -> Result<Self, anyhow::Error> {
+    pub fn new(scenario: &Scenario, blobs: &dyn Blobs) -> Result<Self, anyhow::Error> {
         let progress = |reference| Progress { reference, version: 0, combined: 0, last: None };
         let jobs = scenario.jobs.iter().map(|job| Ok((job.id, progress(Reference::compute(job, blobs)?))));
         Ok(Self(jobs.collect::<Result<_, anyhow::Error>>()?))
