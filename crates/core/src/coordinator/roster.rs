@@ -115,6 +115,8 @@ impl Worker {
 pub(super) struct Roster {
     workers: BTreeMap<WorkerId, Worker>,
     sessions: BTreeMap<SessionId, WorkerId>,
+    /// Connected workers by name. No two of them have one, and none changes it while it is connected.
+    names: BTreeMap<String, WorkerId>,
     /// Workers with room, for a random choice.
     ready: IndexSet<WorkerId>,
     /// Workers with room, in the order of taking turns.
@@ -188,6 +190,11 @@ impl Roster {
     pub(super) fn named(&self, name: &str) -> Option<WorkerId> {
         let named = self.workers.iter().filter(|(_, worker)| worker.name == name);
         named.max_by_key(|(_, worker)| worker.session.is_some()).map(|(id, _)| *id)
+    }
+
+    /// The connected worker of that name.
+    pub(super) fn connected_as(&self, name: &str) -> Option<WorkerId> {
+        self.names.get(name).copied()
     }
 
     pub(super) fn ready(&self) -> &IndexSet<WorkerId> {
@@ -273,16 +280,25 @@ impl Roster {
     pub(super) fn remove(&mut self, id: WorkerId) -> Option<Worker> {
         self.unindex(id);
         let worker = self.workers.remove(&id)?;
-        worker.session.map(|session| self.sessions.remove(&session));
+        if let Some(session) = worker.session {
+            self.sessions.remove(&session);
+            self.names.remove(&worker.name);
+        }
         Some(worker)
     }
 
     /// Ends the worker's session, if it has one, and begins another.
     pub(super) fn connect(&mut self, id: WorkerId, session: Option<SessionId>) {
         if let Some(worker) = self.workers.get_mut(&id) {
-            worker.session.take().map(|old| self.sessions.remove(&old));
-            worker.session = session;
-            session.map(|new| self.sessions.insert(new, id));
+            if let Some(old) = worker.session.take() {
+                self.sessions.remove(&old);
+                self.names.remove(&worker.name);
+            }
+            if let Some(new) = session {
+                worker.session = Some(new);
+                self.sessions.insert(new, id);
+                self.names.insert(worker.name.clone(), id);
+            }
             self.index(id);
         }
     }

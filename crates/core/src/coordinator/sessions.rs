@@ -194,9 +194,7 @@ impl Coordinator {
 
     /// The name, with a number behind it if another connected worker has it.
     fn free_name(&self, id: WorkerId, wished: &str) -> String {
-        let taken = |name: &str| {
-            self.roster.iter().any(|(other, worker)| other != id && worker.session.is_some() && worker.name == name)
-        };
+        let taken = |name: &str| self.roster.connected_as(name).is_some_and(|other| other != id);
         let stem = bounded(wished.to_owned(), NAME_BYTES_MAX - NUMBER_BYTES_MAX);
         let numbered = (2..).map(|number: u32| format!("{stem}-{number}"));
         std::iter::once(wished.to_owned()).chain(numbered).find(|name| !taken(name)).unwrap_or_default()
