@@ -21,11 +21,13 @@ mod clients;
 mod faults;
 mod world;
 mod invariants;
+mod size;
 #[cfg(all(test, feature = "sabotage"))]
 mod sabotage;
 
 pub use coverage::Coverage;
 pub use invariants::Violation;
+pub use size::{Measured, Size, measure};
 pub use world::{Report, run};
 
 #[cfg(test)]

@@ -8,9 +8,9 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::Parser;
-use convoke_sim::{Coverage, Violation, run};
+use convoke_sim::{Coverage, Size, Violation, measure, run};
 
 /// Runs simulated clusters, each from a seed, and checks what has to hold.
 #[derive(Parser)]
@@ -21,12 +21,29 @@ struct Arguments {
     /// Runs these seeds, such as 0..1000.
     #[arg(long, default_value = "0..1000")]
     seeds: Seeds,
+    /// Runs the coordinator's machine alone, with so many workers, jobs, and tasks a job; without a value, with
+    /// 10,000 workers and 1,000,000 tasks, and with a tenth of both.
+    #[arg(long, value_name = "WORKERS,JOBS,TASKS", conflicts_with_all = ["seed", "seeds"])]
+    size: Option<Option<Sizes>>,
     /// How many threads; all processors where it is not given.
     #[arg(long)]
     threads: Option<usize>,
     /// Goes on after a seed that fails, and says how many there were.
     #[arg(long)]
     all: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sizes(Size);
+
+impl FromStr for Sizes {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut numbers = text.split(',');
+        let mut number = || numbers.next().context("expected three numbers, such as 1000,10,10000");
+        Ok(Self(Size { workers: number()?.parse()?, jobs: number()?.parse()?, tasks: number()?.parse()? }))
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -44,10 +61,28 @@ impl FromStr for Seeds {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let failed = match arguments.seed {
+        _ if arguments.size.is_some() => measure_sizes(arguments.size.flatten()),
         Some(seed) => replay(seed),
         None => run_all(&arguments),
     };
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Without a size, each in a process of its own: what one takes stays with its process.
+fn measure_sizes(size: Option<Sizes>) -> bool {
+    let measured = match size {
+        Some(Sizes(size)) => measure(size).map(|measured| println!("{measured}")),
+        None => ["1000,10,10000", "10000,10,100000"].into_iter().try_for_each(|size| {
+            let myself = std::env::current_exe()?;
+            let status = std::process::Command::new(myself).args(["--size", size]).status()?;
+            ensure!(status.success(), "{size} could not be measured");
+            Ok(())
+        }),
+    };
+    if let Err(error) = &measured {
+        eprintln!("{error:#}");
+    }
+    measured.is_err()
 }
 
 fn replay(seed: u64) -> bool {
