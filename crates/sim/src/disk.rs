@@ -317,7 +317,7 @@ impl SimulatedJournal {
         Self { disk, synced: MemoryJournal::new(), in_doubt: None }
     }
 
-    /// Sees what there is, and makes it durable. Gives the frame that was in doubt, if it is there.
+    /// Sees whether the frame that was in doubt is there, and makes it durable if it is.
     pub fn look_again(&mut self) -> Result<(), AppendError> {
         let mut state = self.disk.state();
         let Some(frame) = &self.in_doubt else { return Ok(()) };

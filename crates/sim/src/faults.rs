@@ -101,9 +101,11 @@ impl World {
         self.note(what);
     }
 
+    /// Counts something, and tells of it.
     pub fn note(&mut self, what: &'static str) {
         self.observer.coverage.count(what);
-        self.observer.line(self.now, "fault", what);
+        let (kind, name) = what.split_once('.').unwrap_or(("note", what));
+        self.observer.line(self.now, kind, name);
     }
 
     fn stall(&mut self, session: SessionId) {
