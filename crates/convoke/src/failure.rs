@@ -99,6 +99,10 @@ impl From<CallError> for Failure {
             CallError::Refused(_) => {
                 Self::no_coordinator(error).hint("change what the coordinator refuses; its own log may say more")
             }
+            CallError::Disk(_) => Self::failed(error).hint(
+                "make room where the coordinator keeps its state, or see to its rights there: a job on record goes on by \
+                 itself, another one is submitted again",
+            ),
             CallError::Failed(_) => Self::failed(error),
             CallError::Decode(_) | CallError::BlobTooLarge { .. } | CallError::BlobDamaged { .. } => {
                 Self::failed(error)

@@ -17,6 +17,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::disk::Disk;
+
 /// The most bytes of a blob.
 pub(crate) const BLOB_BYTES_MAX: u64 = 16 << 30;
 /// How many chunks may wait between the wire and the disk.
@@ -30,11 +32,12 @@ const CHUNK_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) struct BlobService {
     blobs: Arc<dyn Blobs>,
     transfers: Arc<Semaphore>,
+    disk: Disk,
 }
 
 impl BlobService {
-    pub(crate) fn new(blobs: Arc<dyn Blobs>) -> Self {
-        Self { blobs, transfers: Arc::new(Semaphore::new(TRANSFERS_MAX)) }
+    pub(crate) fn new(blobs: Arc<dyn Blobs>, disk: Disk) -> Self {
+        Self { blobs, transfers: Arc::new(Semaphore::new(TRANSFERS_MAX)), disk }
     }
 }
 
@@ -84,7 +87,16 @@ impl v1::blobs_server::Blobs for BlobService {
         let (stored, sent) = tokio::join!(stored, sent);
         // First, for what was cut off is not what was announced, either.
         sent?;
-        stored?.map_err(refusal)?;
+        match stored? {
+            Ok(_) => self.disk.works(),
+            Err(error) if error.is_of_the_disk() => {
+                let status = Status::aborted(error.to_string());
+                // The peer waits as long as it likes.
+                self.disk.fails(error);
+                return Err(status);
+            }
+            Err(error) => return Err(refusal(error)),
+        }
         Ok(Response::new(Nothing {}))
     }
 
@@ -173,7 +185,8 @@ pub(crate) fn refusal(error: BlobError) -> Status {
     match error {
         BlobError::Mismatch { .. } | BlobError::TooLarge { .. } => Status::invalid_argument(error.to_string()),
         BlobError::Damaged { .. } | BlobError::Beyond { .. } => Status::data_loss(error.to_string()),
-        BlobError::Disk(_) | BlobError::Store(_) => Status::internal(error.to_string()),
+        // For a while: what was asked for may be asked again.
+        BlobError::Disk(_) | BlobError::Store(_) => Status::aborted(error.to_string()),
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use convoke_core::Digest;
@@ -13,6 +13,7 @@ use convoke_wire::{BlobClient, CallError};
 use tokio::sync::watch;
 
 use crate::blob_service::BLOB_BYTES_MAX;
+use crate::stall::Stall;
 
 /// How long to wait before asking again over a connection that failed but was not replaced.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
@@ -64,17 +65,26 @@ impl Cache {
         .await
     }
 
+    /// Asks until there is an answer, over one connection after the other. While the coordinator's disk fails, a result stays
+    /// here, and its task keeps its slot.
     async fn ask<T, F: Future<Output = Result<T, CallError>>>(
         &self,
         call: impl Fn(BlobClient) -> F,
     ) -> Result<T, CallError> {
         let mut connection = self.connection.clone();
+        let mut stall = Stall::default();
         loop {
             let client = connection.wait_for(Option::is_some).await.ok().and_then(|client| client.clone());
             let Some(client) = client else { return Err(CallError::Lost("the worker ends".to_owned())) };
             match call(client).await {
                 // Anything else would be no better the next time.
                 Err(CallError::Lost(_)) => tokio::time::sleep(RETRY_PAUSE).await,
+                Err(error @ CallError::Disk(_)) => {
+                    if stall.fails(&error.to_string(), Instant::now()) {
+                        tracing::warn!("a task waits: {error}");
+                    }
+                    tokio::time::sleep(stall.pause()).await;
+                }
                 answer => return answer,
             }
         }

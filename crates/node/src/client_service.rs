@@ -3,8 +3,9 @@
 //! Submissions and cancellations go through the decider; what is only read comes from the history.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use convoke_core::coordinator::{Notice, Refusal, Reply};
+use convoke_core::coordinator::{Refusal, Reply};
 use convoke_core::{Digest, Event, JobId, JobSpec, Payload, Position, check_name};
 use convoke_proto::v1::Nothing;
 use convoke_proto::{DecodeError, job_id};
@@ -17,27 +18,49 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::blob_service::{blocking, refusal};
-use crate::decider::{Call, Command};
+use crate::decider::{Call, Command, Said};
 use crate::history::History;
 
 /// How many messages may wait for a follower.
 const FOLLOWED_MAX: usize = 256;
+/// How long a call waits for a disk that takes nothing: it is answered before the client takes the coordinator for lost.
+const STALL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The service.
 pub(crate) struct ClientService {
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) blobs: Arc<dyn Blobs>,
     pub(crate) history: Arc<History>,
-    pub(crate) notices: broadcast::Sender<Notice>,
+    pub(crate) notices: broadcast::Sender<Said>,
     pub(crate) position: watch::Receiver<Position>,
+    /// What the disk says while the decider waits for it.
+    pub(crate) stalled: watch::Receiver<Option<String>>,
 }
 
 impl ClientService {
+    /// What a follower that stays hears from now on. That the decider waits already is news to it.
+    fn live(&self) -> Live {
+        let mut stalled = self.stalled.clone();
+        stalled.mark_unchanged();
+        if stalled.borrow().is_some() {
+            stalled.mark_changed();
+        }
+        Live { notices: self.notices.subscribe(), position: self.position.clone(), stalled }
+    }
+
     async fn call(&self, call: Call) -> Result<Reply, Status> {
         let ends = || Status::unavailable("the coordinator ends");
         let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::Call { call, reply }).await.map_err(|_| ends())?;
-        match answer.await.map_err(|_| ends())? {
+        let answered = async {
+            self.commands.send(Command::Call { call, reply }).await.map_err(|_| ends())?;
+            answer.await.map_err(|_| ends())
+        };
+        let reply = tokio::select! {
+            biased;
+            reply = answered => reply?,
+            reason = stands_still(self.stalled.clone()) => return Err(Status::aborted(reason)),
+        };
+        match reply {
             Reply::Refused(refusal) => Err(match refusal {
                 Refusal::Spec(_) => Status::invalid_argument(refusal.to_string()),
                 Refusal::AnotherSpec(_) => Status::already_exists(refusal.to_string()),
@@ -110,7 +133,7 @@ impl v1::clients_server::Clients for ClientService {
             next: Position(request.position).max(submitted),
             history: self.history.clone(),
             messages,
-            notices: request.live.then(|| (self.notices.subscribe(), self.position.clone())),
+            live: request.live.then(|| self.live()),
         };
         tokio::spawn(follower.run());
         Ok(Response::new(ReceiverStream::new(outbound)))
@@ -123,8 +146,17 @@ struct Follower {
     next: Position,
     history: Arc<History>,
     messages: mpsc::Sender<Result<v1::Followed, Status>>,
-    /// For one that stays: what is said, and how far the journal has come.
-    notices: Option<(broadcast::Receiver<Notice>, watch::Receiver<Position>)>,
+    /// For one that stays.
+    live: Option<Live>,
+}
+
+/// What a follower hears beside the events.
+struct Live {
+    notices: broadcast::Receiver<Said>,
+    /// How far the journal has come.
+    position: watch::Receiver<Position>,
+    /// What the disk says while the decider waits for it.
+    stalled: watch::Receiver<Option<String>>,
 }
 
 impl Follower {
@@ -164,23 +196,22 @@ impl Follower {
 
     /// Waits for the journal to grow, and tells what is said meanwhile. A slow client loses lines, never events.
     async fn wait(&mut self) -> Option<()> {
-        let (notices, position) = self.notices.as_mut()?;
+        let Live { notices, position, stalled } = self.live.as_mut()?;
         loop {
-            let notice = tokio::select! {
+            let said = tokio::select! {
                 grown = position.wait_for(|position| *position >= self.next) => {
                     grown.ok()?;
                     return Some(());
                 }
-                notice = notices.recv() => notice,
+                said = notices.recv() => said,
+                stalled = change(stalled) => stalled,
                 () = self.messages.closed() => return None,
             };
-            match notice {
-                // Each task's way is in the events; the placement of each is for the coordinator's log alone.
-                Ok(Notice::Assigned { .. }) | Err(broadcast::error::RecvError::Lagged(_)) => {}
-                Ok(notice) if notice.job().is_none_or(|job| job == self.job) => {
-                    self.messages.try_send(Ok(v1::Followed { kind: Some(Kind::Notice(notice.to_string())) })).ok();
+            match said {
+                Ok(said) if said.job.is_none_or(|job| job == self.job) => {
+                    self.messages.try_send(Ok(v1::Followed { kind: Some(Kind::Notice(said.line)) })).ok();
                 }
-                Ok(_) => {}
+                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
                 Err(broadcast::error::RecvError::Closed) => return None,
             }
         }
@@ -188,6 +219,28 @@ impl Follower {
 
     async fn tell(&self, kind: Kind) -> Option<()> {
         self.messages.send(Ok(v1::Followed { kind: Some(kind) })).await.ok()
+    }
+}
+
+/// Waits until the decider waits for the disk, or does so no more, and says which.
+async fn change(stalled: &mut watch::Receiver<Option<String>>) -> Result<Said, broadcast::error::RecvError> {
+    stalled.changed().await.map_err(|_| broadcast::error::RecvError::Closed)?;
+    let line = match &*stalled.borrow_and_update() {
+        Some(reason) => format!("the coordinator waits: {reason}"),
+        None => "the coordinator goes on".to_owned(),
+    };
+    Ok(Said { job: None, line })
+}
+
+/// Ready with the reason once the decider has waited for the disk for so long that a call is better answered.
+async fn stands_still(mut stalled: watch::Receiver<Option<String>>) -> String {
+    loop {
+        let reason = stalled.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
+        // Otherwise the decider has ended, and the call with it.
+        let Some(reason) = reason else { return std::future::pending().await };
+        if tokio::time::timeout(STALL_TIMEOUT, stalled.wait_for(Option::is_none)).await.is_err() {
+            return reason;
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use convoke_core::coordinator::{Combine, CombineOutcome, Input, Part};
 use convoke_core::event::{Combined, LISTED_MAX, LISTED_REASON_BYTES_MAX, Metrics, Refused, bounded};
@@ -13,29 +14,71 @@ use convoke_core::{Digest, Form, Payload};
 use convoke_ml::merge::{Contribution, MergeError, MergeRule, ReadAt, merge};
 use convoke_store::blobs::{BlobError, BlobReader, BlobWriter, Blobs, Durability};
 use convoke_wire::program::{self, ProgramError};
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc};
 
 use crate::blob_service::BLOB_BYTES_MAX;
-use crate::decider::Command;
+use crate::decider::{Command, Said};
+use crate::stall::{Patience, Stall};
 
 /// How many parts stay open during a merge. The rest is opened for each block, so that a stage may have more parts than
 /// the process may have files.
 const OPEN_MAX: usize = 128;
 
-/// Combines until nobody orders any more.
-pub(crate) fn run(mut orders: mpsc::Receiver<Combine>, blobs: &Arc<dyn Blobs>, commands: &mpsc::Sender<Command>) {
-    while let Some(order) = orders.blocking_recv() {
-        // Nothing is shared with the next combine but the blobs, which bear a caller's panic as they bear its death.
-        let outcome = match catch_unwind(AssertUnwindSafe(|| combine(&order, &**blobs))) {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(error)) => CombineOutcome::Failed(format!("stage {} cannot be combined: {error}", order.stage)),
-            Err(_) => CombineOutcome::Failed(format!("stage {} cannot be combined: the combine panicked", order.stage)),
-        };
-        let done = Input::Combined { job: order.job, stage: order.stage, outcome };
-        if commands.blocking_send(Command::Input(done)).is_err() {
-            return;
+/// What combining needs.
+pub(crate) struct Combining {
+    pub(crate) blobs: Arc<dyn Blobs>,
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) notices: broadcast::Sender<Said>,
+    pub(crate) patience: Patience,
+}
+
+impl Combining {
+    /// Combines until nobody orders any more.
+    pub(crate) fn run(self, mut orders: mpsc::Receiver<Combine>) {
+        while let Some(order) = orders.blocking_recv() {
+            // Nothing is shared with the next combine but the blobs, which bear a caller's panic as they bear its death.
+            let command = match catch_unwind(AssertUnwindSafe(|| self.combine(&order))) {
+                Ok(command) => command,
+                Err(_) => failed(&order, "the combine panicked"),
+            };
+            if self.commands.blocking_send(command).is_err() {
+                return;
+            }
         }
     }
+
+    /// Combines a stage. While the disk fails it waits, and begins again from the deltas: that gives the same bits.
+    fn combine(&self, order: &Combine) -> Command {
+        let mut stall = Stall::default();
+        loop {
+            let error = match combine(order, &*self.blobs) {
+                Ok(outcome) => return ended(order, outcome),
+                Err(error) => match error.of_the_disk() {
+                    Ok(error) => error,
+                    Err(error) => return failed(order, error),
+                },
+            };
+            let (reason, now) = (error.to_string(), Instant::now());
+            if stall.fails(&reason, now) {
+                let line = format!("job {} waits: stage {} cannot be combined: {reason}", order.job, order.stage);
+                tracing::error!("{line}");
+                drop(self.notices.send(Said { job: Some(order.job), line }));
+            }
+            // Where the decider has ended, nobody waits for the outcome.
+            if stall.outlasts(self.patience, now) || self.commands.is_closed() {
+                return Command::GiveUp(error);
+            }
+            std::thread::sleep(stall.pause());
+        }
+    }
+}
+
+fn ended(order: &Combine, outcome: CombineOutcome) -> Command {
+    Command::Input(Input::Combined { job: order.job, stage: order.stage, outcome })
+}
+
+fn failed(order: &Combine, error: impl std::fmt::Display) -> Command {
+    ended(order, CombineOutcome::Failed(format!("stage {} cannot be combined: {error}", order.stage)))
 }
 
 /// Why a stage cannot be combined.
@@ -51,6 +94,21 @@ enum CombineError {
     NoBase(Digest),
     #[error("the base has to be a blob")]
     InlineBase,
+}
+
+impl CombineError {
+    /// What the disk says, where it is the disk that fails: the stage may be combined when that is over.
+    fn of_the_disk(self) -> Result<BlobError, Self> {
+        match self {
+            Self::Blob(error) if error.is_of_the_disk() => Ok(error),
+            Self::Merge(
+                MergeError::ReadBase(error) | MergeError::ReadDelta { source: error, .. } | MergeError::Write(error),
+            ) if error.get_ref().and_then(|inner| inner.downcast_ref()).is_some_and(BlobError::is_of_the_disk) => {
+                error.downcast().map_err(|error| Self::Merge(MergeError::Write(error)))
+            }
+            error => Err(error),
+        }
+    }
 }
 
 fn combine(order: &Combine, blobs: &dyn Blobs) -> Result<CombineOutcome, CombineError> {
@@ -191,6 +249,10 @@ impl io::Write for Version {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use convoke_store::DiskError;
     use convoke_store::blobs::MemoryBlobs;
 
     use super::*;
@@ -205,5 +267,59 @@ mod tests {
         assert_eq!((delta.size_bytes().unwrap(), &bytes), (10, b"3456"));
         assert!(delta.read_exact_at(7, &mut bytes).is_err());
         assert!(Reopened::new(&blobs, Digest([0; 32])).unwrap().is_none());
+    }
+
+    /// Blobs on a disk that fails so many times.
+    struct Failing(AtomicUsize);
+
+    impl Blobs for Failing {
+        fn has(&self, _: Digest) -> Result<bool, BlobError> {
+            self.open(Digest([0; 32])).map(|found| found.is_some())
+        }
+
+        fn writer(&self, _: Durability, _: Option<Digest>, _: u64) -> Result<Box<dyn BlobWriter>, BlobError> {
+            unreachable!("nothing comes that far")
+        }
+
+        fn sync(&self, digest: Digest) -> Result<bool, BlobError> {
+            self.has(digest)
+        }
+
+        fn open(&self, _: Digest) -> Result<Option<Box<dyn BlobReader>>, BlobError> {
+            let fails = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+            let source = io::Error::from(io::ErrorKind::StorageFull);
+            let error = DiskError { doing: "read", path: "blobs".into(), source };
+            if fails { Err(error.into()) } else { Ok(None) }
+        }
+    }
+
+    /// What becomes of a merge whose base is not there, once the disk says so.
+    fn combine_on(failures: usize, patience: Patience) -> (Command, usize) {
+        let merge = program::Merge { rule: Some(program::v1::merge::Rule::Mean(program::v1::Mean {})) };
+        let rule = program::inline(&program::Combine { kind: Some(program::v1::combine::Kind::Merge(merge)) });
+        let base = Payload::blob(Digest([1; 32]));
+        let (job, stage) = (convoke_core::JobId::from_bits(1), convoke_core::StageNumber(1));
+        let (commands, _waiting) = mpsc::channel(1);
+        let (notices, mut said) = broadcast::channel(8);
+        let blobs = Arc::new(Failing(AtomicUsize::new(failures)));
+        let command = Combining { blobs, commands, notices, patience }.combine(&Combine {
+            job,
+            stage,
+            rule,
+            base,
+            parts: Vec::new(),
+        });
+        (command, std::iter::from_fn(|| said.try_recv().ok()).count())
+    }
+
+    #[test]
+    fn a_combine_waits_for_the_disk_and_says_so_once() {
+        let (command, said) = combine_on(2, None);
+        let Command::Input(Input::Combined { outcome: CombineOutcome::Failed(reason), .. }) = command else {
+            panic!("it fails for a reason of its own")
+        };
+        assert!(reason.contains("is not stored here"), "{reason}");
+        assert_eq!(said, 1);
+        assert!(matches!(combine_on(1, Some(Duration::ZERO)), (Command::GiveUp(_), 1)));
     }
 }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use convoke_core::coordinator::{Config, LIVE_JOBS_MAX};
 use convoke_core::{Policy, Position};
@@ -18,16 +19,17 @@ use convoke_wire::protocol::{CheckVersion, MESSAGE_BYTES_MAX};
 use convoke_wire::v1::blobs_server::BlobsServer;
 use convoke_wire::v1::clients_server::ClientsServer;
 use convoke_wire::v1::sessions_server::SessionsServer;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle as TaskHandle;
 use tonic::service::interceptor::InterceptedService;
 
 use crate::accept::Acceptor;
 use crate::blob_service::BlobService;
 use crate::client_service::ClientService;
-use crate::combine;
+use crate::combine::Combining;
 use crate::decider::{COMMANDS_MAX, Command, DecideError, Decider, Outlets};
 use crate::dial::{self, Node};
+use crate::disk::Disk;
 use crate::history::History;
 use crate::listen::{ListenError, bind};
 use crate::session::SessionService;
@@ -50,13 +52,16 @@ pub struct Options {
     pub nodes: Vec<Node>,
     /// How tasks are placed where the job does not say.
     pub policy: Policy,
+    /// For how long it waits for a disk that takes nothing, before it ends; `None` for ever.
+    pub patience: Option<Duration>,
 }
 
 /// A coordinator that runs.
 pub struct Coordinator {
     address: Option<SocketAddr>,
     inside: mpsc::Sender<tokio::io::DuplexStream>,
-    commands: mpsc::Sender<Command>,
+    /// Dropped, it ends the decider.
+    stop: oneshot::Sender<()>,
     accepting: TaskHandle<()>,
     dialling: TaskHandle<()>,
     deciding: Option<JoinHandle<Result<(), DecideError>>>,
@@ -104,20 +109,28 @@ impl Coordinator {
         let (notices, _) = broadcast::channel(NOTICES_MAX);
         let (position, positions) = watch::channel(Position(0));
         let (combines, orders) = mpsc::channel(COMBINES_MAX);
-        let outlets = Outlets { combines, notices: notices.clone(), position };
-        let decider = Decider::start(Config { policy: options.policy }, Box::new(journal), outlets)?;
-        let deciding = spawn("decider", move || decide(decider, waiting))?;
-        let (combining, commanding) = (blobs.clone(), commands.clone());
-        spawn("combine", move || combine::run(orders, &combining, &commanding))?;
+        let (stalled, stalls) = watch::channel(None);
+        let outlets = Outlets { combines, notices: notices.clone(), position, stalled };
+        let (config, patience) = (Config { policy: options.policy }, options.patience);
+        let decider = Decider::start(config, Box::new(journal), outlets, patience)?;
+        let (stop, stopped) = oneshot::channel();
+        let deciding = spawn("decider", move || decide(decider, waiting, stopped))?;
+        let combining =
+            Combining { blobs: blobs.clone(), commands: commands.clone(), notices: notices.clone(), patience };
+        spawn("combine", move || combining.run(orders))?;
+        // One for small blobs and one for large ones: the disk may still have room for the former alone.
+        let disk = |commands: &mpsc::Sender<Command>| Disk::new(commands.clone(), patience);
         let clients = ClientService {
             commands: commands.clone(),
             blobs: blobs.clone(),
             history,
             notices,
             position: positions.clone(),
+            stalled: stalls,
         };
-        let sessions = SessionsServer::new(SessionService::new(commands.clone(), blobs.clone()));
-        let (clients, blobs) = (ClientsServer::new(clients), BlobsServer::new(BlobService::new(blobs)));
+        let sessions = SessionsServer::new(SessionService::new(commands.clone(), blobs.clone(), disk(&commands)));
+        let blobs = BlobService::new(blobs, disk(&commands));
+        let (clients, blobs) = (ClientsServer::new(clients), BlobsServer::new(blobs));
         let sessions = sessions.max_decoding_message_size(MESSAGE_BYTES_MAX);
         let clients = clients.max_decoding_message_size(MESSAGE_BYTES_MAX);
         let blobs = blobs.max_decoding_message_size(MESSAGE_BYTES_MAX);
@@ -128,7 +141,7 @@ impl Coordinator {
         let acceptor = Acceptor::new(routes.into_axum_router());
         let dialling = tokio::spawn(dial::keep_all(options.nodes, acceptor.clone()));
         let accepting = tokio::spawn(acceptor.accept(listener, connections));
-        Ok(Self { address, inside, commands, accepting, dialling, deciding: Some(deciding), ended: positions, state })
+        Ok(Self { address, inside, stop, accepting, dialling, deciding: Some(deciding), ended: positions, state })
     }
 
     /// Where it listens.
@@ -157,7 +170,7 @@ impl Coordinator {
         self.accepting.abort();
         self.dialling.abort();
         // The decider may have ended by itself.
-        drop(self.commands.send(Command::Stop).await);
+        drop(self.stop);
         while self.ended.changed().await.is_ok() {}
         if let Some(deciding) = self.deciding.take() {
             drop(deciding.join());
@@ -179,10 +192,10 @@ impl std::fmt::Display for DecideErrorOrEnd {
 }
 
 /// Runs the decider on this thread: it may wait for the disk, and nobody else waits with it.
-fn decide(decider: Decider, waiting: mpsc::Receiver<Command>) -> Result<(), DecideError> {
+fn decide(decider: Decider, waiting: mpsc::Receiver<Command>, stop: oneshot::Receiver<()>) -> Result<(), DecideError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     match runtime {
-        Ok(runtime) => runtime.block_on(decider.run(waiting)),
+        Ok(runtime) => runtime.block_on(decider.run(waiting, stop)),
         Err(error) => {
             tracing::error!("cannot start the decider's loop: {error}");
             Ok(())

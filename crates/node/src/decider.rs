@@ -1,17 +1,25 @@
 //! The loop around the coordinator's machine: receive → decide → append → tell.
 //!
 //! It owns the machine and the journal, on a thread of its own, and takes everything that waits for it in one turn, so
-//! that one commit serves many. It never waits for a peer: whoever does not keep up with its queue loses its session.
+//! that one commit serves many. It never waits for a peer: whoever does not keep up with its queue loses its session. It
+//! does wait for the disk: while that takes no frame, nobody is told anything, and nothing is lost.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use convoke_core::coordinator::durable::{Durable, Misfit};
 use convoke_core::coordinator::{Combine, Config, Coordinator, Decision, Input, Notice, Output, Reply};
-use convoke_core::message::{Hello, ToWorker};
+use convoke_core::message::{HEARTBEAT_MS, Hello, ToWorker};
 use convoke_core::{Event, JobId, JobSpec, Position, RequestId, SessionId};
-use convoke_store::journal::{AppendError, EncodeError, Frame, Journal, ReadError, append_once};
+use convoke_store::blobs::BlobError;
+use convoke_store::journal::{AppendError, EncodeError, EncodedFrame, Frame, Journal, ReadError, append_once};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use crate::clock::Clock;
+use crate::stall::{Patience, Stall};
 
 /// How many commands may wait for the decider before their senders do.
 pub(crate) const COMMANDS_MAX: usize = 1_024;
@@ -31,8 +39,8 @@ pub(crate) enum Command {
     Input(Input),
     /// A client's call.
     Call { call: Call, reply: oneshot::Sender<Reply> },
-    /// The coordinator ends.
-    Stop,
+    /// A blob could not be kept for longer than anybody waits.
+    GiveUp(BlobError),
 }
 
 /// A client's call.
@@ -63,19 +71,34 @@ pub enum DecideError {
     /// The journal refuses.
     #[error("cannot write the journal: {0}")]
     Append(#[from] AppendError),
+    /// A blob cannot be kept.
+    #[error("cannot keep a result: {0}")]
+    Blob(BlobError),
+}
+
+/// Something to tell those who follow jobs; recorded nowhere.
+#[derive(Clone, Debug)]
+pub(crate) struct Said {
+    /// The job that it is about, if it is about one.
+    pub(crate) job: Option<JobId>,
+    pub(crate) line: String,
 }
 
 /// Where the decider's orders go.
 pub(crate) struct Outlets {
     pub(crate) combines: mpsc::Sender<Combine>,
-    pub(crate) notices: broadcast::Sender<Notice>,
+    pub(crate) notices: broadcast::Sender<Said>,
     pub(crate) position: watch::Sender<Position>,
+    /// What the disk says while it takes no frames.
+    pub(crate) stalled: watch::Sender<Option<String>>,
 }
 
 pub(crate) struct Decider {
     machine: Coordinator,
     journal: Box<dyn Journal>,
-    started: Instant,
+    clock: Clock,
+    patience: Patience,
+    stall: Stall,
     outboxes: HashMap<SessionId, mpsc::Sender<ToWorker>>,
     calls: HashMap<RequestId, oneshot::Sender<Reply>>,
     next_request: u64,
@@ -101,58 +124,72 @@ pub(crate) fn fold(journal: &dyn Journal) -> Result<Durable, DecideError> {
 }
 
 impl Decider {
-    /// Takes over what the journal holds, and makes that durable.
-    pub(crate) fn start(config: Config, journal: Box<dyn Journal>, outlets: Outlets) -> Result<Self, DecideError> {
+    /// Takes over what the journal holds, and makes that durable. If the disk does not take even that, it fails at once:
+    /// nobody counts on this coordinator yet.
+    pub(crate) fn start(
+        config: Config,
+        journal: Box<dyn Journal>,
+        outlets: Outlets,
+        patience: Patience,
+    ) -> Result<Self, DecideError> {
         let durable = fold(&*journal)?;
         let (machine, decision) = Coordinator::start(0, config, durable);
         let mut decider = Self {
             machine,
             journal,
-            started: Instant::now(),
+            clock: Clock::start(Instant::now()),
+            patience,
+            stall: Stall::default(),
             outboxes: HashMap::new(),
             calls: HashMap::new(),
             next_request: 1,
             outlets,
             overrun: Vec::new(),
         };
-        decider.carry_out(vec![decision])?;
+        let frame = decider.encode(&decision.events)?;
+        let at = decider.journal.tail().position.next();
+        append_once(&mut *decider.journal, at, &frame)?;
+        decider.tell(&decision.events, decision.outputs);
         Ok(decider)
     }
 
-    /// Runs until it is told to stop, or all who could tell it are gone.
-    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) -> Result<(), DecideError> {
+    /// Runs until `stop` is ready, or all who could tell it anything are gone. What waits then was acknowledged to nobody.
+    pub(crate) async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<Command>,
+        mut stop: oneshot::Receiver<()>,
+    ) -> Result<(), DecideError> {
         loop {
-            let due = self.machine.poll_timeout().map(|at| self.started + Duration::from_millis(at));
-            let wake = tokio::time::sleep_until(due.unwrap_or_else(far_away).into());
+            let wake = self.machine.poll_timeout().map_or_else(far_away, |due| self.clock.instant(due));
             let mut turn = Vec::new();
             tokio::select! {
+                biased;
+                _ = &mut stop => return Ok(()),
                 taken = commands.recv_many(&mut turn, TURN_MAX) => if taken == 0 { return Ok(()) },
-                () = wake => turn.push(Command::Input(Input::Tick)),
+                () = tokio::time::sleep_until(wake.into()) => turn.push(Command::Input(Input::Tick)),
             }
             let mut decisions = Vec::with_capacity(turn.len());
-            let mut stop = false;
             for command in turn {
-                match self.input(command) {
-                    Some(input) => decisions.push(self.decide(input)),
-                    None => stop = true,
-                }
+                let input = self.input(command)?;
+                decisions.push(self.decide(input));
             }
-            self.carry_out(decisions)?;
-            if stop {
-                return Ok(());
+            tokio::select! {
+                biased;
+                carried_out = self.carry_out(decisions) => carried_out?,
+                // Only while it waits for the disk: the frame that is lost was told to nobody.
+                _ = &mut stop => return Ok(()),
             }
         }
     }
 
     fn decide(&mut self, input: Input) -> Decision {
-        // Rounded up, so that a timer that woke the loop is due.
-        let now = self.started.elapsed().as_micros().div_ceil(1_000);
-        self.machine.decide(u64::try_from(now).unwrap_or(u64::MAX), input)
+        let now = self.clock.read(Instant::now(), self.machine.poll_timeout());
+        self.machine.decide(now, input)
     }
 
-    fn input(&mut self, command: Command) -> Option<Input> {
-        Some(match command {
-            Command::Stop => return None,
+    fn input(&mut self, command: Command) -> Result<Input, DecideError> {
+        Ok(match command {
+            Command::GiveUp(error) => return Err(DecideError::Blob(error)),
             Command::Input(input) => {
                 if let Input::Disconnected { session } = &input {
                     self.outboxes.remove(session);
@@ -180,38 +217,91 @@ impl Decider {
     }
 
     /// Appends what was decided, then tells it.
-    fn carry_out(&mut self, decisions: Vec<Decision>) -> Result<(), DecideError> {
-        let (events, outputs): (Vec<_>, Vec<_>) =
-            decisions.into_iter().map(|decision| (decision.events, decision.outputs)).unzip();
-        let events: Vec<_> = events.into_iter().filter(|events| !events.is_empty()).collect();
-        if !events.is_empty() {
-            self.append(&events)?;
-            self.outlets.position.send_replace(self.journal.tail().position);
-            events.iter().flatten().for_each(crate::log::event);
+    async fn carry_out(&mut self, mut decisions: Vec<Decision>) -> Result<(), DecideError> {
+        loop {
+            let (events, outputs): (Vec<_>, Vec<_>) =
+                decisions.into_iter().map(|decision| (decision.events, decision.outputs)).unzip();
+            let events: Vec<_> = events.into_iter().filter(|events| !events.is_empty()).collect();
+            self.append(&events).await?;
+            self.tell(events.iter().flatten(), outputs.into_iter().flatten());
+            // Losing a session may lose others: each turn drops at least one, so this ends.
+            let Some(session) = self.overrun.pop() else { return Ok(()) };
+            decisions = vec![self.decide(Input::Disconnected { session })];
         }
-        outputs.into_iter().flatten().for_each(|output| self.perform(output));
-        // Losing a session may lose others: each turn drops at least one, so this ends.
-        while let Some(session) = self.overrun.pop() {
-            let decision = self.decide(Input::Disconnected { session });
-            self.carry_out(vec![decision])?;
-        }
-        Ok(())
+    }
+
+    /// Tells what is durable, and performs what follows from it.
+    fn tell<'a>(&mut self, events: impl IntoIterator<Item = &'a Event>, outputs: impl IntoIterator<Item = Output>) {
+        let position = self.journal.tail().position;
+        self.outlets.position.send_if_modified(|known| std::mem::replace(known, position) != position);
+        events.into_iter().for_each(crate::log::event);
+        outputs.into_iter().for_each(|output| self.perform(output));
     }
 
     /// Appends the events of several decisions as one frame; as more, divided between decisions, if one does not hold
     /// them.
-    fn append(&mut self, decisions: &[Vec<Event>]) -> Result<(), DecideError> {
-        let tail = self.journal.tail();
+    async fn append(&mut self, decisions: &[Vec<Event>]) -> Result<(), DecideError> {
+        let mut parts: Vec<_> = Some(decisions).into_iter().filter(|decisions| !decisions.is_empty()).collect();
+        while let Some(part) = parts.pop() {
+            match self.encode(&part.concat()) {
+                Ok(frame) => self.append_frame(&frame).await?,
+                Err(EncodeError::FrameTooLarge { .. }) if part.len() > 1 => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.extend([second, first]);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The frame that comes next.
+    fn encode(&self, events: &[Event]) -> Result<EncodedFrame, EncodeError> {
         let wall_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
         let wall_ms = u64::try_from(wall_ms).unwrap_or(u64::MAX);
-        match Frame::encode(tail.hash, self.machine.term(), wall_ms, &decisions.concat()) {
-            Ok(frame) => Ok(append_once(&mut *self.journal, tail.position.next(), &frame)?),
-            Err(EncodeError::FrameTooLarge { .. }) if decisions.len() > 1 => {
-                let (first, second) = decisions.split_at(decisions.len() / 2);
-                self.append(first)?;
-                self.append(second)
+        Frame::encode(self.journal.tail().hash, self.machine.term(), wall_ms, events)
+    }
+
+    /// Appends a frame, and tries again for as long as the disk does not take it: the same frame at the same position, so
+    /// that one which arrived after all is not there twice.
+    async fn append_frame(&mut self, frame: &EncodedFrame) -> Result<(), DecideError> {
+        let at = self.journal.tail().position.next();
+        loop {
+            let failed = match append_once(&mut *self.journal, at, frame) {
+                Ok(()) => break,
+                Err(error @ (AppendError::Store(_) | AppendError::Read(ReadError::Store(_)))) => error,
+                Err(error) => return Err(error.into()),
+            };
+            let (reason, now) = (failed.to_string(), Instant::now());
+            if self.stall.fails(&reason, now) {
+                tracing::error!("the coordinator waits: {reason}");
+                self.outlets.stalled.send_replace(Some(reason));
             }
-            Err(error) => Err(error.into()),
+            if self.stall.outlasts(self.patience, now) {
+                return Err(failed.into());
+            }
+            self.wait(now + self.stall.pause()).await;
+        }
+        if self.stall.ends() {
+            tracing::info!("the coordinator goes on");
+            self.outlets.stalled.send_replace(None);
+        }
+        Ok(())
+    }
+
+    /// Lets time pass. The workers hear meanwhile that the coordinator is there, and nothing else: otherwise they would all
+    /// dial again and again.
+    async fn wait(&mut self, until: Instant) {
+        loop {
+            for outbox in self.outboxes.values() {
+                // Whose queue is full has enough to hear.
+                drop(outbox.try_send(ToWorker::Heartbeat));
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left.min(Duration::from_millis(HEARTBEAT_MS))).await;
         }
     }
 
@@ -237,7 +327,10 @@ impl Decider {
             }
             Output::Notice(notice) => {
                 crate::log::notice(&notice);
-                drop(self.outlets.notices.send(notice));
+                // Each task's way is in the events; the placement of each is for the log alone.
+                if self.outlets.notices.receiver_count() > 0 && !matches!(notice, Notice::Assigned { .. }) {
+                    drop(self.outlets.notices.send(Said { job: notice.job(), line: notice.to_string() }));
+                }
             }
         }
     }

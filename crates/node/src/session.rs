@@ -5,13 +5,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use convoke_core::coordinator::Input;
-use convoke_core::message::{Hello, ToWorker};
+use convoke_core::message::{FromWorker, HEARTBEAT_MS, Hello, ToWorker};
 use convoke_core::{Digest, Payload, SessionId};
 use convoke_proto::DecodeError;
-use convoke_store::blobs::{Blobs, Durability};
+use convoke_store::blobs::{BlobError, Blobs, Durability};
 use convoke_wire::protocol::SESSION_BLOB_BYTES_MAX;
 use convoke_wire::session::{CoordinatorFrame, WorkerFrame};
 use convoke_wire::v1;
@@ -21,6 +21,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::decider::{Command, OUTBOX_MAX};
+use crate::disk::Disk;
 
 /// How long a peer has for its hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,12 +34,13 @@ const SENT_MAX: usize = 1_024;
 pub(crate) struct SessionService {
     commands: mpsc::Sender<Command>,
     blobs: Arc<dyn Blobs>,
+    disk: Disk,
     next_session: AtomicU64,
 }
 
 impl SessionService {
-    pub(crate) fn new(commands: mpsc::Sender<Command>, blobs: Arc<dyn Blobs>) -> Self {
-        Self { commands, blobs, next_session: AtomicU64::new(1) }
+    pub(crate) fn new(commands: mpsc::Sender<Command>, blobs: Arc<dyn Blobs>, disk: Disk) -> Self {
+        Self { commands, blobs, disk, next_session: AtomicU64::new(1) }
     }
 }
 
@@ -55,12 +57,13 @@ impl Sessions for SessionService {
         let (frames, outbound) = mpsc::channel(FRAMES_MAX);
         let connected = Command::Connected { session, hello, outbox };
         self.commands.send(connected).await.map_err(|_| Status::unavailable("the coordinator ends"))?;
-        let (commands, blobs) = (self.commands.clone(), self.blobs.clone());
+        let reader =
+            Reader { session, commands: self.commands.clone(), blobs: self.blobs.clone(), disk: self.disk.clone() };
         tokio::spawn(async move {
             // Ends when the decider lets go of the outbox, or the peer stops reading.
-            let mut writer = tokio::spawn(write(messages, frames, blobs.clone()));
+            let mut writer = tokio::spawn(write(messages, frames, reader.blobs.clone()));
             tokio::select! {
-                ended = read(session, &mut inbound, &commands, &blobs) => {
+                ended = reader.read(&mut inbound) => {
                     if let Err(reason) = ended {
                         tracing::warn!(%session, "the session ends: {reason}");
                     }
@@ -68,7 +71,7 @@ impl Sessions for SessionService {
                 _ = &mut writer => {}
             }
             writer.abort();
-            drop(commands.send(Command::Input(Input::Disconnected { session })).await);
+            drop(reader.commands.send(Command::Input(Input::Disconnected { session })).await);
         });
         Ok(Response::new(ReceiverStream::new(outbound)))
     }
@@ -82,7 +85,7 @@ enum SessionError {
     #[error("a second hello came")]
     SecondHello,
     #[error("cannot store a result: {0}")]
-    Blob(#[from] convoke_store::blobs::BlobError),
+    Blob(#[from] BlobError),
 }
 
 async fn read_hello(inbound: &mut Streaming<v1::WorkerFrame>) -> Result<Hello, Status> {
@@ -94,29 +97,68 @@ async fn read_hello(inbound: &mut Streaming<v1::WorkerFrame>) -> Result<Hello, S
     }
 }
 
-/// Hands on what the worker says, until it says no more.
-async fn read(
+/// The half of a session that hears the worker.
+struct Reader {
     session: SessionId,
-    inbound: &mut Streaming<v1::WorkerFrame>,
-    commands: &mpsc::Sender<Command>,
-    blobs: &Arc<dyn Blobs>,
-) -> Result<(), SessionError> {
-    while let Ok(Some(frame)) = inbound.message().await {
-        let message = match WorkerFrame::try_from(frame)? {
-            WorkerFrame::Hello(_) => return Err(SessionError::SecondHello),
-            WorkerFrame::Blob(bytes) => {
-                // It can be computed again, so nobody waits for the disk: appending it takes less than the way to another
-                // thread and back.
-                blobs.put(&bytes, Durability::Unsynced)?;
-                continue;
+    commands: mpsc::Sender<Command>,
+    blobs: Arc<dyn Blobs>,
+    disk: Disk,
+}
+
+impl Reader {
+    /// Hands on what the worker says, until it says no more.
+    async fn read(&self, inbound: &mut Streaming<v1::WorkerFrame>) -> Result<(), SessionError> {
+        while let Ok(Some(frame)) = inbound.message().await {
+            let heard = match WorkerFrame::try_from(frame)? {
+                WorkerFrame::Hello(_) => return Err(SessionError::SecondHello),
+                WorkerFrame::Blob(bytes) => self.store(&bytes).await?,
+                WorkerFrame::Message(message) => self.tell(message).await,
+            };
+            if heard.is_none() {
+                break;
             }
-            WorkerFrame::Message(message) => message,
-        };
-        if commands.send(Command::Input(Input::Received { session, message })).await.is_err() {
-            break;
+        }
+        Ok(())
+    }
+
+    /// Stores a result's bytes. While the disk fails it tries again, and the worker's words wait behind them: no more than
+    /// one frame is held here, and the rest with the worker, which keeps its results until they are accepted.
+    async fn store(&self, bytes: &[u8]) -> Result<Option<()>, SessionError> {
+        loop {
+            // It can be computed again, so nobody waits for the disk: appending it takes less than the way to another thread
+            // and back.
+            match self.blobs.put(bytes, Durability::Unsynced) {
+                Ok(_) => {
+                    self.disk.works();
+                    return Ok(Some(()));
+                }
+                Err(error) if error.is_of_the_disk() => {
+                    let until = Instant::now() + self.disk.fails(error);
+                    if self.wait(until).await.is_none() {
+                        return Ok(None);
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
     }
-    Ok(())
+
+    /// Lets time pass. The worker's heartbeats wait with the rest: that it is not heard is not its fault, and if its
+    /// connection breaks, the other half of the session finds out.
+    async fn wait(&self, until: Instant) -> Option<()> {
+        while let left = until.saturating_duration_since(Instant::now())
+            && !left.is_zero()
+        {
+            self.tell(FromWorker::Heartbeat).await?;
+            tokio::time::sleep(left.min(Duration::from_millis(HEARTBEAT_MS))).await;
+        }
+        Some(())
+    }
+
+    /// `None` once the decider has ended.
+    async fn tell(&self, message: FromWorker) -> Option<()> {
+        self.commands.send(Command::Input(Input::Received { session: self.session, message })).await.ok()
+    }
 }
 
 /// Sends what the decider says, and ahead of an assignment the small blobs that it names.

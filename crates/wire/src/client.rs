@@ -44,6 +44,9 @@ pub enum CallError {
     /// The coordinator is there, and could not do it.
     #[error("the coordinator could not do it: {0}")]
     Failed(String),
+    /// The coordinator's disk fails: what was asked may be asked again.
+    #[error("the coordinator cannot use its disk: {0}")]
+    Disk(String),
     /// Something else answers there.
     #[error("what answers there is not a coordinator: {0}")]
     Foreign(String),
@@ -118,6 +121,7 @@ impl From<Status> for CallError {
             Code::Unimplemented => Self::Foreign(message),
             Code::FailedPrecondition => Self::Version(message),
             Code::NotFound => Self::NotFound(message),
+            Code::Aborted => Self::Disk(message),
             Code::InvalidArgument | Code::AlreadyExists | Code::ResourceExhausted | Code::PermissionDenied => {
                 Self::Refused(message)
             }

@@ -15,7 +15,7 @@ pub async fn run(args: CoordinatorArgs) -> Result<ExitCode, Failure> {
     let state = args.state.map_or_else(place::coordinator_state, Ok)?;
     let nodes = args.nodes.as_deref().map_or_else(|| Ok(Vec::new()), nodes::read)?;
     let dialled = nodes.len();
-    let options = Options { state, bind: Some(args.bind), nodes, policy: args.policy };
+    let options = Options { state, bind: Some(args.bind), nodes, policy: args.policy, patience: None };
     let mut coordinator = Coordinator::start(options).await.map_err(explain)?;
     let address = coordinator.address().unwrap_or(args.bind);
     output::say(format!("coordinator on {address}, state in {}", coordinator.state().display()));

@@ -18,6 +18,8 @@ use crate::place;
 
 /// What a worker of an embedded cluster caches at most. They share a machine.
 const CACHE_BYTES: u64 = 256 << 20;
+/// How long it waits for a disk that is full. Whoever watches then makes room, and resumes.
+const DISK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A cluster in this process. It ends when it is stopped, or dropped.
 pub struct Cluster {
@@ -31,8 +33,13 @@ pub struct Cluster {
 impl Cluster {
     /// Starts a coordinator that keeps the job's record, and workers.
     pub async fn start(job: JobId, workers: u32, load: Load) -> Result<Self, Failure> {
-        let options =
-            Options { state: place::embedded_state(job)?, bind: None, nodes: Vec::new(), policy: Policy::default() };
+        let options = Options {
+            state: place::embedded_state(job)?,
+            bind: None,
+            nodes: Vec::new(),
+            policy: Policy::default(),
+            patience: Some(DISK_PATIENCE),
+        };
         let state = options.state.clone();
         let coordinator = Coordinator::start(options).await.map_err(|error| {
             Failure::failed(error).hint(format!("the job's record is to be kept in {}: check it", state.display()))

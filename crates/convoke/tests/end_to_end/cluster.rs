@@ -40,6 +40,14 @@ impl Home {
         self.start_with(arguments, "")
     }
 
+    /// Starts the binary in it, so that it survives files that grow beyond its limit: to write them fails, as on a full
+    /// disk, and the signal that would end it is ignored.
+    pub fn start_limited(&self, arguments: &[&str]) -> Process {
+        let mut command = self.in_it(Command::new("sh"));
+        command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_convoke")]).args(arguments);
+        Process::start(command, "")
+    }
+
     /// Runs the binary in it.
     pub fn run(&self, arguments: &[&str]) -> Ended {
         self.start(arguments).ends()
@@ -62,8 +70,13 @@ impl Home {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_convoke"));
-        command.args(arguments).current_dir(self.folder.path());
+        let mut command = self.in_it(Command::new(env!("CARGO_BIN_EXE_convoke")));
+        command.args(arguments);
+        command
+    }
+
+    fn in_it(&self, mut command: Command) -> Command {
+        command.current_dir(self.folder.path());
         command.env("HOME", self.folder.path()).env("XDG_STATE_HOME", self.path("state"));
         command.env_remove("CONVOKE_COORDINATOR");
         command
@@ -102,6 +115,11 @@ impl Cluster {
     pub fn restart(&mut self) {
         self.coordinator.signal(Signal::SIGKILL);
         self.coordinator.gone();
+        self.start_again();
+    }
+
+    /// Starts another coordinator on the same port and state, after the end of the last.
+    pub fn start_again(&mut self) {
         self.coordinator = coordinate(&self.home, &self.address, &self.arguments).0;
     }
 
@@ -135,7 +153,7 @@ impl Cluster {
 /// Starts a coordinator, and waits until it says where it listens.
 fn coordinate(home: &Home, bind: &str, arguments: &[String]) -> (Process, String) {
     let fixed = ["coordinator", "--bind", bind].into_iter();
-    let coordinator = home.start(&fixed.chain(arguments.iter().map(String::as_str)).collect::<Vec<_>>());
+    let coordinator = home.start_limited(&fixed.chain(arguments.iter().map(String::as_str)).collect::<Vec<_>>());
     let line = coordinator.says(&["coordinator on ", ", state in "]);
     let address = line.trim_start_matches("coordinator on ").split(',').next().unwrap_or_default();
     (coordinator, address.to_owned())

@@ -16,6 +16,7 @@ mod interrupts;
 mod records;
 mod python;
 mod nodes;
+mod full_disk;
 mod refusals;
 mod letters;
 mod data;

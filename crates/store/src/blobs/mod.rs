@@ -142,6 +142,11 @@ pub enum BlobError {
 }
 
 impl BlobError {
+    /// Whether it is the disk that fails, which may be over the next time: no room, no right, or an error of its own.
+    pub fn is_of_the_disk(&self) -> bool {
+        matches!(self, Self::Disk(_) | Self::Store(_))
+    }
+
     fn check_range(digest: Digest, blob_bytes: u64, offset: u64, bytes: usize) -> Result<(), Self> {
         match offset.checked_add(bytes as u64) {
             Some(end) if end <= blob_bytes => Ok(()),

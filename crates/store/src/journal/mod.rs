@@ -49,7 +49,8 @@ impl Tail {
 pub trait Journal: Send {
     /// Appends a frame at the position after the tail: all of it or nothing, and durable on return.
     ///
-    /// After [`AppendError::Store`] nobody knows what became of the frame: open the journal again and look.
+    /// After [`AppendError::Store`] nobody knows what became of the frame. The journal looks again by itself: to append the
+    /// same frame by [`append_once`] is right whether it is there or not. A frame that is found there is durable.
     fn append(&mut self, at: Position, frame: &EncodedFrame) -> Result<(), AppendError>;
 
     /// The end, as this owner last saw it: after opening, appending, or a conflict.
