@@ -96,6 +96,8 @@ impl From<CallError> for Failure {
                 .hint("check the address: a coordinator says where it listens when it starts"),
             CallError::NotFound(_) => Self::bad_input(error).hint("`convoke jobs` lists the jobs on record"),
             CallError::Lost(_) => Self::no_coordinator(error).hint("`convoke coordinator` starts one"),
+            CallError::RolledBack(_) => Self::no_coordinator(error)
+                .hint("restore the coordinator's newer state directory, or submit the job again: its record may be gone"),
             CallError::Refused(_) => {
                 Self::no_coordinator(error).hint("change what the coordinator refuses; its own log may say more")
             }

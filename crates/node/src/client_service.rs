@@ -11,6 +11,7 @@ use convoke_proto::v1::Nothing;
 use convoke_proto::{DecodeError, job_id};
 use convoke_store::blobs::{BlobError, Blobs};
 use convoke_store::journal::ReadError;
+use convoke_wire::seen::Seen;
 use convoke_wire::v1;
 use convoke_wire::v1::followed::Kind;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -20,6 +21,7 @@ use tonic::{Request, Response, Status};
 use crate::blob_service::{blocking, refusal};
 use crate::decider::{Call, Command, Said};
 use crate::history::History;
+use crate::rollback::{Rollback, Takeover};
 
 /// How many messages may wait for a follower.
 const FOLLOWED_MAX: usize = 256;
@@ -35,6 +37,7 @@ pub(crate) struct ClientService {
     pub(crate) position: watch::Receiver<Position>,
     /// What the disk says while the decider waits for it.
     pub(crate) stalled: watch::Receiver<Option<String>>,
+    pub(crate) rollback: Arc<Rollback>,
 }
 
 impl ClientService {
@@ -86,7 +89,8 @@ impl v1::clients_server::Clients for ClientService {
         let reply = self.call(Call::Submit { job, spec: Box::new(spec), submitter, missing }).await?;
         let missing = if let Reply::Missing(missing) = reply { missing } else { Vec::new() };
         let missing = missing.iter().map(|digest| digest.0.to_vec()).collect();
-        Ok(Response::new(v1::SubmitReply { missing }))
+        let seen = self.rollback.takeover.seen(*self.position.borrow());
+        Ok(Response::new(v1::SubmitReply { missing, seen: Some(seen.into()) }))
     }
 
     async fn cancel(&self, request: Request<v1::JobRequest>) -> Result<Response<convoke_proto::v1::Outcome>, Status> {
@@ -124,6 +128,7 @@ impl v1::clients_server::Clients for ClientService {
     async fn follow(&self, request: Request<v1::FollowRequest>) -> Result<Response<Self::FollowStream>, Status> {
         let request = request.into_inner();
         let job = job_id("FollowRequest.job", request.job).map_err(undecodable)?;
+        self.rollback.admit("the client", request.seen.map(Seen::from).unwrap_or_default())?;
         let history = self.history.clone();
         let submitted = blocking(move || history.position_of(job)).await?.map_err(unreadable)?;
         let submitted = submitted.ok_or_else(|| Status::not_found(Refusal::NoSuchJob(job).to_string()))?;
@@ -133,6 +138,7 @@ impl v1::clients_server::Clients for ClientService {
             next: Position(request.position).max(submitted),
             history: self.history.clone(),
             messages,
+            takeover: self.rollback.takeover,
             live: request.live.then(|| self.live()),
         };
         tokio::spawn(follower.run());
@@ -146,6 +152,7 @@ struct Follower {
     next: Position,
     history: Arc<History>,
     messages: mpsc::Sender<Result<v1::Followed, Status>>,
+    takeover: Takeover,
     /// For one that stays.
     live: Option<Live>,
 }
@@ -186,7 +193,9 @@ impl Follower {
     async fn tell_events(&self, events: Vec<(Position, u64, Event)>) -> Option<()> {
         for (position, wall_ms, event) in events {
             let recorded = v1::Recorded { position: position.0, wall_ms, event: Some((&event).into()) };
-            self.tell(Kind::Recorded(recorded)).await?;
+            let seen = self.takeover.seen(position);
+            let followed = v1::Followed { kind: Some(Kind::Recorded(recorded)), seen: Some(seen.into()) };
+            self.messages.send(Ok(followed)).await.ok()?;
             if matches!(event, Event::JobFinished { .. }) {
                 return None;
             }
@@ -209,16 +218,12 @@ impl Follower {
             };
             match said {
                 Ok(said) if said.job.is_none_or(|job| job == self.job) => {
-                    self.messages.try_send(Ok(v1::Followed { kind: Some(Kind::Notice(said.line)) })).ok();
+                    self.messages.try_send(Ok(v1::Followed { kind: Some(Kind::Notice(said.line)), seen: None })).ok();
                 }
                 Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
                 Err(broadcast::error::RecvError::Closed) => return None,
             }
         }
-    }
-
-    async fn tell(&self, kind: Kind) -> Option<()> {
-        self.messages.send(Ok(v1::Followed { kind: Some(kind) })).await.ok()
     }
 }
 

@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -32,6 +33,7 @@ use crate::dial::{self, Node};
 use crate::disk::Disk;
 use crate::history::History;
 use crate::listen::{ListenError, bind};
+use crate::rollback::Rollback;
 use crate::session::SessionService;
 
 /// How many notices a follower may be behind before it loses some.
@@ -113,6 +115,7 @@ impl Coordinator {
         let outlets = Outlets { combines, notices: notices.clone(), position, stalled };
         let (config, patience) = (Config { policy: options.policy }, options.patience);
         let decider = Decider::start(config, Box::new(journal), outlets, patience)?;
+        let rollback = Arc::new(Rollback::new(decider.takeover()));
         let (stop, stopped) = oneshot::channel();
         let deciding = spawn("decider", move || decide(decider, waiting, stopped))?;
         let combining =
@@ -127,8 +130,17 @@ impl Coordinator {
             notices,
             position: positions.clone(),
             stalled: stalls,
+            rollback: rollback.clone(),
         };
-        let sessions = SessionsServer::new(SessionService::new(commands.clone(), blobs.clone(), disk(&commands)));
+        let sessions = SessionService {
+            commands: commands.clone(),
+            blobs: blobs.clone(),
+            disk: disk(&commands),
+            rollback,
+            position: positions.clone(),
+            next_session: AtomicU64::new(1),
+        };
+        let sessions = SessionsServer::new(sessions);
         let blobs = BlobService::new(blobs, disk(&commands));
         let (clients, blobs) = (ClientsServer::new(clients), BlobsServer::new(blobs));
         let sessions = sessions.max_decoding_message_size(MESSAGE_BYTES_MAX);

@@ -13,12 +13,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use convoke_core::coordinator::durable::{Durable, Misfit};
 use convoke_core::coordinator::{Combine, Config, Coordinator, Decision, Input, Notice, Output, Reply};
 use convoke_core::message::{HEARTBEAT_MS, Hello, ToWorker};
-use convoke_core::{Event, JobId, JobSpec, Position, RequestId, SessionId};
+use convoke_core::{Event, JobId, JobSpec, Position, RequestId, SessionId, Term};
 use convoke_store::blobs::BlobError;
 use convoke_store::journal::{AppendError, EncodeError, EncodedFrame, Frame, Journal, ReadError, append_once};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::clock::Clock;
+use crate::rollback::Takeover;
 use crate::stall::{Patience, Stall};
 
 /// How many commands may wait for the decider before their senders do.
@@ -103,6 +104,7 @@ pub(crate) struct Decider {
     calls: HashMap<RequestId, oneshot::Sender<Reply>>,
     next_request: u64,
     outlets: Outlets,
+    takeover: Takeover,
     /// Sessions that did not keep up: the machine has yet to hear of them.
     overrun: Vec<SessionId>,
 }
@@ -128,12 +130,17 @@ impl Decider {
     /// nobody counts on this coordinator yet.
     pub(crate) fn start(
         config: Config,
-        journal: Box<dyn Journal>,
+        mut journal: Box<dyn Journal>,
         outlets: Outlets,
         patience: Patience,
     ) -> Result<Self, DecideError> {
         let durable = fold(&*journal)?;
+        let before = (durable.term(), journal.tail().position);
         let (machine, decision) = Coordinator::start(0, config, durable);
+        let frame = encode(&*journal, machine.term(), &decision.events)?;
+        let at = journal.tail().position.next();
+        append_once(&mut *journal, at, &frame)?;
+        let takeover = Takeover::new(before, machine.term(), journal.tail());
         let mut decider = Self {
             machine,
             journal,
@@ -144,11 +151,9 @@ impl Decider {
             calls: HashMap::new(),
             next_request: 1,
             outlets,
+            takeover,
             overrun: Vec::new(),
         };
-        let frame = decider.encode(&decision.events)?;
-        let at = decider.journal.tail().position.next();
-        append_once(&mut *decider.journal, at, &frame)?;
         decider.tell(&decision.events, decision.outputs);
         Ok(decider)
     }
@@ -180,6 +185,11 @@ impl Decider {
                 _ = &mut stop => return Ok(()),
             }
         }
+    }
+
+    /// Where it took the journal over.
+    pub(crate) fn takeover(&self) -> Takeover {
+        self.takeover
     }
 
     fn decide(&mut self, input: Input) -> Decision {
@@ -243,7 +253,7 @@ impl Decider {
     async fn append(&mut self, decisions: &[Vec<Event>]) -> Result<(), DecideError> {
         let mut parts: Vec<_> = Some(decisions).into_iter().filter(|decisions| !decisions.is_empty()).collect();
         while let Some(part) = parts.pop() {
-            match self.encode(&part.concat()) {
+            match encode(&*self.journal, self.machine.term(), &part.concat()) {
                 Ok(frame) => self.append_frame(&frame).await?,
                 Err(EncodeError::FrameTooLarge { .. }) if part.len() > 1 => {
                     let (first, second) = part.split_at(part.len() / 2);
@@ -253,13 +263,6 @@ impl Decider {
             }
         }
         Ok(())
-    }
-
-    /// The frame that comes next.
-    fn encode(&self, events: &[Event]) -> Result<EncodedFrame, EncodeError> {
-        let wall_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-        let wall_ms = u64::try_from(wall_ms).unwrap_or(u64::MAX);
-        Frame::encode(self.journal.tail().hash, self.machine.term(), wall_ms, events)
     }
 
     /// Appends a frame, and tries again for as long as the disk does not take it: the same frame at the same position, so
@@ -334,6 +337,12 @@ impl Decider {
             }
         }
     }
+}
+
+/// The frame that comes next.
+fn encode(journal: &dyn Journal, term: Term, events: &[Event]) -> Result<EncodedFrame, EncodeError> {
+    let wall_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+    Frame::encode(journal.tail().hash, term, u64::try_from(wall_ms).unwrap_or(u64::MAX), events)
 }
 
 /// When nothing is due.

@@ -12,6 +12,7 @@ mod disk;
 mod decider;
 mod accept;
 mod trouble;
+mod rollback;
 pub mod dial;
 pub mod listen;
 mod session;

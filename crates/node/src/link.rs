@@ -10,6 +10,7 @@ use convoke_core::message::{FromWorker, Hello, ToWorker};
 use convoke_wire::CallError;
 use convoke_wire::channel::{self, ConnectError, Target};
 use convoke_wire::protocol::{MESSAGE_BYTES_MAX, SayVersion};
+use convoke_wire::seen::Seen;
 use convoke_wire::session::{CoordinatorFrame, WorkerFrame};
 use convoke_wire::v1;
 use convoke_wire::v1::sessions_client::SessionsClient;
@@ -30,6 +31,8 @@ pub(crate) enum LinkEvent {
     Connected(Channel),
     /// The coordinator said something.
     Message(ToWorker),
+    /// The journal has come this far.
+    Seen(Seen),
     /// A small blob came, ahead of who names it.
     Blob(Bytes),
     /// It is over, or never came about.
@@ -119,11 +122,12 @@ impl Frames {
 pub(crate) fn open(
     channel: Channel,
     hello: Hello,
+    seen: Seen,
     events: mpsc::Sender<LinkEvent>,
 ) -> (Frames, impl Future<Output = ()> + Send) {
     let (frames, outbound) = mpsc::channel(FRAMES_MAX);
     // The channel is new and has room.
-    drop(frames.try_send(WorkerFrame::Hello(hello).into()));
+    drop(frames.try_send(WorkerFrame::Hello(hello, seen).into()));
     let session = async move {
         let ended = run(channel, outbound, &events).await.err().unwrap_or(LinkError::Ended);
         // The worker may have let go of this link.
@@ -142,6 +146,11 @@ async fn run(
     let opened = sessions.open(ReceiverStream::new(outbound)).await.map_err(CallError::from)?;
     let mut inbound = opened.into_inner();
     while let Some(frame) = inbound.message().await.map_err(CallError::from)? {
+        if let Some(seen) = frame.seen
+            && events.send(LinkEvent::Seen(seen.into())).await.is_err()
+        {
+            break;
+        }
         let event = match CoordinatorFrame::try_from(frame).map_err(CallError::from)? {
             CoordinatorFrame::Message(message) => LinkEvent::Message(message),
             CoordinatorFrame::Blob(bytes) => LinkEvent::Blob(bytes.into()),

@@ -9,19 +9,21 @@ use std::time::{Duration, Instant};
 
 use convoke_core::coordinator::Input;
 use convoke_core::message::{FromWorker, HEARTBEAT_MS, Hello, ToWorker};
-use convoke_core::{Digest, Payload, SessionId};
+use convoke_core::{Digest, Payload, Position, SessionId};
 use convoke_proto::DecodeError;
 use convoke_store::blobs::{BlobError, Blobs, Durability};
 use convoke_wire::protocol::SESSION_BLOB_BYTES_MAX;
+use convoke_wire::seen::Seen;
 use convoke_wire::session::{CoordinatorFrame, WorkerFrame};
 use convoke_wire::v1;
 use convoke_wire::v1::sessions_server::Sessions;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::decider::{Command, OUTBOX_MAX};
 use crate::disk::Disk;
+use crate::rollback::{Rollback, Takeover};
 
 /// How long a peer has for its hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,16 +34,13 @@ const SENT_MAX: usize = 1_024;
 
 /// The service that workers open their sessions on.
 pub(crate) struct SessionService {
-    commands: mpsc::Sender<Command>,
-    blobs: Arc<dyn Blobs>,
-    disk: Disk,
-    next_session: AtomicU64,
-}
-
-impl SessionService {
-    pub(crate) fn new(commands: mpsc::Sender<Command>, blobs: Arc<dyn Blobs>, disk: Disk) -> Self {
-        Self { commands, blobs, disk, next_session: AtomicU64::new(1) }
-    }
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) blobs: Arc<dyn Blobs>,
+    pub(crate) disk: Disk,
+    pub(crate) rollback: Arc<Rollback>,
+    /// How far the journal has come.
+    pub(crate) position: watch::Receiver<Position>,
+    pub(crate) next_session: AtomicU64,
 }
 
 #[tonic::async_trait]
@@ -51,7 +50,8 @@ impl Sessions for SessionService {
     async fn open(&self, request: Request<Streaming<v1::WorkerFrame>>) -> Result<Response<Self::OpenStream>, Status> {
         let mut inbound = request.into_inner();
         let hello = tokio::time::timeout(HELLO_TIMEOUT, read_hello(&mut inbound)).await;
-        let hello = hello.map_err(|_| Status::deadline_exceeded("no hello came"))??;
+        let (hello, seen) = hello.map_err(|_| Status::deadline_exceeded("no hello came"))??;
+        self.rollback.admit(&hello.name, seen)?;
         let session = SessionId(self.next_session.fetch_add(1, Ordering::Relaxed));
         let (outbox, messages) = mpsc::channel(OUTBOX_MAX);
         let (frames, outbound) = mpsc::channel(FRAMES_MAX);
@@ -59,9 +59,11 @@ impl Sessions for SessionService {
         self.commands.send(connected).await.map_err(|_| Status::unavailable("the coordinator ends"))?;
         let reader =
             Reader { session, commands: self.commands.clone(), blobs: self.blobs.clone(), disk: self.disk.clone() };
+        let (takeover, position) = (self.rollback.takeover, self.position.clone());
+        let writer = Writer { blobs: self.blobs.clone(), takeover, position, said: Seen::default() };
         tokio::spawn(async move {
             // Ends when the decider lets go of the outbox, or the peer stops reading.
-            let mut writer = tokio::spawn(write(messages, frames, reader.blobs.clone()));
+            let mut writer = tokio::spawn(writer.write(messages, frames));
             tokio::select! {
                 ended = reader.read(&mut inbound) => {
                     if let Err(reason) = ended {
@@ -88,10 +90,10 @@ enum SessionError {
     Blob(#[from] BlobError),
 }
 
-async fn read_hello(inbound: &mut Streaming<v1::WorkerFrame>) -> Result<Hello, Status> {
+async fn read_hello(inbound: &mut Streaming<v1::WorkerFrame>) -> Result<(Hello, Seen), Status> {
     let frame = inbound.message().await?.ok_or_else(|| Status::invalid_argument("no hello came"))?;
     match WorkerFrame::try_from(frame) {
-        Ok(WorkerFrame::Hello(hello)) => Ok(hello),
+        Ok(WorkerFrame::Hello(hello, seen)) => Ok((hello, seen)),
         Ok(_) => Err(Status::invalid_argument("a session begins with a hello")),
         Err(error) => Err(Status::invalid_argument(error.to_string())),
     }
@@ -110,7 +112,7 @@ impl Reader {
     async fn read(&self, inbound: &mut Streaming<v1::WorkerFrame>) -> Result<(), SessionError> {
         while let Ok(Some(frame)) = inbound.message().await {
             let heard = match WorkerFrame::try_from(frame)? {
-                WorkerFrame::Hello(_) => return Err(SessionError::SecondHello),
+                WorkerFrame::Hello(..) => return Err(SessionError::SecondHello),
                 WorkerFrame::Blob(bytes) => self.store(&bytes).await?,
                 WorkerFrame::Message(message) => self.tell(message).await,
             };
@@ -161,31 +163,49 @@ impl Reader {
     }
 }
 
-/// Sends what the decider says, and ahead of an assignment the small blobs that it names.
-async fn write(
-    mut messages: mpsc::Receiver<ToWorker>,
-    frames: mpsc::Sender<Result<v1::CoordinatorFrame, Status>>,
+/// The half of a session that the worker hears.
+struct Writer {
     blobs: Arc<dyn Blobs>,
-) {
-    let mut sent = BTreeSet::new();
-    while let Some(message) = messages.recv().await {
-        if let ToWorker::Assign(assignment) = &message {
-            let named = [&assignment.base, &assignment.input].into_iter().filter_map(Payload::as_blob);
-            for digest in named.filter(|digest| !sent.contains(digest)).collect::<Vec<_>>() {
-                if let Some(bytes) = small_blob(&*blobs, digest)
-                    && frames.send(Ok(CoordinatorFrame::Blob(bytes).into())).await.is_err()
-                {
-                    return;
+    takeover: Takeover,
+    position: watch::Receiver<Position>,
+    /// What the worker was told last of the journal.
+    said: Seen,
+}
+
+impl Writer {
+    /// Sends what the decider says, and ahead of an assignment the small blobs that it names.
+    async fn write(
+        mut self,
+        mut messages: mpsc::Receiver<ToWorker>,
+        frames: mpsc::Sender<Result<v1::CoordinatorFrame, Status>>,
+    ) {
+        let mut sent = BTreeSet::new();
+        while let Some(message) = messages.recv().await {
+            if let ToWorker::Assign(assignment) = &message {
+                let named = [&assignment.base, &assignment.input].into_iter().filter_map(Payload::as_blob);
+                for digest in named.filter(|digest| !sent.contains(digest)).collect::<Vec<_>>() {
+                    if let Some(bytes) = small_blob(&*self.blobs, digest)
+                        && frames.send(Ok(CoordinatorFrame::Blob(bytes).into())).await.is_err()
+                    {
+                        return;
+                    }
+                    if sent.len() == SENT_MAX {
+                        sent.clear();
+                    }
+                    sent.insert(digest);
                 }
-                if sent.len() == SENT_MAX {
-                    sent.clear();
-                }
-                sent.insert(digest);
+            }
+            let frame = v1::CoordinatorFrame { seen: self.seen(), ..CoordinatorFrame::Message(message).into() };
+            if frames.send(Ok(frame)).await.is_err() {
+                return;
             }
         }
-        if frames.send(Ok(CoordinatorFrame::Message(message).into())).await.is_err() {
-            return;
-        }
+    }
+
+    /// How far the journal has come, if that is news: at least as far as what is told was decided.
+    fn seen(&mut self) -> Option<v1::Seen> {
+        let seen = self.takeover.seen(*self.position.borrow());
+        (std::mem::replace(&mut self.said, seen) != seen).then(|| seen.into())
     }
 }
 

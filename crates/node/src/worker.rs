@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use convoke_core::message::{Assignment, FromWorker, Hello, SLOTS_MAX};
 use convoke_core::worker::{Config, Input, Load, Notice, Output, Run, Worker as Machine};
 use convoke_core::{Ability, SpecError, WorkerId};
+use convoke_wire::seen::Seen;
 use convoke_wire::{BlobClient, CallError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
@@ -76,8 +77,10 @@ pub struct Worker {
     started: Instant,
     /// Whether a session ever stood: from then on the coordinator is dialled for ever.
     joined: bool,
-    /// What was said of coordinators that dialled and refused.
+    /// What was said of coordinators that refused.
     refused: Trouble,
+    /// What a coordinator said last of its journal.
+    seen: Seen,
     /// Whether it was drained, and has nothing left to do.
     drained: bool,
     /// Whether the machine gave up on a silent link.
@@ -128,6 +131,7 @@ impl Worker {
             started: Instant::now(),
             joined: false,
             refused: Trouble::default(),
+            seen: Seen::default(),
             drained: false,
             hung_up: false,
             link: None,
@@ -194,6 +198,10 @@ impl Worker {
                 self.runs.hear(&message);
                 Input::Received(message)
             }
+            LinkEvent::Seen(seen) => {
+                self.seen = seen;
+                return Ok(None);
+            }
             LinkEvent::Blob(bytes) => {
                 self.executors.cache.keep(bytes);
                 return Ok(None);
@@ -211,7 +219,20 @@ impl Worker {
 
     /// Whether the end of a link is the worker's. One that listens waits for the next, and only says why.
     fn ends_with(&mut self, error: &LinkError) -> bool {
-        let LinkError::Call(CallError::Version(_) | CallError::Refused(_)) = error else { return self.gives_up() };
+        let refused = match error {
+            // It may get its newer journal back; this worker was told of what is in it.
+            LinkError::Call(CallError::RolledBack(_)) => {
+                if self.refused.is_news(&error.to_string(), Instant::now()) {
+                    tracing::error!("no session: {error}");
+                }
+                return false;
+            }
+            LinkError::Call(CallError::Version(_) | CallError::Refused(_)) => true,
+            _ => false,
+        };
+        if !refused {
+            return self.gives_up();
+        }
         if let Way::Listen(_) = self.options.way {
             if self.refused.is_news(&error.to_string(), Instant::now()) {
                 tracing::warn!("no session: {error}");
@@ -292,7 +313,12 @@ impl Worker {
     fn greet(&mut self, hello: Hello) {
         let Some(link) = &mut self.link else { return };
         let Some(channel) = link.channel.clone() else { return };
-        let (frames, session) = link::open(channel, hello, link.reports.clone());
+        let seen = match self.options.way {
+            Way::Dial { .. } => self.seen,
+            // Whoever dials is its coordinator, and the next one may have another journal.
+            Way::Listen(_) => Seen::default(),
+        };
+        let (frames, session) = link::open(channel, hello, seen, link.reports.clone());
         link.frames = Some(frames);
         link.tasks.spawn(session);
     }

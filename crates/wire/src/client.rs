@@ -19,7 +19,8 @@ use tonic::{Code, Request, Status};
 use crate::blob_client::{BlobClient, digest_value};
 use crate::channel::{ConnectError, Target};
 use crate::client_view::JobSummary;
-use crate::protocol::{MESSAGE_BYTES_MAX, SayVersion};
+use crate::protocol::{MESSAGE_BYTES_MAX, SayVersion, is_rolled_back};
+use crate::seen::Seen;
 use crate::v1;
 use crate::v1::clients_client::ClientsClient;
 
@@ -33,6 +34,7 @@ const SUBMIT_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct Client {
     calls: ClientsClient<InterceptedService<Channel, SayVersion>>,
     blobs: BlobClient,
+    seen: Seen,
 }
 
 /// A call did not succeed.
@@ -53,6 +55,9 @@ pub enum CallError {
     /// The coordinator's protocol is another.
     #[error("{0}")]
     Version(String),
+    /// The coordinator's journal ends before what this peer has seen of it.
+    #[error("{0}")]
+    RolledBack(String),
     /// The coordinator refused.
     #[error("{0}")]
     Refused(String),
@@ -91,6 +96,7 @@ pub enum SubmitError {
 
 /// Something that a follower is told.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are events")]
 pub enum Followed {
     /// An event from the journal.
     Recorded {
@@ -100,6 +106,8 @@ pub enum Followed {
         wall_ms: u64,
         /// The event.
         event: Event,
+        /// How far the journal has come with it.
+        seen: Seen,
     },
     /// A line for people, recorded nowhere.
     Notice(String),
@@ -116,6 +124,9 @@ impl From<Status> for CallError {
         // said has none.
         if std::error::Error::source(&status).is_some() {
             return Self::Lost(message);
+        }
+        if is_rolled_back(&status) {
+            return Self::RolledBack(message);
         }
         match status.code() {
             Code::Unimplemented => Self::Foreign(message),
@@ -136,7 +147,21 @@ impl Client {
     pub async fn connect(target: &Target) -> Result<Self, ConnectError> {
         let channel = target.connect().await?;
         let calls = ClientsClient::with_interceptor(channel.clone(), SayVersion);
-        Ok(Self { calls: calls.max_decoding_message_size(MESSAGE_BYTES_MAX), blobs: BlobClient::new(channel) })
+        Ok(Self {
+            calls: calls.max_decoding_message_size(MESSAGE_BYTES_MAX),
+            blobs: BlobClient::new(channel),
+            seen: Seen::default(),
+        })
+    }
+
+    /// What the coordinator said last of its journal.
+    pub fn seen(&self) -> Seen {
+        self.seen
+    }
+
+    /// Presents what was seen over an earlier connection: a coordinator whose journal ends before refuses.
+    pub fn present(&mut self, seen: Seen) {
+        self.seen = seen;
     }
 
     /// The coordinator's blobs.
@@ -162,6 +187,7 @@ impl Client {
         let reply = self.calls.submit(within(SUBMIT_TIMEOUT, request)).await.map_err(CallError::from)?.into_inner();
         let missing = reply.missing.iter().map(|digest| digest_value("SubmitReply.missing", digest));
         let missing: Vec<_> = missing.collect::<Result<_, _>>().map_err(CallError::from)?;
+        self.seen = reply.seen.map_or(self.seen, Seen::from);
         if missing.is_empty() { Ok(()) } else { Err(SubmitError::Missing(missing)) }
     }
 
@@ -196,7 +222,7 @@ impl Client {
         position: Position,
         live: bool,
     ) -> Result<impl Stream<Item = Result<Followed, CallError>> + Unpin + use<>, CallError> {
-        let request = v1::FollowRequest { job: job.bits(), position: position.0, live };
+        let request = v1::FollowRequest { job: job.bits(), position: position.0, live, seen: Some(self.seen.into()) };
         let followed = self.calls.follow(within(CALL_TIMEOUT, request)).await?.into_inner();
         Ok(followed.map(|message| Ok(Followed::try_from(message?)?)))
     }
@@ -220,6 +246,7 @@ impl TryFrom<v1::Followed> for Followed {
                 position: Position(recorded.position),
                 wall_ms: recorded.wall_ms,
                 event: convoke_proto::required("Recorded.event", recorded.event)?,
+                seen: followed.seen.map(Seen::from).unwrap_or_default(),
             }),
         }
     }

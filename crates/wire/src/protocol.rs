@@ -19,6 +19,9 @@ pub const SESSION_BLOB_BYTES_MAX: usize = 32 * 1024;
 pub const DIGESTS_MAX: usize = 4_096;
 
 const HEADER: &str = "convoke-protocol";
+/// Says which of the refusals it is that share a code.
+const REFUSAL: &str = "convoke-refusal";
+const ROLLED_BACK: &str = "rolled-back";
 
 /// A version of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +98,18 @@ impl Interceptor for CheckVersion {
             )),
         }
     }
+}
+
+/// Refuses a peer that has seen more of the journal than there is.
+pub fn rolled_back(why: String) -> Status {
+    let mut status = Status::failed_precondition(why);
+    status.metadata_mut().insert(REFUSAL, MetadataValue::from_static(ROLLED_BACK));
+    status
+}
+
+/// Whether a peer was refused for having seen more of the journal than there is.
+pub(crate) fn is_rolled_back(status: &Status) -> bool {
+    status.metadata().get(REFUSAL).is_some_and(|refusal| refusal == ROLLED_BACK)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use convoke_core::{Ability, LeaseId, Term, WorkerId, check_name};
 use convoke_proto::{DecodeError, at_most, bounded_text, required};
 
 use crate::protocol::SESSION_BLOB_BYTES_MAX;
+use crate::seen::Seen;
 use crate::v1;
 use crate::v1::coordinator_frame::Kind as ToWorkerKind;
 use crate::v1::worker_frame::Kind as FromWorkerKind;
@@ -20,8 +21,8 @@ const HOLDING_MAX: usize = 16_384;
 /// What a worker's frame holds.
 #[derive(Debug)]
 pub enum WorkerFrame {
-    /// Its first words.
-    Hello(Hello),
+    /// Its first words, and what it was told last in an earlier session.
+    Hello(Hello, Seen),
     /// Something it says.
     Message(FromWorker),
     /// A small blob, which a later frame names.
@@ -40,7 +41,7 @@ pub enum CoordinatorFrame {
 impl From<WorkerFrame> for v1::WorkerFrame {
     fn from(frame: WorkerFrame) -> Self {
         let kind = match frame {
-            WorkerFrame::Hello(hello) => FromWorkerKind::Hello(hello_message(hello)),
+            WorkerFrame::Hello(hello, seen) => FromWorkerKind::Hello(hello_message(hello, seen)),
             WorkerFrame::Blob(bytes) => FromWorkerKind::Blob(bytes),
             WorkerFrame::Message(FromWorker::Heartbeat) => FromWorkerKind::Heartbeat(Default::default()),
             WorkerFrame::Message(FromWorker::Leaving) => FromWorkerKind::Leaving(Default::default()),
@@ -61,7 +62,10 @@ impl TryFrom<v1::WorkerFrame> for WorkerFrame {
 
     fn try_from(frame: v1::WorkerFrame) -> Result<Self, DecodeError> {
         let message = match frame.kind.ok_or(DecodeError::Missing { field: "WorkerFrame.kind" })? {
-            FromWorkerKind::Hello(hello) => return Ok(Self::Hello(hello_value(hello)?)),
+            FromWorkerKind::Hello(mut hello) => {
+                let seen = hello.seen.take().map(Seen::from).unwrap_or_default();
+                return Ok(Self::Hello(hello_value(hello)?, seen));
+            }
             FromWorkerKind::Blob(bytes) => return Ok(Self::Blob(session_blob("WorkerFrame.blob", bytes)?)),
             FromWorkerKind::Heartbeat(_) => FromWorker::Heartbeat,
             FromWorkerKind::Leaving(_) => FromWorker::Leaving,
@@ -94,7 +98,7 @@ impl From<CoordinatorFrame> for v1::CoordinatorFrame {
                 ToWorkerKind::Welcome(v1::Welcome { term: term.0, name, kept: kept.collect() })
             }
         };
-        Self { kind: Some(kind) }
+        Self { kind: Some(kind), seen: None }
     }
 }
 
@@ -123,7 +127,7 @@ fn kept_value(kept: v1::Kept) -> Result<(convoke_core::TaskId, LeaseId), DecodeE
     Ok((required("Kept.task", kept.task)?, required("Kept.lease", kept.lease)?))
 }
 
-fn hello_message(hello: Hello) -> v1::Hello {
+fn hello_message(hello: Hello, seen: Seen) -> v1::Hello {
     v1::Hello {
         worker: hello.worker.0,
         name: hello.name,
@@ -133,6 +137,7 @@ fn hello_message(hello: Hello) -> v1::Hello {
         hardware: hello.hardware,
         holding: hello.holding.iter().map(Into::into).collect(),
         draining: hello.draining,
+        seen: Some(seen.into()),
     }
 }
 

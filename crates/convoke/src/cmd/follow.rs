@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use convoke_wire::channel::Target;
 use convoke_wire::core::Position;
+use convoke_wire::seen::Seen;
 use convoke_wire::{CallError, Client, Followed};
 use tokio_stream::StreamExt;
 
@@ -24,6 +25,8 @@ const RECONNECT_PAUSE: Duration = Duration::from_millis(250);
 struct Cursor {
     position: Position,
     events: usize,
+    /// How far the journal had come.
+    seen: Seen,
 }
 
 /// Folds the job's events into the report: what is known, or with `live` until it has ended.
@@ -34,7 +37,7 @@ pub async fn follow(
     live: bool,
     progress: &Progress,
 ) -> Result<(), Failure> {
-    let mut cursor = Cursor::default();
+    let mut cursor = Cursor { seen: client.seen(), ..Cursor::default() };
     let mut lost_at = None;
     loop {
         let (connected_at, before) = (Instant::now(), cursor);
@@ -51,6 +54,7 @@ pub async fn follow(
             progress.say(format!("lost the coordinator; looking for it for {} s", RECONNECT.as_secs()));
         }
         client = reconnect(target, lost, *lost_at.get_or_insert_with(Instant::now)).await?;
+        client.present(cursor.seen);
     }
 }
 
@@ -69,9 +73,9 @@ async fn follow_once(
     while let Some(followed) = events.next().await {
         match followed? {
             Followed::Notice(line) => progress.say(output::line(&line)),
-            Followed::Recorded { position, wall_ms, event } => {
+            Followed::Recorded { position, wall_ms, event, seen } => {
                 if position != cursor.position {
-                    (*cursor, told) = (Cursor { position, events: 0 }, 0);
+                    (*cursor, told) = (Cursor { position, events: 0, seen }, 0);
                 }
                 told += 1;
                 if told <= cursor.events {

@@ -17,6 +17,7 @@ mod records;
 mod python;
 mod nodes;
 mod full_disk;
+mod damage;
 mod refusals;
 mod letters;
 mod data;
