@@ -1,8 +1,11 @@
 //! `convoke coordinator`: serve until told to end.
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use convoke_node::coordinator::{Coordinator, Options, StartError, StateError};
+use convoke_node::coordinator::{
+    BlobError, Coordinator, DecideError, Options, ReadError, StartError, StateError, StoreError,
+};
 use convoke_node::listen::ListenError;
 
 use super::signals::asked_to_end;
@@ -14,9 +17,9 @@ use crate::{nodes, output, place};
 pub async fn run(args: CoordinatorArgs) -> Result<ExitCode, Failure> {
     let state = args.state.map_or_else(place::coordinator_state, Ok)?;
     let nodes = args.nodes.as_deref().map_or_else(|| Ok(Vec::new()), nodes::read)?;
-    let dialled = nodes.len();
+    let (dialled, directory) = (nodes.len(), state.clone());
     let options = Options { state, bind: Some(args.bind), nodes, policy: args.policy, patience: None };
-    let mut coordinator = Coordinator::start(options).await.map_err(explain)?;
+    let mut coordinator = Coordinator::start(options).await.map_err(|error| explain(error, &directory))?;
     let address = coordinator.address().unwrap_or(args.bind);
     output::say(format!("coordinator on {address}, state in {}", coordinator.state().display()));
     output::note(format!("Workers join with:   convoke worker {address}"));
@@ -36,8 +39,22 @@ pub async fn run(args: CoordinatorArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn explain(error: StartError) -> Failure {
+fn explain(error: StartError, state: &Path) -> Failure {
+    let newer = "use that version of convoke, or begin anew with another --state DIR";
     let hint = match &error {
+        StartError::Decide(DecideError::Read(ReadError::Damaged { .. }) | DecideError::Fold { .. }) => {
+            let hint = format!(
+                "restore a copy of {}, or begin anew with another --state DIR; it is left as it is",
+                state.display()
+            );
+            return Failure::bad_input(&error).hint(hint);
+        }
+        StartError::Decide(DecideError::Read(ReadError::NewerFormat { .. }))
+        | StartError::Journal(StoreError::NewerLayout { .. })
+        | StartError::Blobs(BlobError::Store(StoreError::NewerLayout { .. })) => newer,
+        StartError::Decide(DecideError::Append(_)) => {
+            "make room there, or see to the rights; or name another directory with --state DIR"
+        }
         StartError::Listen(ListenError::NotLoopback(_)) => {
             "listen on 127.0.0.1, and reach it from elsewhere through an ssh tunnel (ssh -L)"
         }

@@ -1,11 +1,13 @@
-//! A state directory that is not what it was. It is refused by name, and never believed.
+//! A state directory that is not what it was: an older copy, spoiled bytes, a newer version's. Each is refused by name, and
+//! never believed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
+use rusqlite::{Connection, params};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, text};
 use crate::job::{JOB, check_same_bits};
 use crate::refusals::check_refused;
 
@@ -59,4 +61,46 @@ fn a_journal_that_was_rolled_back_is_found_out_by_those_who_saw_more() {
     check_same_bits(cluster.train(&JOB).ends());
     let said = worker.said().iter().filter(|line| line.contains(refused)).count();
     assert_eq!(said, 1, "it goes on trying, and says so once: {:#?}", worker.said());
+}
+
+/// Changes a byte of a frame, and has a coordinator take the journal over.
+fn check_changed(position: i64, place: usize, byte: u8, parts: &[&str], hint: &str) {
+    let mut cluster = Cluster::start();
+    let state = state(&cluster);
+    let worker = cluster.worker("w1", &[]);
+    cluster.train(&["--rounds", "1", "--epochs", "1"]).ends().with_status(0);
+    drop(worker);
+    end(&mut cluster);
+    let journal = Connection::open(state.join("journal.sqlite")).expect("a journal");
+    let read = "SELECT frame FROM frames WHERE position = ?1";
+    let mut frame: Vec<u8> = journal.query_row(read, [position], |row| row.get(0)).expect("a frame");
+    frame[place] ^= byte;
+    journal
+        .execute("UPDATE frames SET frame = ?2 WHERE position = ?1", params![position, frame])
+        .expect("it is changed");
+    drop(journal);
+    let refused = cluster.home.run(&["coordinator", "--bind", "127.0.0.1:0"]);
+    assert!(refused.line("hint: ").contains(hint) && refused.line("hint: ").contains("--state"), "{refused:#?}");
+    check_refused(refused, 2, parts);
+}
+
+#[test]
+fn a_spoiled_frame_is_named_by_its_position() {
+    check_changed(2, 40, 1, &["the journal is damaged at position 2"], "restore");
+}
+
+#[test]
+fn a_newer_version_s_frame_or_file_is_refused_by_its_version() {
+    // A frame begins with its format.
+    check_changed(3, 1, 3, &["position 3", "written by a newer version (format 2;"], "that version");
+
+    let mut cluster = Cluster::start();
+    let journal = state(&cluster).join("journal.sqlite");
+    end(&mut cluster);
+    let newer = Connection::open(&journal).expect("a journal");
+    newer.pragma_update(None, "user_version", 2).expect("it is changed");
+    drop(newer);
+    let refused = cluster.home.run(&["coordinator", "--bind", "127.0.0.1:0"]);
+    assert!(refused.line("hint: ").contains("that version"), "{refused:#?}");
+    check_refused(refused, 2, &[text(&journal), "written by a newer version (layout 2;"]);
 }

@@ -1,8 +1,12 @@
-//! Leaving: a worker that is told to end gives its tasks back, and has not died.
+//! Leaving: a worker that is told to end gives its tasks back, and has not died. Who is told to end does so at once, and
+//! nothing is lost.
+
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
 use crate::cluster::Cluster;
+use crate::job::{JOB, check_same_bits};
 
 #[test]
 fn a_worker_that_is_told_to_end_gives_its_tasks_to_others() {
@@ -25,4 +29,27 @@ fn a_worker_that_is_told_to_end_gives_its_tasks_to_others() {
     // A worker that died would be waited for; one that left is not: its tasks go on as soon as there is another.
     let joined = said.iter().position(|line| line.contains("heir joined")).expect("the heir joined");
     assert!(said[joined + 1].contains("goes to heir"), "{said:#?}");
+}
+
+#[test]
+fn in_the_middle_of_a_job_everyone_ends_in_two_seconds_and_nothing_is_lost() {
+    let mut cluster = Cluster::start();
+    let [mut left, mut right] = ["left", "right"].map(|name| cluster.worker(name, &[]));
+    let train = cluster.train(&JOB);
+    train.says(&["round 1/"]);
+    right.says_times(&["train begins"], 2);
+    for worker in [&mut left, &mut cluster.coordinator] {
+        let began = Instant::now();
+        worker.signal(Signal::SIGTERM);
+        worker.gone();
+        assert!(began.elapsed() < Duration::from_secs(2), "it took {:?}", began.elapsed());
+    }
+    cluster.start_again();
+    right.says_times(&["joined", "right"], 2);
+    let report = check_same_bits(train.ends());
+    assert_eq!(report["rounds"][0]["tasks"][0]["attempt"], 1, "what was done is not done again: {report}");
+    let began = Instant::now();
+    right.signal(Signal::SIGTERM);
+    right.gone();
+    assert!(began.elapsed() < Duration::from_secs(2), "it took {:?}", began.elapsed());
 }
