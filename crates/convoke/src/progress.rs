@@ -39,7 +39,7 @@ impl Progress {
     }
 
     /// Says nothing of what is on record by now.
-    pub fn from_now_on(mut self) -> Self {
+    pub fn skip_past(mut self) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.known_ms = now.as_millis() as u64;
         self

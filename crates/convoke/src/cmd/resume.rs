@@ -25,7 +25,7 @@ pub async fn run(args: ResumeArgs, global: &Global) -> Result<ExitCode, Failure>
     let job = args.id;
     let summary = check(&args)?;
     let model = model_place(args.model.file.as_deref(), job)?;
-    let progress = Progress::new(global).from_now_on();
+    let progress = Progress::new(global).skip_past();
     progress.say(format!("job {job}: resumed after round {} of {}", summary.rounds_done, summary.rounds));
     let workers = args.workers.unwrap_or_else(place::cores);
     let cluster = Cluster::start(job, workers, load(&args.load)?).await?;
