@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use convoke_core::coordinator::{Refusal, Reply};
+use convoke_core::coordinator::{Notice, Refusal, Reply, Waiting};
 use convoke_core::{Digest, Event, JobId, JobSpec, Payload, Position, check_name};
 use convoke_proto::v1::Nothing;
 use convoke_proto::{DecodeError, job_id};
@@ -75,6 +75,15 @@ impl ClientService {
     }
 }
 
+impl ClientService {
+    /// A line for a follower that comes when nobody is there to do the job: it was said before.
+    async fn waits(&self, job: JobId) -> Option<String> {
+        let Ok(Reply::Workers(workers)) = self.call(Call::Inspect).await else { return None };
+        let nobody = !workers.iter().any(|worker| worker.connected);
+        nobody.then(|| Notice::Waiting { job, reason: Waiting::NoWorkers }.to_string())
+    }
+}
+
 #[tonic::async_trait]
 impl v1::clients_server::Clients for ClientService {
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitReply>, Status> {
@@ -133,6 +142,7 @@ impl v1::clients_server::Clients for ClientService {
         let submitted = blocking(move || history.position_of(job)).await?.map_err(unreadable)?;
         let submitted = submitted.ok_or_else(|| Status::not_found(Refusal::NoSuchJob(job).to_string()))?;
         let (messages, outbound) = mpsc::channel(FOLLOWED_MAX);
+        let waits = if request.live { self.waits(job).await } else { None };
         let follower = Follower {
             job,
             next: Position(request.position).max(submitted),
@@ -140,6 +150,7 @@ impl v1::clients_server::Clients for ClientService {
             messages,
             takeover: self.rollback.takeover,
             live: request.live.then(|| self.live()),
+            waits,
         };
         tokio::spawn(follower.run());
         Ok(Response::new(ReceiverStream::new(outbound)))
@@ -155,6 +166,8 @@ struct Follower {
     takeover: Takeover,
     /// For one that stays.
     live: Option<Live>,
+    /// What was said before it came, and holds while the job has not ended.
+    waits: Option<String>,
 }
 
 /// What a follower hears beside the events.
@@ -205,6 +218,9 @@ impl Follower {
 
     /// Waits for the journal to grow, and tells what is said meanwhile. A slow client loses lines, never events.
     async fn wait(&mut self) -> Option<()> {
+        if let Some(line) = self.waits.take() {
+            self.messages.send(Ok(v1::Followed { kind: Some(Kind::Notice(line)), seen: None })).await.ok()?;
+        }
         let Live { notices, position, stalled } = self.live.as_mut()?;
         loop {
             let said = tokio::select! {

@@ -8,12 +8,15 @@ use convoke_wire::core::{PRIORITY_MAX, Policy};
 use super::{At, LayoutArgs, LoadArgs, SplitArgs};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(
+    allow_negative_numbers = true,
+    after_help = "Examples:
   convoke train @letters                                   the built-in letters, on this machine
   convoke train letters/ --rounds 15 --epochs 50           a directory of shards
   convoke train iris.csv --label first --delimiter ';'     one file: cut into shards, with rows held out
   convoke train letters/ --coordinator 10.0.0.5:9095       on a cluster
-  convoke train letters/ --output json | jq .validation_error")]
+  convoke train letters/ --output json | jq .validation_error"
+)]
 pub struct TrainArgs {
     /// A directory of shards (train_*.txt or .csv, and perhaps validate_*.txt or .csv), one file, or @letters
     pub data: PathBuf,

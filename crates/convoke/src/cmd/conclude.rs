@@ -75,7 +75,13 @@ impl Conclusion<'_> {
         let warning = self.baseline.as_ref().and_then(|baseline| baseline.warning(&report, round));
         self.print(&report, round, saved, warning.as_ref())?;
         if let Some(failure) = unsaved {
-            return Err(failure);
+            let job = report.job;
+            return Err(failure.hint(match self.target {
+                Target::InProcess(_) => format!("`convoke result {job} -o FILE` saves it elsewhere: it is on record"),
+                target => {
+                    format!("`convoke result {job} -o FILE --coordinator {target}` saves it elsewhere: it is on record")
+                }
+            }));
         }
         if !report.has_ended() {
             output::note(format!("resume it with:   convoke resume {}", report.job));

@@ -59,9 +59,14 @@ pub async fn run(args: &ResultArgs, global: &Global) -> Result<ExitCode, Failure
 fn choose(report: &Report, asked: Version) -> Result<(u32, &Payload), Failure> {
     let newest = report.version().map_or(0, |(round, _)| round);
     let job = report.job;
+    if newest == 0 && report.has_ended() {
+        return Err(Failure::bad_input(format!("job {job} has no version: it ended before its first round was done"))
+            .hint(format!("`convoke job {job}` shows what happened")));
+    }
     if newest == 0 {
-        return Err(Failure::bad_input(format!("job {job} has no version yet: its first round is not done"))
-            .hint(format!("`convoke job {job} --follow` waits for it")));
+        return Err(Failure::bad_input(format!("job {job} has no version yet: its first round is not done")).hint(
+            format!("`convoke job {job} --follow` waits for it; `convoke resume {job}` goes on with an embedded one"),
+        ));
     }
     let round = match asked {
         Version::Newest => newest,

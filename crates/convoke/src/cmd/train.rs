@@ -4,6 +4,7 @@
 //! know.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -16,7 +17,7 @@ use super::embedded::Cluster;
 use super::follow::follow;
 use super::signals::{asked_to_end, end_when_asked};
 use super::worker::load;
-use crate::args::{Format, Global, Keep, TrainArgs};
+use crate::args::{Format, Global, Keep, TrainArgs, Validate};
 use crate::failure::{Failure, INTERRUPTED};
 use crate::learned::Baseline;
 use crate::progress::Progress;
@@ -39,6 +40,7 @@ pub async fn run(args: TrainArgs, global: &Global) -> Result<ExitCode, Failure> 
     let began = Instant::now();
     let job = JobId::from_bits(getrandom::u64().map_err(Failure::failed)?);
     let model = model_place(args.model.file.as_deref(), job)?;
+    refuse_data(&args, &model)?;
     let progress = Progress::new(global);
     // Whoever is not there is found out before the data is read.
     let target = address.as_deref().map(Target::parse).transpose()?;
@@ -59,6 +61,7 @@ pub async fn run(args: TrainArgs, global: &Global) -> Result<ExitCode, Failure> 
     let baseline = Some(Baseline::of(&prepared.facts, &prepared.labels, args.learning.eta));
     let Some(target) = target else {
         progress.say(format!("record: {}", place::embedded_state(job)?.display()));
+        progress.doing("starting");
         let workers = args.run.workers.unwrap_or_else(place::cores);
         let cluster = Cluster::start(job, workers, load(&args.run.load)?).await?;
         let target = cluster.target();
@@ -83,6 +86,24 @@ pub async fn run(args: TrainArgs, global: &Global) -> Result<ExitCode, Failure> 
     }
     let conclusion = Conclusion { target: &target, model, keep: args.model.keep, baseline, began, global };
     attend_remote(client, report, &progress, &conclusion).await
+}
+
+/// A model is not to take the place of the data that it is trained on.
+fn refuse_data(args: &TrainArgs, model: &Path) -> Result<(), Failure> {
+    let Ok(model) = model.canonicalize() else { return Ok(()) };
+    let validation = match &args.split.validate {
+        Some(Validate::File(file)) => Some(file.as_path()),
+        _ => None,
+    };
+    let data = [Some(args.data.as_path()), validation].into_iter().flatten();
+    let mut places = data.filter_map(|path| path.canonicalize().ok());
+    let name = model.file_name().unwrap_or_default().to_string_lossy();
+    let is_shard = name.starts_with("train_") || name.starts_with("validate_");
+    if places.any(|place| model == place || is_shard && model.parent() == Some(&place)) {
+        let error = format!("the model would take the place of the data in {}", model.display());
+        return Err(Failure::bad_input(error).hint("name another file with --model FILE"));
+    }
+    Ok(())
 }
 
 /// Follows a job at a coordinator to its end, or until this process is asked to end: then the job goes on without it.

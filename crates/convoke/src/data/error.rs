@@ -157,6 +157,9 @@ fn fixed_hint(error: &RowError) -> &'static str {
     match error {
         Read { .. } => "check the path and its permissions",
         LineTooLong { .. } => "a sample is one line of at most 1 MiB, ended by a newline",
+        NotText { byte, .. } if byte.is_ascii() => {
+            "rows are text, a line each, ended by LF or CRLF: this is something else"
+        }
         NotText { .. } => "rows are UTF-8 text; `iconv -f LATIN1 -t UTF-8` converts what older programs wrote",
         UnclosedQuote { .. } => "close the quote on its line; a quote within quotes is written twice",
         TextBehindQuote { .. } => "behind a closing quote comes the delimiter; a quote within quotes is written twice",
