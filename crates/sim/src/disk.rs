@@ -1,23 +1,21 @@
-//! A simulated disk under the coordinator: a file system and a journal that keep only what was synced.
+//! A simulated disk under the coordinator: a file system that keeps only what was synced; `journal` is beside it.
 //!
 //! At a power cut each unsynced name and each unsynced file goes, stays or is spoiled, by dice of the disk's own; a sync
 //! that failed leaves bytes that no later sync of that file saves, as Linux does. It does not know what is kept on it.
+
+mod journal;
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use convoke_core::Position;
 use convoke_core::sabotage::{self, Bug};
-use convoke_store::DiskError;
 use convoke_store::files::{Files, OpenFile};
-use convoke_store::journal::{
-    AppendError, EncodedFrame, Frame, Journal, JournalReader, MemoryJournal, StoreError, Tail,
-};
 
 use crate::coverage::Coverage;
 use crate::dice::Dice;
+pub use journal::SimulatedJournal;
 
 /// A disk. Clones are the same one.
 #[derive(Clone, Debug)]
@@ -302,75 +300,6 @@ impl OpenFile for SimulatedFile {
         }
         Ok(())
     }
-}
-
-/// A journal on the disk. What became of a frame whose sync failed is drawn when the journal looks again.
-#[derive(Clone)]
-pub struct SimulatedJournal {
-    disk: Disk,
-    synced: MemoryJournal,
-    in_doubt: Option<EncodedFrame>,
-}
-
-impl SimulatedJournal {
-    pub fn new(disk: Disk) -> Self {
-        Self { disk, synced: MemoryJournal::new(), in_doubt: None }
-    }
-
-    /// Sees whether the frame that was in doubt is there, and makes it durable if it is.
-    pub fn look_again(&mut self) -> Result<(), AppendError> {
-        let mut state = self.disk.state();
-        let Some(frame) = &self.in_doubt else { return Ok(()) };
-        if state.dice.chance(50) {
-            state.coverage.count("disk.frame-in-doubt-gone");
-            self.in_doubt = None;
-            return Ok(());
-        }
-        state.syncs("disk.journal-sync-failed").map_err(refused)?;
-        state.coverage.count("disk.frame-in-doubt-there");
-        let at = self.synced.tail().position.next();
-        self.synced.append(at, frame)?;
-        self.in_doubt = None;
-        Ok(())
-    }
-}
-
-impl Journal for SimulatedJournal {
-    fn append(&mut self, at: Position, frame: &EncodedFrame) -> Result<(), AppendError> {
-        self.look_again()?;
-        // What is in the way says so, whether or not the disk takes anything.
-        if at == self.synced.tail().position.next() {
-            let mut state = self.disk.state();
-            state.has_room().map_err(refused)?;
-            if let Err(error) = state.syncs("disk.journal-sync-failed") {
-                self.in_doubt = Some(frame.clone());
-                return Err(refused(error));
-            }
-        }
-        self.synced.append(at, frame)
-    }
-
-    fn tail(&self) -> Tail {
-        self.synced.tail()
-    }
-
-    fn reader(&self) -> Box<dyn JournalReader> {
-        self.synced.reader()
-    }
-}
-
-impl JournalReader for SimulatedJournal {
-    fn read(
-        &self,
-        from: Position,
-        frames_max: usize,
-    ) -> Result<Vec<(Position, Frame)>, convoke_store::journal::ReadError> {
-        self.synced.read(from, frames_max)
-    }
-}
-
-fn refused(source: io::Error) -> AppendError {
-    AppendError::Store(StoreError::Disk(DiskError { doing: "append to", path: PathBuf::from("journal"), source }))
 }
 
 #[cfg(test)]
