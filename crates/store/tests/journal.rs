@@ -6,8 +6,8 @@ use std::path::Path;
 
 use convoke_core::{Digest, Event, JobId, Position, StageNumber, Term};
 use convoke_store::journal::{
-    AppendError, EncodedFrame, Frame, Journal, MemoryJournal, READ_BYTES_MAX, SqliteJournal, StoreError, Tail,
-    append_once,
+    AppendError, EncodedFrame, Frame, Journal, MemoryJournal, READ_BYTES_MAX, ReadError, SqliteJournal, StoreError,
+    Tail, append_once,
 };
 use tempfile::TempDir;
 
@@ -30,6 +30,11 @@ fn terms(journal: &dyn Journal, from: u64) -> Vec<u64> {
         assert_eq!(frame.records, [Event::TermOpened { term: frame.term }]);
     }
     frames.iter().map(|(_, frame)| frame.term.0).collect()
+}
+
+/// What reading from a position says, if it cannot be read.
+fn refusal(journal: &dyn Journal, from: u64) -> String {
+    journal.reader().read(Position(from), 100).err().map_or("read".to_owned(), |error| error.to_string())
 }
 
 type Open<'a> = &'a mut dyn FnMut() -> Box<dyn Journal>;
@@ -143,6 +148,72 @@ fn one_read_is_bounded(open: Open) {
     assert!((1..frames).contains(&read.len()), "{} of {frames}", read.len());
 }
 
+fn what_is_trimmed_is_gone_and_the_rest_still_follows(open: Open) {
+    let mut journal = open();
+    journal.trim(Position(3)).unwrap();
+    assert_eq!(terms(&*journal, 1), []);
+    (1..=5).for_each(|term| drop(append(&mut *journal, term)));
+    let tail = journal.tail();
+    // The last is one that an earlier one has overtaken.
+    for through in [2, 2, 3, 1] {
+        journal.trim(Position(through)).unwrap();
+    }
+    let trimmed = "the journal begins at position 4: what was before was trimmed";
+    for _ in 0..2 {
+        assert_eq!(journal.tail(), tail);
+        assert_eq!([0, 1, 2, 3, 4].map(|from| refusal(&*journal, from)), [trimmed, trimmed, trimmed, trimmed, "read"]);
+        assert_eq!((terms(&*journal, 4), terms(&*journal, 5), terms(&*journal, 6)), (vec![4, 5], vec![5], vec![]));
+        drop(journal);
+        journal = open();
+    }
+    append(&mut *journal, 6);
+    assert_eq!(terms(&*journal, 4), [4, 5, 6]);
+}
+
+fn all_of_it_may_be_trimmed(open: Open) {
+    let mut journal = open();
+    (1..=3).for_each(|term| drop(append(&mut *journal, term)));
+    let tail = journal.tail();
+    journal.trim(Position(u64::MAX)).unwrap();
+    for _ in 0..2 {
+        assert_eq!(journal.tail(), tail);
+        assert_eq!(refusal(&*journal, 3), "the journal begins at position 4: what was before was trimmed");
+        assert_eq!(terms(&*journal, 4), []);
+        drop(journal);
+        journal = open();
+    }
+    append(&mut *journal, 4);
+    assert_eq!(terms(&*journal, 4), [4]);
+}
+
+fn readers_may_be_overtaken_by_a_trim(open: Open) {
+    const FRAMES: u64 = 200;
+    let mut journal = open();
+    let reader = journal.reader();
+    std::thread::scope(|scope| {
+        let follower = scope.spawn(|| {
+            let mut next = Position(1);
+            while next.0 <= FRAMES {
+                match reader.read(next, 7) {
+                    Ok(frames) => frames.last().into_iter().for_each(|(last, _)| next = last.next()),
+                    Err(ReadError::Trimmed { first }) => {
+                        assert!(first > next);
+                        next = first;
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        });
+        for term in 1..=FRAMES {
+            append(&mut *journal, term);
+            if term % 10 == 0 {
+                journal.trim(Position(term - 5)).unwrap();
+            }
+        }
+        follower.join().unwrap();
+    });
+}
+
 macro_rules! conformance {
     ($backend:ident, $open:expr; $($check:ident),* $(,)?) => {
         mod $backend {
@@ -165,6 +236,9 @@ every_backend!(
     a_frame_of_another_past_is_refused,
     readers_follow_from_other_threads,
     one_read_is_bounded,
+    what_is_trimmed_is_gone_and_the_rest_still_follows,
+    all_of_it_may_be_trimmed,
+    readers_may_be_overtaken_by_a_trim,
 );
 
 fn memory() -> impl FnMut() -> Box<dyn Journal> {
@@ -201,7 +275,7 @@ fn sqlite_damage_is_found_and_named() {
     let newer = "UPDATE frames SET frame = x'0803' WHERE position = 2";
     assert_eq!(
         read_after(newer, 1),
-        "the journal at position 2 was written by a newer version (format 3; this build reads up to 1)"
+        "the journal at position 2 was written by a newer version (format 3; this build reads up to 2)"
     );
 }
 
@@ -237,6 +311,60 @@ fn sqlite_refuses_a_newer_layout() {
     rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 7).unwrap();
     assert_eq!(
         open(&path),
-        format!("{} was written by a newer version (layout 7; this build reads up to 1)", path.display())
+        format!("{} was written by a newer version (layout 7; this build reads up to 2)", path.display())
     );
+}
+
+#[test]
+fn sqlite_vouches_for_the_frame_after_a_trim() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("journal.sqlite");
+    let mut journal = SqliteJournal::open(&path).unwrap();
+    (1..=4).for_each(|term| drop(append(&mut journal, term)));
+    journal.trim(Position(2)).unwrap();
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.execute_batch("UPDATE frames SET hash = zeroblob(32) WHERE position = 2").unwrap();
+    let unchained = "the journal is damaged at position 3: the frame does not follow the one before it";
+    assert_eq!(refusal(&journal, 3), unchained);
+    connection.execute_batch("DELETE FROM frames WHERE position = 2").unwrap();
+    assert_eq!(refusal(&journal, 1), "the journal is damaged at position 1: the frame is missing");
+}
+
+#[test]
+fn sqlite_takes_over_a_file_of_the_layout_before() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("journal.sqlite");
+    append(&mut SqliteJournal::open(&path).unwrap(), 1);
+    let layout = || rusqlite::Connection::open(&path).unwrap();
+    layout().pragma_update(None, "user_version", 1).unwrap();
+    let mut journal = SqliteJournal::open(&path).unwrap();
+    append(&mut journal, 2);
+    assert_eq!(terms(&journal, 1), [1, 2]);
+    let now: i64 = layout().query_row("PRAGMA user_version", (), |row| row.get(0)).unwrap();
+    assert_eq!(now, 2);
+}
+
+#[test]
+fn sqlite_reuses_what_was_trimmed() {
+    const FRAMES: u64 = 1_500;
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("journal.sqlite");
+    let mut journal = SqliteJournal::open(&path).unwrap();
+    let reason = "a frame of the usual size ".repeat(20);
+    let mut sizes = Vec::new();
+    for frame in 1..=FRAMES {
+        let outcome = convoke_core::event::Outcome::Failed { reason: reason.clone() };
+        let event = Event::JobFinished { job: JobId::from_bits(frame), outcome };
+        let encoded = Frame::encode(journal.tail().hash, Term(1), 0, &[event]).unwrap();
+        journal.append(Position(frame), &encoded).unwrap();
+        if frame % 150 == 0 {
+            journal.trim(Position(frame - 10)).unwrap();
+            sizes.push(
+                std::fs::metadata(&path).unwrap().len()
+                    + std::fs::metadata(path.with_extension("sqlite-wal")).unwrap().len(),
+            );
+        }
+    }
+    let (early, last) = (sizes[3], sizes[sizes.len() - 1]);
+    assert!(last <= early + early / 4, "the file grows on: {sizes:?}");
 }

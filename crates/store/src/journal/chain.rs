@@ -30,6 +30,12 @@ pub enum ReadError {
         /// The frame's format.
         format: u32,
     },
+    /// Frames from there on went when the journal was trimmed.
+    #[error("the journal begins at position {first}: what was before was trimmed")]
+    Trimmed {
+        /// The first frame that is kept, or the next one.
+        first: Position,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -11,7 +11,7 @@ use super::{Damage, ReadError, Tail};
 use crate::digest_of;
 
 /// The format of frames that this build writes, and the newest that it reads. A new kind of event raises it.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// The most bytes of an encoded frame.
 pub const FRAME_BYTES_MAX: usize = 512 * 1024;
 /// The most bytes of an encoded record.
@@ -30,6 +30,8 @@ pub struct Frame {
     pub wall_ms: u64,
     /// The events, at least one.
     pub records: Vec<Event>,
+    /// How many bytes it is stored in.
+    pub size_bytes: usize,
 }
 
 /// A frame as it is stored.
@@ -134,7 +136,7 @@ impl Frame {
         if bytes.len() > FRAME_BYTES_MAX {
             return Err(damaged(Damage::FrameTooLarge { bytes: bytes.len() }));
         }
-        let hash = digest_of(&bytes);
+        let (hash, size_bytes) = (digest_of(&bytes), bytes.len());
         let stored = Stored::decode(bytes).map_err(|source| damaged(Damage::Malformed(source)))?;
         if stored.format > FORMAT {
             return Err(ReadError::NewerFormat { position, format: stored.format });
@@ -150,7 +152,8 @@ impl Frame {
             decode_event(record).map_err(|source| Damage::Record { index, source })
         };
         let records = stored.records.iter().enumerate().map(read).collect::<Result<_, _>>().map_err(damaged)?;
-        Ok(Self { hash, previous: Digest(previous), term: Term(stored.term), wall_ms: stored.wall_ms, records })
+        let (previous, term, wall_ms) = (Digest(previous), Term(stored.term), stored.wall_ms);
+        Ok(Self { hash, previous, term, wall_ms, records, size_bytes })
     }
 }
 

@@ -2,17 +2,42 @@
 //!
 //! It does not know durability: what is appended stays as long as any clone or reader does.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use convoke_core::Position;
 
 use super::chain::{Chain, Kept};
-use super::{AppendError, EncodedFrame, Frame, Journal, JournalReader, READ_BYTES_MAX, ReadError, Tail};
+use super::{AppendError, EncodedFrame, Frame, Journal, JournalReader, READ_BYTES_MAX, ReadError, StoreError, Tail};
 
 /// A journal in memory. Clones are the same journal.
 #[derive(Clone, Default)]
 pub struct MemoryJournal {
-    frames: Arc<Mutex<Vec<EncodedFrame>>>,
+    frames: Arc<Mutex<Frames>>,
+}
+
+struct Frames {
+    /// The last frame that was trimmed; the journal's beginning if none was.
+    base: Tail,
+    kept: VecDeque<EncodedFrame>,
+}
+
+impl Default for Frames {
+    fn default() -> Self {
+        Self { base: Tail::EMPTY, kept: VecDeque::new() }
+    }
+}
+
+impl Frames {
+    /// The frame at the end of the first `count` that are kept.
+    fn tail_of(&self, count: usize) -> Tail {
+        let last = count.checked_sub(1).and_then(|last| self.kept.get(last));
+        last.map_or(self.base, |frame| frame.tail_at(Position(self.base.position.0 + count as u64)))
+    }
+
+    fn tail(&self) -> Tail {
+        self.tail_of(self.kept.len())
+    }
 }
 
 impl MemoryJournal {
@@ -21,26 +46,30 @@ impl MemoryJournal {
         Self::default()
     }
 
-    fn frames(&self) -> MutexGuard<'_, Vec<EncodedFrame>> {
-        // Pushing is all that is done under the lock, so a panic elsewhere leaves the frames whole.
+    fn frames(&self) -> MutexGuard<'_, Frames> {
+        // What is done under the lock is done in one step, so a panic elsewhere leaves the frames whole.
         self.frames.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn tail(frames: &[EncodedFrame]) -> Tail {
-    frames.last().map_or(Tail::EMPTY, |frame| frame.tail_at(Position(frames.len() as u64)))
 }
 
 impl Journal for MemoryJournal {
     fn append(&mut self, at: Position, frame: &EncodedFrame) -> Result<(), AppendError> {
         let mut frames = self.frames();
-        tail(&frames).admit(at, frame)?;
-        frames.push(frame.clone());
+        frames.tail().admit(at, frame)?;
+        frames.kept.push_back(frame.clone());
         Ok(())
     }
 
     fn tail(&self) -> Tail {
-        tail(&self.frames())
+        self.frames().tail()
+    }
+
+    fn trim(&mut self, through: Position) -> Result<(), StoreError> {
+        let mut frames = self.frames();
+        let count = through.0.saturating_sub(frames.base.position.0).min(frames.kept.len() as u64) as usize;
+        frames.base = frames.tail_of(count);
+        frames.kept.drain(..count);
+        Ok(())
     }
 
     fn reader(&self) -> Box<dyn JournalReader> {
@@ -51,16 +80,20 @@ impl Journal for MemoryJournal {
 impl JournalReader for MemoryJournal {
     fn read(&self, from: Position, frames_max: usize) -> Result<Vec<(Position, Frame)>, ReadError> {
         let frames = self.frames();
-        let before = from.0.saturating_sub(1).min(frames.len() as u64) as usize;
-        let mut chain = Chain::after(tail(&frames[..before]));
+        let base = frames.base.position.0;
+        let Some(before) = from.0.max(1).checked_sub(base + 1) else {
+            return Err(ReadError::Trimmed { first: Position(base + 1) });
+        };
+        let before = before.min(frames.kept.len() as u64) as usize;
+        let mut chain = Chain::after(frames.tail_of(before));
         let mut bytes_read = 0;
-        for (index, frame) in frames.iter().enumerate().skip(before).take(frames_max) {
+        for (index, frame) in frames.kept.iter().enumerate().skip(before).take(frames_max) {
             bytes_read += frame.bytes().len();
             if bytes_read > READ_BYTES_MAX && index > before {
                 break;
             }
             chain.push(Kept {
-                position: Position(index as u64 + 1),
+                position: Position(base + index as u64 + 1),
                 hash: frame.hash(),
                 bytes: frame.shared_bytes(),
             })?;

@@ -23,7 +23,7 @@ pub const READ_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The end of a journal: what the next frame is appended to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tail {
-    /// The last frame's position, which is how many frames there are.
+    /// The last frame's position, which is how many frames there were.
     pub position: Position,
     /// The last frame's hash.
     pub hash: Digest,
@@ -56,6 +56,10 @@ pub trait Journal: Send {
     /// The end, as this owner last saw it: after opening, appending, or a conflict.
     fn tail(&self) -> Tail;
 
+    /// Lets the frames up to a position go, as far as there are any: something else stands for them. The hash of the
+    /// last one stays, so that the first that is kept still follows it. Doing it again changes nothing.
+    fn trim(&mut self, through: Position) -> Result<(), StoreError>;
+
     /// Reads, from any thread, while the owner appends.
     fn reader(&self) -> Box<dyn JournalReader>;
 }
@@ -63,7 +67,7 @@ pub trait Journal: Send {
 /// Reads a journal.
 pub trait JournalReader: Send + Sync {
     /// The frames from a position on, at most `frames_max` and about [`READ_BYTES_MAX`], checked link by link. None
-    /// are left when the answer is empty.
+    /// are left when the answer is empty. From a position that was trimmed nothing is read: [`ReadError::Trimmed`].
     fn read(&self, from: Position, frames_max: usize) -> Result<Vec<(Position, Frame)>, ReadError>;
 }
 

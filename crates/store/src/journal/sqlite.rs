@@ -1,5 +1,8 @@
 //! A journal in an SQLite file: one row a frame, in WAL mode, synced by every commit.
 //!
+//! Of the frames that are trimmed, the last keeps its row, without its bytes: the first frame that is kept follows its
+//! hash. The file does not shrink by it; SQLite fills the free pages with the next frames, so that it stops growing.
+//!
 //! It does not know who owns the file: [`StateDir`](crate::StateDir) locks the directory, and a second writer that comes
 //! here all the same meets a conflict.
 
@@ -8,17 +11,18 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use convoke_core::{Digest, Position};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
 use super::chain::{Chain, Kept};
 use super::{AppendError, EncodedFrame, Frame, Journal, JournalReader, READ_BYTES_MAX, ReadError, Tail};
 use crate::sqlite::{FileKind, StoreError};
 
-/// The hash stands beside the frame so that the last one, which no other follows, is vouched for too.
+/// The hash stands beside the frame so that the last one, which no other follows, is vouched for too. Since layout 2 the
+/// first row may be that of a trimmed frame, without bytes.
 const KIND: FileKind = FileKind {
     name: "journal",
     application_id: 0x434e_564a, // CNVJ
-    layout: 1,
+    layout: 2,
     create: "
     CREATE TABLE frames (position INTEGER PRIMARY KEY, hash BLOB NOT NULL CHECK (length(hash) = 32), frame BLOB NOT NULL) STRICT;",
 };
@@ -28,6 +32,11 @@ const APPEND: &str = "
     WHERE ?1 = 1 + (SELECT coalesce(max(position), 0) FROM frames)";
 const TAIL: &str = "SELECT position, hash FROM frames ORDER BY position DESC LIMIT 1";
 const HASH: &str = "SELECT position, hash FROM frames WHERE position = ?1";
+const BASE: &str = "SELECT position, hash, length(frame) FROM frames ORDER BY position LIMIT 1";
+/// How many rows are removed at a time: an append waits for no more.
+const TRIM_ROWS: u64 = 1_024;
+const TRIM: &str = "DELETE FROM frames WHERE position < ?1";
+const EMPTY: &str = "UPDATE frames SET frame = x'' WHERE position = ?1";
 const READ: &str = "SELECT position, hash, frame FROM frames WHERE position >= ?1 ORDER BY position LIMIT ?2";
 
 /// A journal in an SQLite file.
@@ -83,6 +92,11 @@ impl Journal for SqliteJournal {
         self.tail
     }
 
+    fn trim(&mut self, through: Position) -> Result<(), StoreError> {
+        let through = through.min(self.tail.position);
+        trim(&mut self.connection, through).map_err(|source| KIND.refusal(&self.path, source))
+    }
+
     fn reader(&self) -> Box<dyn JournalReader> {
         Self::look_at(&self.path)
     }
@@ -109,12 +123,39 @@ impl JournalReader for SqliteReader {
     }
 }
 
+/// Each step is whole: it leaves one empty row, and the frames after it.
+fn trim(connection: &mut Connection, through: Position) -> rusqlite::Result<()> {
+    let Some((base, _)) = base(connection)? else { return Ok(()) };
+    let mut reached = base.position.0;
+    while reached < through.0 {
+        reached = through.0.min(reached.saturating_add(TRIM_ROWS));
+        let step = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        step.execute(EMPTY, [reached.cast_signed()])?;
+        step.execute(TRIM, [reached.cast_signed()])?;
+        step.commit()?;
+    }
+    Ok(())
+}
+
+/// The first row, and whether it is a trimmed frame's.
+fn base(connection: &Connection) -> rusqlite::Result<Option<(Tail, bool)>> {
+    let of = |row: &Row<'_>| Ok((tail_of(row)?, row.get::<_, i64>(2)? == 0));
+    connection.prepare_cached(BASE)?.query_row((), of).optional()
+}
+
 /// SQLite's failures outside, the journal's inside.
 fn read(
     connection: &Connection,
     before: i64,
     frames_max: usize,
 ) -> rusqlite::Result<Result<Vec<(Position, Frame)>, ReadError>> {
+    // One view of the file: a trim in the middle would take the frame before the first away.
+    let _view = connection.unchecked_transaction()?;
+    if let Some((base, true)) = base(connection)?
+        && before.cast_unsigned() < base.position.0
+    {
+        return Ok(Err(ReadError::Trimmed { first: base.position.next() }));
+    }
     let last = connection.prepare_cached(HASH)?.query_row([before], tail_of).optional()?;
     let last = last.unwrap_or(Tail { position: Position(before.cast_unsigned()), ..Tail::EMPTY });
     let mut chain = Chain::after(last);
