@@ -52,8 +52,8 @@ impl Baseline {
 
     /// A warning, if the job is done and its model, the version of a round, no better than a guess.
     pub fn warning(&self, report: &Report, round: u32) -> Option<Warning> {
-        let guess = self.guess.filter(|_| report.state == "succeeded")?;
-        let row = report.rounds.iter().find(|row| row.round == round)?;
+        let guess = self.guess.filter(|_| report.state() == "succeeded")?;
+        let row = report.history.rounds.iter().find(|row| row.round == round)?;
         let (what, error) = match row.validation_error {
             Some(error) => ("validation error", error),
             None => ("train error", row.train_error?),
@@ -70,7 +70,7 @@ impl Baseline {
 
     /// What to do where training ended in numbers that are none, if that is why the job failed.
     pub fn divergence_hint(&self, report: &Report) -> Option<String> {
-        let reason = report.reason.as_deref()?;
+        let reason = report.history.failure()?;
         let diverged = reason.contains("deltas were refused")
             && (reason.contains("holds NaN") || reason.contains("inf"))
             || reason.contains("merged version is not finite");
@@ -113,9 +113,10 @@ fn short(value: f32) -> String {
 mod tests {
     use convoke_ml::Dataset;
     use convoke_wire::core::JobId;
+    use convoke_wire::core::event::Outcome;
 
     use super::*;
-    use crate::report::Round;
+    use convoke_wire::core::history::Round;
 
     fn baseline(scale: f32, eta: f32) -> Baseline {
         let mut facts = Facts::new(vec!["`x`".into(), "`y`".into()], 2);
@@ -123,16 +124,16 @@ mod tests {
         Baseline::of(&facts, &["no".into(), "yes".into()], eta)
     }
 
-    fn report(state: &'static str, error: f64) -> Report {
+    fn report(outcome: Outcome, error: f64) -> Report {
         let mut report = Report::new(JobId::from_bits(1), Vec::new());
-        report.state = state;
-        report.rounds.push(Round { round: 1, validation_error: Some(error), ..Round::default() });
+        report.history.outcome = Some(outcome);
+        report.history.rounds.push(Round { round: 1, validation_error: Some(error), ..Round::default() });
         report
     }
 
     #[test]
     fn a_model_no_better_than_a_guess_is_told() {
-        let warning = baseline(5000.0, 1.0).warning(&report("succeeded", 0.5), 1).unwrap();
+        let warning = baseline(5000.0, 1.0).warning(&report(Outcome::Succeeded, 0.5), 1).unwrap();
         assert_eq!(
             warning.lines,
             [
@@ -143,22 +144,21 @@ mod tests {
         assert!(warning.hint.contains("scale the features"), "{}", warning.hint);
         assert!(
             baseline(5.0, 1e6)
-                .warning(&report("succeeded", 0.5), 1)
+                .warning(&report(Outcome::Succeeded, 0.5), 1)
                 .unwrap()
                 .hint
                 .contains("smaller step such as --eta 1e-1")
         );
-        let warning = baseline(5.0, 0.1).warning(&report("succeeded", 1.0 / 3.0), 1).unwrap();
+        let warning = baseline(5.0, 0.1).warning(&report(Outcome::Succeeded, 1.0 / 3.0), 1).unwrap();
         assert!(warning.hint.contains("more --epochs"), "{}", warning.hint);
-        assert!(baseline(5.0, 0.1).warning(&report("succeeded", 0.3), 1).is_none());
-        assert!(baseline(5.0, 0.1).warning(&report("failed", 0.5), 1).is_none());
+        assert!(baseline(5.0, 0.1).warning(&report(Outcome::Succeeded, 0.3), 1).is_none());
+        assert!(baseline(5.0, 0.1).warning(&report(Outcome::Cancelled, 0.5), 1).is_none());
     }
 
     #[test]
     fn divergence_is_told_from_other_failures() {
         let hint = |reason: &str| {
-            let mut failed = report("failed", 0.5);
-            failed.reason = Some(reason.to_owned());
+            let failed = report(Outcome::Failed { reason: reason.to_owned() }, 0.5);
             baseline(5.0, 0.1).divergence_hint(&failed)
         };
         assert_eq!([0.0, -0.040_105_8, 15.0, 89_444.5, 1e-12].map(short), ["0", "-0.04011", "15", "89444", "0"]);

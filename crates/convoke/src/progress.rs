@@ -66,11 +66,11 @@ impl Progress {
     /// The round under way, as a live line.
     pub fn show(&self, report: &Report) {
         let Some(bar) = &self.live else { return };
-        let Some(running) = report.running_round() else { return };
+        let Some(running) = report.history.running_round() else { return };
         bar.set_style(style("{spinner} {msg} [{bar:16}] {elapsed}"));
         bar.set_length(u64::from(running.tasks));
         bar.set_position(u64::from(running.tasks_done));
-        let of = report.rounds_planned();
+        let of = report.history.rounds_planned;
         let workers = Counted(running.workers, "worker");
         bar.set_message(format!(
             "round {}/{of}: {}/{} shards, {workers}, {} samples/s, error {}",
@@ -78,19 +78,20 @@ impl Progress {
             running.tasks_done,
             running.tasks,
             output::rounded(running.samples_per_second),
-            share(report.validation_error),
+            share(report.history.validation_error),
         ));
         bar.enable_steady_tick(TICK);
     }
 
     /// A line for a round of which something new is known since `wall_ms`: its version, or its version's error.
     pub fn round(&self, report: &Report, round: u32, wall_ms: u64) {
-        let Some(row) = report.rounds.iter().find(|row| row.round == round && wall_ms >= self.known_ms) else { return };
-        let of = report.rounds_planned();
+        let row = report.history.rounds.iter().find(|row| row.round == round);
+        let Some(row) = row.filter(|_| wall_ms >= self.known_ms) else { return };
+        let of = report.history.rounds_planned;
         match (row.validation_error, row.seconds) {
             (Some(error), _) => self.say(format!("round {round}/{of}: validation error {error:.4}")),
             (None, Some(seconds)) => {
-                let shards = Counted(row.tasks.len(), "shard");
+                let shards = Counted(row.tasks_done as usize, "shard");
                 let error = share(row.train_error);
                 self.say(format!("round {round}/{of}: {shards} in {seconds:.2} s, train error {error}"));
             }

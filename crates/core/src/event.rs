@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::{Counted, JobId, JobSpec, Payload, StageNumber, TaskId, Term, Work};
+use crate::{Counted, Digest, JobId, JobSpec, Payload, Position, StageNumber, TaskId, Term, Work};
 
 /// The most bytes of a reason that someone wrote.
 pub const REASON_BYTES_MAX: usize = 2048;
@@ -98,6 +98,13 @@ pub enum Event {
         job: JobId,
         /// How.
         outcome: Outcome,
+    },
+    /// All that the journal folds to was stored, so that earlier frames may go.
+    SnapshotTaken {
+        /// The position of the last frame that is folded into it.
+        through: Position,
+        /// The blob that holds it.
+        state: Digest,
     },
 }
 
@@ -249,6 +256,22 @@ pub enum Outcome {
     Cancelled,
 }
 
+impl Event {
+    /// The job that it is about, if it is about one.
+    pub fn job(&self) -> Option<JobId> {
+        match self {
+            Self::TermOpened { .. } | Self::SnapshotTaken { .. } => None,
+            Self::TaskDone { task, .. } | Self::AttemptFailed { task, .. } => Some(task.job),
+            Self::JobSubmitted { job, .. }
+            | Self::StageOpened { job, .. }
+            | Self::StageClosed { job, .. }
+            | Self::ResultsLost { job, .. }
+            | Self::StageCombined { job, .. }
+            | Self::JobFinished { job, .. } => Some(*job),
+        }
+    }
+}
+
 /// `text`, cut at a character's end to at most `bytes_max` bytes.
 pub fn bounded(mut text: String, bytes_max: usize) -> String {
     let end = (0..=bytes_max.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
@@ -286,6 +309,7 @@ impl fmt::Display for Event {
                 write!(f, "stage {job}/{stage} combined: {}", combined.result)
             }
             Self::JobFinished { job, outcome } => write!(f, "job {job} {outcome}"),
+            Self::SnapshotTaken { through, state } => write!(f, "snapshot {state:?} taken through position {through}"),
         }
     }
 }

@@ -16,6 +16,8 @@ mod timer;
 pub mod sabotage;
 pub mod coordinator;
 pub mod worker;
+pub mod history;
+pub mod snapshot;
 
 pub use counted::Counted;
 pub use event::Event;

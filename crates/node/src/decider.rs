@@ -324,6 +324,12 @@ impl Decider {
             }
             // The queue has room for every stage that can be closed; the thread may be gone, with everything else.
             Output::Combine(combine) => drop(self.outlets.combines.try_send(combine)),
+            // What is left is trimmed with the next snapshot, or by the next coordinator.
+            Output::Trim { through } => {
+                if let Err(error) = self.journal.trim(through) {
+                    tracing::warn!("the journal is not trimmed through position {through}: {error}");
+                }
+            }
             // Whoever asked may be gone: then nobody waits for it.
             Output::Reply { request, reply } => {
                 self.calls.remove(&request).map(|call| call.send(reply));

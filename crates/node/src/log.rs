@@ -27,7 +27,9 @@ pub(crate) fn event(event: &Event) {
         Event::JobSubmitted { .. } | Event::JobFinished { .. } | Event::TermOpened { .. } => {
             tracing::info!("{event}");
         }
-        Event::StageOpened { .. } | Event::StageClosed { .. } => tracing::debug!("{event}"),
+        Event::StageOpened { .. } | Event::StageClosed { .. } | Event::SnapshotTaken { .. } => {
+            tracing::debug!("{event}")
+        }
     }
 }
 

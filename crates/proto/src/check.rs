@@ -2,7 +2,7 @@
 //!
 //! The limits are core's: nothing here knows why a name or a list is as long as it may be.
 
-use convoke_core::{JobId, PayloadTooLarge, SpecError};
+use convoke_core::{Digest, JobId, PayloadTooLarge, SpecError};
 
 /// A message does not stand for a value.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -126,6 +126,12 @@ pub fn bounded_text(field: &'static str, text: String, bytes_max: usize) -> Resu
 pub fn job_id(field: &'static str, bits: u64) -> Result<JobId, DecodeError> {
     let id = JobId::from_bits(bits);
     if id.bits() == bits { Ok(id) } else { Err(DecodeError::JobId { field, value: bits }) }
+}
+
+/// A digest from its bytes, of which there are 32.
+pub(crate) fn digest(field: &'static str, bytes: &[u8]) -> Result<Digest, DecodeError> {
+    let digest = bytes.try_into().map_err(|_| DecodeError::Digest { field, bytes: bytes.len() })?;
+    Ok(Digest(digest))
 }
 
 /// A name, checked by core's rule.

@@ -3,14 +3,14 @@
 //! Equal events have equal bytes. What a frame of them looks like is the store's.
 
 use convoke_core::event::{LISTED_MAX, LOST_MAX, Purpose};
-use convoke_core::{Event, StageNumber, Term, Work};
+use convoke_core::{Event, Position, StageNumber, Term, Work};
 use prost::Message;
 use v1::event::{
-    AttemptFailed, JobFinished, JobSubmitted, Kind, ResultsLost, StageClosed, StageCombined, StageOpened, TaskDone,
-    TermOpened,
+    AttemptFailed, JobFinished, JobSubmitted, Kind, ResultsLost, SnapshotTaken, StageClosed, StageCombined,
+    StageOpened, TaskDone, TermOpened,
 };
 
-use crate::check::{at_most, job_id, name, required};
+use crate::check::{at_most, digest, job_id, name, required};
 use crate::{DecodeError, v1};
 
 /// An event's bytes, as a record of the journal has them.
@@ -62,6 +62,9 @@ impl From<&Event> for v1::Event {
             }
             Event::JobFinished { job, outcome } => {
                 Kind::JobFinished(JobFinished { job: job.bits(), outcome: Some(outcome.into()) })
+            }
+            Event::SnapshotTaken { through, state } => {
+                Kind::SnapshotTaken(SnapshotTaken { through: through.0, state: state.0.to_vec() })
             }
         };
         Self { kind: Some(kind) }
@@ -124,6 +127,10 @@ impl TryFrom<v1::Event> for Event {
             Kind::JobFinished(event) => Self::JobFinished {
                 job: job_id("JobFinished.job", event.job)?,
                 outcome: required("JobFinished.outcome", event.outcome)?,
+            },
+            Kind::SnapshotTaken(event) => Self::SnapshotTaken {
+                through: Position(event.through),
+                state: digest("SnapshotTaken.state", &event.state)?,
             },
         })
     }

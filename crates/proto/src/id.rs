@@ -2,9 +2,9 @@
 //!
 //! A digest is checked for its length alone: nothing here can say whether such a blob exists.
 
-use convoke_core::{Digest, Form, LeaseId, Payload, StageNumber, TaskId, Term};
+use convoke_core::{Form, LeaseId, Payload, StageNumber, TaskId, Term};
 
-use crate::check::job_id;
+use crate::check::{digest, job_id};
 use crate::{DecodeError, v1};
 
 impl From<&TaskId> for v1::TaskId {
@@ -52,11 +52,7 @@ impl TryFrom<v1::Payload> for Payload {
     fn try_from(payload: v1::Payload) -> Result<Self, DecodeError> {
         match payload.form.ok_or(DecodeError::Missing { field: "Payload.form" })? {
             v1::payload::Form::Inline(bytes) => Ok(Self::inline(&bytes)?),
-            v1::payload::Form::Blob(bytes) => {
-                let digest = bytes.as_slice().try_into();
-                let digest = digest.map_err(|_| DecodeError::Digest { field: "Payload.blob", bytes: bytes.len() })?;
-                Ok(Self::blob(Digest(digest)))
-            }
+            v1::payload::Form::Blob(bytes) => Ok(Self::blob(digest("Payload.blob", &bytes)?)),
         }
     }
 }

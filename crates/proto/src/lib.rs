@@ -11,11 +11,14 @@ mod job;
 mod result;
 mod event;
 mod message;
+mod history;
+mod snapshot;
 
 pub use check::{DecodeError, at_most, bounded_text, job_id, required};
 pub use event::{decode_event, encode_event};
+pub use snapshot::{decode_snapshot, encode_snapshot};
 
-/// The messages of `convoke.proto`, as generated: their comments are there.
+/// The messages of `convoke.proto`, `history.proto` and `snapshot.proto`, as generated: their comments are there.
 #[allow(missing_docs, reason = "generated")]
 #[allow(clippy::all, reason = "generated")]
 pub mod v1 {

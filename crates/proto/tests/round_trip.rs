@@ -6,8 +6,8 @@ use convoke_core::event::{
 };
 use convoke_core::message::{Assignment, Held, SLOTS_MAX};
 use convoke_core::{
-    Ability, Digest, Event, INLINE_BYTES_MAX, JobId, JobSpec, LeaseId, NAME_BYTES_MAX, Payload, Plan, Policy, Rounds,
-    Split, StageNumber, TaskId, Term, Work,
+    Ability, Digest, Event, INLINE_BYTES_MAX, JobId, JobSpec, LeaseId, NAME_BYTES_MAX, Payload, Plan, Policy, Position,
+    Rounds, Split, StageNumber, TaskId, Term, Work,
 };
 use convoke_proto::{DecodeError, decode_event, encode_event, v1};
 use proptest::collection::vec;
@@ -153,6 +153,8 @@ fn event() -> impl Strategy<Value = Event> {
         (job(), stage(), indices).prop_map(|(job, stage, indices)| Event::ResultsLost { job, stage, indices }),
         (job(), stage(), combined()).prop_map(|(job, stage, combined)| Event::StageCombined { job, stage, combined }),
         (job(), outcome()).prop_map(|(job, outcome)| Event::JobFinished { job, outcome }),
+        (any::<u64>(), any::<[u8; 32]>())
+            .prop_map(|(through, state)| Event::SnapshotTaken { through: Position(through), state: Digest(state) }),
     ]
 }
 

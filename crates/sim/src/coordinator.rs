@@ -332,6 +332,10 @@ impl World {
                 let at = self.now + self.dice.between(1, 800);
                 self.queue.push(at, Happening::CombineEnds { life: self.coordinator.life, combine });
             }
+            // No snapshot is taken here yet, so none is asked for.
+            Output::Trim { through } => {
+                self.coordinator.journal.trim(through).map_err(|error| self.broken(error.into()))?
+            }
             Output::Reply { request, reply } => {
                 if self.now < self.scenario.faults_until && self.dice.chance(5) {
                     self.note("fault.reply-lost");

@@ -50,6 +50,7 @@ pub fn event_kind(event: &Event) -> &'static str {
         Event::JobFinished { outcome: Outcome::Succeeded, .. } => "event.job-finished.succeeded",
         Event::JobFinished { outcome: Outcome::Failed { .. }, .. } => "event.job-finished.failed",
         Event::JobFinished { outcome: Outcome::Cancelled, .. } => "event.job-finished.cancelled",
+        Event::SnapshotTaken { .. } => "event.snapshot-taken",
     }
 }
 

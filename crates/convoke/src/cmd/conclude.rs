@@ -53,15 +53,15 @@ impl Conclusion<'_> {
     /// Saves the version that is to be kept, and prints what came of the job.
     pub async fn conclude(&self, mut report: Report) -> Result<ExitCode, Failure> {
         let round = match self.keep {
-            Keep::Best => report.best_round(),
+            Keep::Best => report.history.best_round(),
             Keep::Last => None,
         };
         if self.keep == Keep::Best && round.is_none() {
             output::say("warning: no round was measured: the last version is kept");
         }
-        let round = round.or(report.version().map(|(round, _)| round)).unwrap_or(0);
+        let round = round.or(report.history.version().map(|(round, _)| round)).unwrap_or(0);
         // No round, no model: the start is not worth a file.
-        let version = report.version_of(round).filter(|_| round > 0).and_then(|payload| payload.as_blob());
+        let version = report.history.versions.get(&round).filter(|_| round > 0).and_then(|payload| payload.as_blob());
         let saved = match version {
             Some(digest) => save(self.target, digest, &self.model).await.map(Some),
             None => Ok(None),
@@ -71,7 +71,7 @@ impl Conclusion<'_> {
             Ok(saved) => (saved, None),
             Err(failure) => (None, Some(failure)),
         };
-        report.wall_seconds = self.began.elapsed().as_secs_f64();
+        report.wall_seconds = Some(self.began.elapsed().as_secs_f64());
         let warning = self.baseline.as_ref().and_then(|baseline| baseline.warning(&report, round));
         self.print(&report, round, saved, warning.as_ref())?;
         if let Some(failure) = unsaved {
@@ -122,12 +122,12 @@ impl Conclusion<'_> {
                 warnings: warning.iter().map(|warning| warning.lines.join("; ")).collect(),
             });
         }
-        let took = output::duration(report.wall_seconds);
-        match report.validation_error {
+        let took = output::duration(report.wall_seconds());
+        match report.history.validation_error {
             Some(error) => output::note(format!("validation error {error:.4} after {took}")),
-            None => output::note(format!("{} after {took}", report.state)),
+            None => output::note(format!("{} after {took}", report.state())),
         }
-        let kept = report.rounds.iter().find(|row| row.round == round).and_then(|row| row.validation_error);
+        let kept = report.history.rounds.iter().find(|row| row.round == round).and_then(|row| row.validation_error);
         if let (Keep::Best, Some(error), true) = (self.keep, kept, saved.is_some()) {
             output::note(format!("kept round {round}, the best: validation error {error:.4}"));
         }

@@ -4,6 +4,7 @@
 
 use std::process::ExitCode;
 
+use convoke_wire::core::history::Round;
 use convoke_wire::core::{JobId, Payload};
 use convoke_wire::program::{self, MANIFEST_BYTES_MAX, Manifest};
 
@@ -13,7 +14,7 @@ use crate::args::{Format, Global, JobArgs};
 use crate::failure::{Failure, INTERRUPTED};
 use crate::output;
 use crate::progress::Progress;
-use crate::report::{Report, Round};
+use crate::report::Report;
 use crate::source::{Source, follow_record};
 
 /// Runs the command.
@@ -60,26 +61,27 @@ pub async fn report_of(source: &mut Source, job: JobId, live: bool, progress: &P
 }
 
 fn print(report: &Report) -> Result<(), Failure> {
-    let error = output::share(report.validation_error);
-    let reason = report.reason.as_ref().map_or_else(String::new, |reason| format!(": {}", output::line(reason)));
-    let (job, state) = (report.job, report.state);
-    output::print(&format!("job {job} {state}{reason}; error {error}, {:.2} s\n", report.wall_seconds))?;
-    let rounds: Vec<_> = report.rounds.iter().map(round_cells).collect();
+    let history = &report.history;
+    let error = output::share(history.validation_error);
+    let reason = history.failure().map_or_else(String::new, |reason| format!(": {}", output::line(reason)));
+    let (job, state) = (report.job, report.state());
+    output::print(&format!("job {job} {state}{reason}; error {error}, {:.2} s\n", report.wall_seconds()))?;
+    let rounds: Vec<_> = history.rounds.iter().map(round_cells).collect();
     let headings = ["ROUND", "ERROR", "TRAIN ERROR", "SECONDS", "TASKS", "REJECTED", "REFUSED"];
     output::print(&output::table(headings, &rounds))?;
-    let tasks = report.rounds.iter().flat_map(|round| {
+    let tasks = history.rounds.iter().flat_map(|round| {
         round.tasks.iter().map(move |task| {
             [
                 round.round.to_string(),
-                output::line(&task.shard),
+                output::line(&report.shard(task.index)),
                 output::line(&task.worker),
                 task.attempt.to_string(),
                 task.samples.to_string(),
                 output::share(task.train_error),
-                format!("{:.3}", task.queued_s),
-                format!("{:.3}", task.fetch_s),
-                format!("{:.3}", task.compute_s),
-                format!("{:.3}", task.report_s),
+                seconds(task.timing.queued_us),
+                seconds(task.timing.fetch_us),
+                seconds(task.timing.compute_us),
+                seconds(task.timing.report_us),
             ]
         })
     });
@@ -96,17 +98,22 @@ fn print(report: &Report) -> Result<(), Failure> {
         "REPORT S",
     ];
     output::print(&format!("\n{}", output::table(headings, &tasks.collect::<Vec<_>>())))?;
-    let workers = report.workers.iter().map(|worker| {
+    let wall_seconds = history.wall_seconds();
+    let workers = history.workers.iter().map(|(name, share)| {
         [
-            output::line(&worker.name),
-            format!("{:.0} %", worker.busy_share * 100.0),
-            format!("{:.0}", worker.samples_per_second),
-            worker.rejections.to_string(),
-            worker.lost.to_string(),
+            output::line(name),
+            format!("{:.0} %", share.busy(wall_seconds) * 100.0),
+            format!("{:.0}", share.samples_per_second()),
+            share.rejections.to_string(),
+            share.lost.to_string(),
         ]
     });
     let headings = ["WORKER", "BUSY", "SAMPLES/S", "REJECTED", "LOST"];
     output::print(&format!("\n{}", output::table(headings, &workers.collect::<Vec<_>>())))
+}
+
+fn seconds(micros: u64) -> String {
+    format!("{:.3}", micros as f64 / 1e6)
 }
 
 fn round_cells(round: &Round) -> [String; 7] {
@@ -115,8 +122,8 @@ fn round_cells(round: &Round) -> [String; 7] {
         output::share(round.validation_error),
         output::share(round.train_error),
         round.seconds.map_or_else(|| "-".to_owned(), |seconds| format!("{seconds:.3}")),
-        round.tasks.len().to_string(),
+        round.tasks_done.to_string(),
         round.rejections.to_string(),
-        round.refused.len().to_string(),
+        round.refusals.to_string(),
     ]
 }

@@ -38,18 +38,15 @@ pub async fn run(args: &ResultArgs, global: &Global) -> Result<ExitCode, Failure
         None => Bytes::copy_from_slice(version.as_inline().unwrap_or_default()),
     };
     model::write(&path, &bytes)?;
-    let validation_error = report.rounds.iter().find(|row| row.round == round).and_then(|row| row.validation_error);
+    let validation_error =
+        report.history.rounds.iter().find(|row| row.round == round).and_then(|row| row.validation_error);
     if global.output == Format::Json {
         let (job, model) = (args.id.to_string(), path.display().to_string());
-        output::json(&Printed { job, state: report.state, round, validation_error, model })?;
+        output::json(&Printed { job, state: report.state(), round, validation_error, model })?;
     } else {
-        let of = report.rounds_planned();
-        output::note(format!(
-            "round {round}/{of} of job {} ({}): error {}",
-            args.id,
-            report.state,
-            share(validation_error)
-        ));
+        let of = report.history.rounds_planned;
+        let (state, error) = (report.state(), share(validation_error));
+        output::note(format!("round {round}/{of} of job {} ({state}): error {error}", args.id));
         print_model(&path)?;
     }
     Ok(ExitCode::SUCCESS)
@@ -57,7 +54,7 @@ pub async fn run(args: &ResultArgs, global: &Global) -> Result<ExitCode, Failure
 
 /// The version that is asked for, and the round that made it.
 fn choose(report: &Report, asked: Version) -> Result<(u32, &Payload), Failure> {
-    let newest = report.version().map_or(0, |(round, _)| round);
+    let newest = report.history.version().map_or(0, |(round, _)| round);
     let job = report.job;
     if newest == 0 && report.has_ended() {
         return Err(Failure::bad_input(format!("job {job} has no version: it ended before its first round was done"))
@@ -71,12 +68,12 @@ fn choose(report: &Report, asked: Version) -> Result<(u32, &Payload), Failure> {
     let round = match asked {
         Version::Newest => newest,
         Version::Round(round) => round,
-        Version::Best => report.best_round().ok_or_else(|| {
+        Version::Best => report.history.best_round().ok_or_else(|| {
             Failure::bad_input(format!("no round of job {job} was measured, so that none is the best"))
                 .hint("leave out --round to save the newest version")
         })?,
     };
-    let version = report.version_of(round).ok_or_else(|| {
+    let version = report.history.versions.get(&round).ok_or_else(|| {
         Failure::bad_input(format!("job {job} has no version of round {round}: its rounds are 1 to {newest}"))
             .hint("name one of them, or `best`")
     })?;

@@ -8,18 +8,37 @@ use std::sync::Arc;
 
 use crate::event::{Event, Fault, Outcome, Purpose};
 use crate::sabotage::{self, Bug};
-use crate::{JobId, JobSpec, Payload, Plan, StageNumber, TaskId, Term, Work};
+use crate::{Digest, JobId, JobSpec, Payload, Plan, Position, StageNumber, TaskId, Term, Work};
 
 /// How many finished jobs are remembered; the oldest go first.
 pub const FINISHED_JOBS_MAX: usize = 1_000;
 
 /// Everything that a restart brings back.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Durable {
-    term: Term,
-    submitted: u64,
-    jobs: BTreeMap<JobId, Job>,
-    finished: VecDeque<JobId>,
+pub struct Durable(Parts);
+
+/// What the durable state consists of: what a snapshot carries.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Parts {
+    /// The last term that was opened.
+    pub term: Term,
+    /// How many jobs were ever submitted.
+    pub submitted: u64,
+    /// All jobs that are remembered.
+    pub jobs: BTreeMap<JobId, Job>,
+    /// Those that ended, the oldest first.
+    pub finished: VecDeque<JobId>,
+    /// The newest snapshot.
+    pub snapshot: Option<TakenSnapshot>,
+}
+
+/// A snapshot that the journal names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TakenSnapshot {
+    /// The position of the last frame that is folded into it.
+    pub through: Position,
+    /// The blob that holds it.
+    pub state: Digest,
 }
 
 /// A job, as far as it has come.
@@ -100,19 +119,41 @@ pub struct Misfit {
 }
 
 impl Durable {
+    /// The state of these parts; `None` if they contradict each other.
+    pub fn of(parts: Parts) -> Option<Self> {
+        let ended = |id: &JobId| parts.jobs.get(id).is_some_and(|job| job.outcome.is_some());
+        let listed = parts.jobs.values().filter(|job| job.outcome.is_some()).count() == parts.finished.len();
+        (listed && parts.finished.iter().all(ended)).then_some(Self(parts))
+    }
+
     /// The last term that was opened.
     pub fn term(&self) -> Term {
-        self.term
+        self.0.term
+    }
+
+    /// How many jobs were ever submitted.
+    pub fn submitted(&self) -> u64 {
+        self.0.submitted
+    }
+
+    /// The newest snapshot. Whoever removes blobs keeps this one.
+    pub fn snapshot(&self) -> Option<&TakenSnapshot> {
+        self.0.snapshot.as_ref()
     }
 
     /// A job, live or finished.
     pub fn job(&self, job: JobId) -> Option<&Job> {
-        self.jobs.get(&job)
+        self.0.jobs.get(&job)
     }
 
     /// All jobs that are remembered.
     pub fn jobs(&self) -> impl Iterator<Item = (JobId, &Job)> {
-        self.jobs.iter().map(|(id, job)| (*id, job))
+        self.0.jobs.iter().map(|(id, job)| (*id, job))
+    }
+
+    /// The jobs that ended, the oldest first.
+    pub fn finished(&self) -> impl DoubleEndedIterator<Item = JobId> {
+        self.0.finished.iter().copied()
     }
 
     /// Jobs that have not ended.
@@ -122,7 +163,7 @@ impl Durable {
 
     /// A stage that is not combined yet.
     pub fn stage(&self, job: JobId, stage: StageNumber) -> Option<&Stage> {
-        self.jobs.get(&job)?.stages.get(&stage)
+        self.0.jobs.get(&job)?.stages.get(&stage)
     }
 
     /// The stage of a task that still needs a result.
@@ -141,14 +182,14 @@ impl Durable {
     fn fold(&mut self, event: &Event) -> Option<()> {
         match event {
             Event::TermOpened { term } => {
-                self.term = Some(*term).filter(|term| *term == self.term.next())?;
+                self.0.term = Some(*term).filter(|term| *term == self.0.term.next())?;
             }
             Event::JobSubmitted { job, spec, submitter } => {
-                if self.jobs.contains_key(job) {
+                if self.0.jobs.contains_key(job) {
                     return None;
                 }
-                self.submitted += 1;
-                self.jobs.insert(*job, Job::new(self.submitted, spec, submitter));
+                self.0.submitted += 1;
+                self.0.jobs.insert(*job, Job::new(self.0.submitted, spec, submitter));
             }
             Event::StageOpened { job, stage, purpose, base, work } => {
                 let job = self.live(*job).filter(|job| *stage == job.last_stage.next())?;
@@ -201,17 +242,21 @@ impl Durable {
                 let job = self.live(*id)?;
                 job.outcome = Some(outcome.clone());
                 job.stages.clear();
-                self.finished.push_back(*id);
-                if self.finished.len() > FINISHED_JOBS_MAX {
-                    self.finished.pop_front().and_then(|oldest| self.jobs.remove(&oldest));
+                self.0.finished.push_back(*id);
+                if self.0.finished.len() > FINISHED_JOBS_MAX {
+                    self.0.finished.pop_front().and_then(|oldest| self.0.jobs.remove(&oldest));
                 }
+            }
+            Event::SnapshotTaken { through, state } => {
+                let newer = self.0.snapshot.is_none_or(|taken| taken.through < *through);
+                self.0.snapshot = Some(newer.then_some(TakenSnapshot { through: *through, state: *state })?);
             }
         }
         Some(())
     }
 
     fn live(&mut self, job: JobId) -> Option<&mut Job> {
-        self.jobs.get_mut(&job).filter(|job| job.outcome.is_none())
+        self.0.jobs.get_mut(&job).filter(|job| job.outcome.is_none())
     }
 
     fn stage_mut(&mut self, job: JobId, stage: StageNumber) -> Option<&mut Stage> {
@@ -264,5 +309,6 @@ fn expectation(event: &Event) -> &'static str {
         Event::ResultsLost { .. } => "the stage is not combined and has those results",
         Event::StageCombined { .. } => "the stage is closed",
         Event::JobFinished { .. } => "the job is live",
+        Event::SnapshotTaken { .. } => "a snapshot reaches further than the last",
     }
 }

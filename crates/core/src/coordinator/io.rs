@@ -7,7 +7,8 @@ use std::fmt;
 use crate::event::{Combined, Event, Outcome};
 use crate::message::{FromWorker, Hello, ToWorker};
 use crate::{
-    Ability, Counted, Digest, JobId, JobSpec, Millis, Payload, RequestId, SessionId, SpecError, StageNumber, TaskId,
+    Ability, Counted, Digest, JobId, JobSpec, Millis, Payload, Position, RequestId, SessionId, SpecError, StageNumber,
+    TaskId,
 };
 
 use super::jobs::LIVE_JOBS_MAX;
@@ -66,6 +67,13 @@ pub enum Input {
         /// Its end.
         outcome: CombineOutcome,
     },
+    /// What the journal folds to, through a position, is stored.
+    SnapshotStored {
+        /// The position.
+        through: Position,
+        /// The blob, which is durable.
+        state: Digest,
+    },
     /// A client takes a worker out of service.
     Drain {
         /// The call to answer.
@@ -119,6 +127,11 @@ pub enum Output {
     },
     /// Combine a stage's results; its end comes back as [`Input::Combined`].
     Combine(Combine),
+    /// Let the journal's frames up to there go: a snapshot stands for them.
+    Trim {
+        /// The last of them.
+        through: Position,
+    },
     /// Answer a client's call.
     Reply {
         /// The call.
@@ -360,6 +373,7 @@ impl fmt::Display for Output {
             Self::Combine(combine) => {
                 write!(f, "combine {}/{}: {}", combine.job, combine.stage, Counted(combine.parts.len(), "part"))
             }
+            Self::Trim { through } => write!(f, "trim the journal through position {through}"),
             Self::Reply { request, reply } => write!(f, "reply to {request}: {reply:?}"),
             Self::Notice(notice) => write!(f, "notice: {notice}"),
         }

@@ -27,7 +27,7 @@ use crate::event::Event;
 use crate::message::{HEARTBEAT_MS, ToWorker};
 use crate::sabotage::{self, Bug};
 use crate::timer::Timers;
-use crate::{JobId, Millis, Policy, SessionId, StageNumber, TaskId, Term, WorkerId};
+use crate::{Digest, JobId, Millis, Policy, Position, SessionId, StageNumber, TaskId, Term, WorkerId};
 
 use durable::{Durable, Stage};
 use queue::Queue;
@@ -128,6 +128,10 @@ impl Coordinator {
         };
         coordinator.record(Event::TermOpened { term: coordinator.durable.term().next() });
         coordinator.timers.set(Timer::Beat, now + HEARTBEAT_MS);
+        // A trim that a crash prevented is made up for.
+        if let Some(through) = coordinator.durable.snapshot().map(|taken| taken.through) {
+            coordinator.output(Output::Trim { through });
+        }
         coordinator.recover();
         let decision = coordinator.settle();
         (coordinator, decision)
@@ -152,6 +156,7 @@ impl Coordinator {
             }
             Input::Cancel { request, job } => self.on_cancel(request, job),
             Input::Combined { job, stage, outcome } => self.on_combined(job, stage, outcome),
+            Input::SnapshotStored { through, state } => self.on_snapshot_stored(through, state),
             Input::Drain { request, worker } => self.on_drain(request, worker),
             Input::Inspect { request } => self.on_inspect(request),
         }
@@ -186,6 +191,14 @@ impl Coordinator {
             Timer::BackedOff(worker) => drop(self.roster.update(worker, |worker| worker.backs_off = false)),
             Timer::TimedOut(lease) => self.on_timed_out(lease),
             Timer::Stragglers => self.back_up_stragglers(),
+        }
+    }
+
+    /// Records a snapshot, unless there is one that reaches as far, and lets go what it stands for.
+    fn on_snapshot_stored(&mut self, through: Position, state: Digest) {
+        if self.durable.snapshot().is_none_or(|taken| taken.through < through) {
+            self.record(Event::SnapshotTaken { through, state });
+            self.output(Output::Trim { through });
         }
     }
 

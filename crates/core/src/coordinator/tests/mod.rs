@@ -209,6 +209,12 @@ impl Trace {
         self.decide(Some(format!("cancel {job}")), Input::Cancel { request, job });
     }
 
+    pub(super) fn snapshot_stored(&mut self, through: u64) {
+        let state = Digest([through as u8; 32]);
+        let input = Input::SnapshotStored { through: crate::Position(through), state };
+        self.decide(Some(format!("snapshot stored through {through}")), input);
+    }
+
     pub(super) fn drain(&mut self, worker: &str) {
         let input = Input::Drain { request: self.request(), worker: worker.to_owned() };
         self.decide(Some(format!("drain {worker}")), input);

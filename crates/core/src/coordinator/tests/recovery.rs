@@ -191,3 +191,22 @@ fn an_event_that_does_not_fit_is_refused_and_changes_nothing() {
         the event `stage 00000001/1 opened to train round 1: 1 task from blob b0b0b0b0` does not fit: the job is live, and a stage's number is one more than the last
     "#]].assert_eq(&unfit.collect::<String>());
 }
+
+#[test]
+fn a_snapshot_is_recorded_before_the_journal_is_trimmed() {
+    let mut trace = Trace::new();
+    trace.snapshot_stored(2);
+    // An older one changes nothing.
+    trace.snapshot_stored(1);
+    // The trim may not have happened: it is made up for.
+    trace.restart();
+    trace.check(expect![[r#"
+        0 > snapshot stored through 2
+          + snapshot 02020202 taken through position 2
+          trim the journal through position 2
+        0 > snapshot stored through 1
+        0 > restart
+          + term 2 opened
+          trim the journal through position 2
+    "#]]);
+}

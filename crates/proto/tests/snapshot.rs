@@ -1,0 +1,112 @@
+//! A snapshot survives its encoding whatever state a job is in, and spoiled bytes are refused without a panic.
+
+use convoke_core::event::{Combined, Completion, Fault, Metrics, Outcome, Purpose, Refused, Tally, TaskRecord, Timing};
+use convoke_core::snapshot::Snapshot;
+use convoke_core::{
+    Ability, Digest, Event, JobId, JobSpec, Payload, Plan, Policy, Position, Rounds, Split, StageNumber, TaskId, Term,
+    Work,
+};
+use convoke_proto::{decode_snapshot, encode_snapshot};
+use proptest::prelude::*;
+
+fn blob(byte: u8) -> Payload {
+    Payload::blob(Digest([byte; 32]))
+}
+
+fn work(count: u32) -> Work {
+    let ability = Ability::new("train").unwrap();
+    let (program, combine) = (Payload::inline(b"program").unwrap(), Payload::inline(b"rule").unwrap());
+    Work { ability, program, input: blob(9), split: Split::Entries, count, combine }
+}
+
+fn submitted(job: JobId) -> Event {
+    let plan = Plan::Rounds(Rounds { rounds: 3, base: blob(1), train: work(2), evaluate: Some(work(1)) });
+    let name = "letters".to_owned();
+    let spec = JobSpec { name, plan, policy: Some(Policy::Random), seed: 7, attempt_timeout_ms: Some(9), priority: -2 };
+    Event::JobSubmitted { job, spec: Box::new(spec), submitter: "ann".to_owned() }
+}
+
+fn opened(job: JobId, stage: u32, purpose: Purpose) -> Event {
+    let count = if let Purpose::Train { .. } = purpose { 2 } else { 1 };
+    Event::StageOpened { job, stage: StageNumber(stage), purpose, base: blob(1), work: work(count) }
+}
+
+fn done(job: JobId, stage: u32, index: u32, metrics: Metrics) -> Event {
+    let timing = Timing { queued_us: 1, fetch_us: 2, compute_us: 3, report_us: 4 };
+    let completion = Completion { result: blob(index as u8), samples: 10, metrics, timing };
+    let record =
+        TaskRecord { attempt: 1, worker: format!("w{index}"), profile: "test".to_owned(), slots: 2, completion };
+    Event::TaskDone { task: TaskId { job, stage: StageNumber(stage), index }, record }
+}
+
+fn closed(job: JobId, stage: u32) -> Event {
+    let tallies = vec![Tally { worker: "w0".to_owned(), rejections: 2, losses: 1 }];
+    Event::StageClosed { job, stage: StageNumber(stage), tallies }
+}
+
+fn combined(job: JobId, stage: u32, metrics: Metrics) -> Event {
+    let refused = vec![Refused { index: 1, reason: "it holds NaN".to_owned() }];
+    Event::StageCombined { job, stage: StageNumber(stage), combined: Combined { result: blob(8), metrics, refused } }
+}
+
+/// A job that ended, one in the middle of its second round and its first evaluation, and a snapshot in between.
+fn snapshot() -> Snapshot {
+    let (one, other) = (JobId::from_bits(1), JobId::from_bits(2));
+    let failed = |fault| Event::AttemptFailed {
+        task: TaskId { job: other, stage: StageNumber(2), index: 1 },
+        attempt: 1,
+        worker: "w3".to_owned(),
+        fault,
+    };
+    let trained = || Metrics::from_iter([("train_error", -0.0), ("training_epochs", 5.0)]);
+    let frames = [
+        vec![Event::TermOpened { term: Term(1) }, submitted(one), submitted(other)],
+        vec![Event::JobFinished { job: one, outcome: Outcome::Failed { reason: "so it goes".to_owned() } }],
+        vec![Event::SnapshotTaken { through: Position(1), state: Digest([4; 32]) }],
+        vec![opened(other, 1, Purpose::Train { round: 1 }), done(other, 1, 0, trained()), done(other, 1, 1, trained())],
+        vec![closed(other, 1), combined(other, 1, Metrics::default())],
+        vec![opened(other, 2, Purpose::Train { round: 2 }), opened(other, 3, Purpose::Evaluate { round: 1 })],
+        vec![done(other, 2, 0, Metrics::default()), failed(Fault::WorkerLost), failed(Fault::TimedOut)],
+        vec![done(other, 3, 0, Metrics::default()), closed(other, 3)],
+    ];
+    let mut snapshot = Snapshot::default();
+    for (place, events) in frames.iter().enumerate() {
+        snapshot.fold(Position(place as u64 + 1), 1_000 + place as u64, events).unwrap();
+    }
+    snapshot
+}
+
+#[test]
+fn a_snapshot_survives() {
+    let snapshot = snapshot();
+    let bytes = encode_snapshot(&snapshot);
+    let decoded = decode_snapshot(&bytes).unwrap();
+    assert_eq!(decoded, snapshot);
+    assert_eq!(encode_snapshot(&decoded), bytes);
+}
+
+#[test]
+fn the_next_event_folds_onto_it() {
+    let mut decoded = decode_snapshot(&encode_snapshot(&snapshot())).unwrap();
+    let next = [combined(JobId::from_bits(2), 3, Metrics::from_iter([("validation_error", 0.25)]))];
+    decoded.fold(Position(9), 2_000, &next).unwrap();
+    let history = &decoded.jobs[&JobId::from_bits(2)].history;
+    assert_eq!(history.rounds[0].validation_error, Some(0.25));
+    let whole = history.wall_seconds();
+    assert!((whole - 1.0).abs() < 1e-9, "{whole}");
+}
+
+proptest! {
+    #[test]
+    fn a_changed_byte_never_panics(place: prop::sample::Index, byte: u8) {
+        let mut bytes = encode_snapshot(&snapshot());
+        let place = place.index(bytes.len());
+        bytes[place] = byte;
+        let _ = decode_snapshot(&bytes);
+    }
+
+    #[test]
+    fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
+        let _ = decode_snapshot(&bytes);
+    }
+}
