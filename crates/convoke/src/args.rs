@@ -131,6 +131,9 @@ pub struct CoordinatorArgs {
     /// A file of listening workers to dial, and to dial again whenever they are lost: lines of host,port
     #[arg(long, value_name = "FILE")]
     pub nodes: Option<PathBuf>,
+    /// Take a snapshot of the journal after so many bytes of it: to try out what else takes long
+    #[arg(long, value_name = "BYTES", hide = true)]
+    pub snapshot_every_bytes: Option<u64>,
     /// How tasks are placed where a job does not say: random (1), round-robin or load-balancing (2)
     #[arg(long, default_value_t = Policy::LoadBalancing)]
     pub policy: Policy,

@@ -57,6 +57,16 @@ impl Report {
         progress.show(self);
     }
 
+    /// Takes over a history that reaches further, and shows what is new. What it leaves out and is known here stays.
+    pub fn tell_all(&mut self, history: JobHistory, progress: &Progress) {
+        let known = std::mem::replace(&mut self.history, history);
+        self.history.keep_known(known);
+        if let Some(round) = self.history.rounds.last().map(|row| row.round) {
+            progress.round(self, round);
+        }
+        progress.show(self);
+    }
+
     /// Names the shards.
     pub fn name_shards(&mut self, shards: Vec<String>) {
         self.shards = shards;

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use convoke_node::record::{Record, RecordError};
+use convoke_node::record::{Record, RecordError, Told};
 use convoke_wire::Client;
 use convoke_wire::channel::{ConnectError, Target};
 use convoke_wire::core::{Digest, JobId, Position};
@@ -71,10 +71,16 @@ pub async fn follow_record(
     loop {
         // Asked before the events are read: whoever is gone then, adds none.
         let held = record.is_held()?;
-        while let Some((events, after)) = record.events(report.job, next)? {
-            known |= !events.is_empty();
-            for (_, wall_ms, event) in events {
-                report.tell(wall_ms, &event, progress);
+        while let Some((told, after)) = record.tell(report.job, next)? {
+            match told {
+                Told::History(history) => {
+                    known = true;
+                    report.tell_all(*history, progress);
+                }
+                Told::Events(events) => {
+                    known |= !events.is_empty();
+                    events.iter().for_each(|(_, wall_ms, event)| report.tell(*wall_ms, event, progress));
+                }
             }
             next = after;
         }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use convoke_core::coordinator::{Notice, Refusal, Reply, Waiting};
+use convoke_core::history::JobHistory;
 use convoke_core::{Digest, Event, JobId, JobSpec, Payload, Position, check_name};
 use convoke_proto::v1::Nothing;
 use convoke_proto::{DecodeError, job_id};
 use convoke_store::blobs::{BlobError, Blobs};
-use convoke_store::journal::ReadError;
 use convoke_wire::seen::Seen;
 use convoke_wire::v1;
 use convoke_wire::v1::followed::Kind;
@@ -20,7 +20,7 @@ use tonic::{Request, Response, Status};
 
 use crate::blob_service::{blocking, refusal};
 use crate::decider::{Call, Command, Said};
-use crate::history::History;
+use crate::history::{History, HistoryError, Told};
 use crate::rollback::{Rollback, Takeover};
 
 /// How many messages may wait for a follower.
@@ -184,14 +184,17 @@ impl Follower {
     async fn run(mut self) {
         loop {
             let (history, job, from) = (self.history.clone(), self.job, self.next);
-            let read = match blocking(move || history.events(job, from)).await {
+            let read = match blocking(move || history.tell(job, from)).await {
                 Ok(read) => read.map_err(unreadable),
                 Err(status) => Err(status),
             };
             let sent = match read {
-                Ok(Some((events, next))) => {
+                Ok(Some((told, next))) => {
                     self.next = next;
-                    self.tell_events(events).await
+                    match told {
+                        Told::History(history) => self.tell_history(&history).await,
+                        Told::Events(events) => self.tell_events(events).await,
+                    }
                 }
                 Ok(None) => self.wait().await,
                 Err(status) => self.messages.send(Err(status)).await.ok().and(None),
@@ -200,6 +203,13 @@ impl Follower {
                 return;
             }
         }
+    }
+
+    /// `None` once the job has ended or the client is gone.
+    async fn tell_history(&self, history: &JobHistory) -> Option<()> {
+        let told = v1::HistoryThrough { position: self.next.0 - 1, history: Some(history.into()) };
+        self.tell(Kind::History(told)).await?;
+        history.outcome.is_none().then_some(())
     }
 
     /// `None` once the job has ended or the client is gone.
@@ -280,6 +290,6 @@ fn undecodable(error: DecodeError) -> Status {
     Status::invalid_argument(error.to_string())
 }
 
-fn unreadable(error: ReadError) -> Status {
+fn unreadable(error: HistoryError) -> Status {
     Status::data_loss(error.to_string())
 }

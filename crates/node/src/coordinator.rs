@@ -35,9 +35,12 @@ use crate::decider::{COMMANDS_MAX, Command, Decider, Outlets};
 use crate::dial::{self, Node};
 use crate::disk::Disk;
 use crate::history::History;
+pub use crate::history::{DamagedSnapshot, HistoryError};
 use crate::listen::{ListenError, bind};
 use crate::rollback::Rollback;
 use crate::session::SessionService;
+use crate::snapshots;
+pub use crate::snapshots::SNAPSHOT_EVERY_BYTES;
 
 /// How many notices a follower may be behind before it loses some.
 const NOTICES_MAX: usize = 256;
@@ -59,6 +62,9 @@ pub struct Options {
     pub policy: Policy,
     /// For how long it waits for a disk that takes nothing, before it ends; `None` for ever.
     pub patience: Option<Duration>,
+    /// How many bytes of frames there are at least between two snapshots: [`SNAPSHOT_EVERY_BYTES`] unless something else
+    /// is tried out.
+    pub snapshot_every_bytes: u64,
 }
 
 /// A coordinator that runs.
@@ -69,6 +75,8 @@ pub struct Coordinator {
     stop: oneshot::Sender<()>,
     accepting: TaskHandle<()>,
     dialling: TaskHandle<()>,
+    /// Ends with the decider.
+    remembering: TaskHandle<()>,
     deciding: Option<JoinHandle<Result<(), DecideError>>>,
     /// Dropped when the decider has ended.
     ended: watch::Receiver<Position>,
@@ -109,7 +117,9 @@ impl Coordinator {
         let state = StateDir::open(&options.state)?;
         let blobs: Arc<dyn Blobs> = Arc::new(state.blobs()?);
         let journal = state.journal()?;
-        let history = Arc::new(History::new(journal.reader()));
+        let found = blobs.clone();
+        let history = History::new(journal.reader(), Box::new(move |digest, bytes_max| found.get(digest, bytes_max)));
+        let history = Arc::new(history);
         let (commands, waiting) = mpsc::channel(COMMANDS_MAX);
         let (notices, _) = broadcast::channel(NOTICES_MAX);
         let (position, positions) = watch::channel(Position(0));
@@ -117,7 +127,8 @@ impl Coordinator {
         let (stalled, stalls) = watch::channel(None);
         let outlets = Outlets { combines, notices: notices.clone(), position, stalled };
         let (config, patience) = (Config { policy: options.policy }, options.patience);
-        let decider = Decider::start(config, Box::new(journal), outlets, patience)?;
+        let durable = history.durable().map_err(DecideError::from)?;
+        let decider = Decider::start(config, Box::new(journal), durable, outlets, patience)?;
         let rollback = Arc::new(Rollback::new(decider.takeover()));
         let (stop, stopped) = oneshot::channel();
         let deciding = spawn("decider", move || decide(decider, waiting, stopped))?;
@@ -126,6 +137,10 @@ impl Coordinator {
         spawn("combine", move || combining.run(orders))?;
         // One for small blobs and one for large ones: the disk may still have room for the former alone.
         let disk = |commands: &mpsc::Sender<Command>| Disk::new(commands.clone(), patience);
+        let (histories, snapshots, position) = (history.clone(), blobs.clone(), positions.clone());
+        let every_bytes = options.snapshot_every_bytes;
+        let snapshots = snapshots::keep(every_bytes, histories, snapshots, commands.clone(), position);
+        let remembering = tokio::spawn(snapshots);
         let clients = ClientService {
             commands: commands.clone(),
             blobs: blobs.clone(),
@@ -156,7 +171,8 @@ impl Coordinator {
         let acceptor = Acceptor::new(routes.into_axum_router());
         let dialling = tokio::spawn(dial::keep_all(options.nodes, acceptor.clone()));
         let accepting = tokio::spawn(acceptor.accept(listener, connections));
-        Ok(Self { address, inside, stop, accepting, dialling, deciding: Some(deciding), ended: positions, state })
+        let (deciding, ended) = (Some(deciding), positions);
+        Ok(Self { address, inside, stop, accepting, dialling, remembering, deciding, ended, state })
     }
 
     /// Where it listens.
@@ -190,6 +206,8 @@ impl Coordinator {
         if let Some(deciding) = self.deciding.take() {
             drop(deciding.join());
         }
+        // A snapshot that is being written is let be finished while the directory is still this process's.
+        drop(self.remembering.await);
     }
 }
 

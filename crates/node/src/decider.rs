@@ -10,15 +10,16 @@ mod tests;
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use convoke_core::coordinator::durable::{Durable, Misfit};
+use convoke_core::coordinator::durable::Durable;
 use convoke_core::coordinator::{Combine, Config, Coordinator, Decision, Input, Notice, Output, Reply};
 use convoke_core::message::{HEARTBEAT_MS, Hello, ToWorker};
 use convoke_core::{Event, JobId, JobSpec, Position, RequestId, SessionId, Term};
 use convoke_store::blobs::BlobError;
-use convoke_store::journal::{AppendError, EncodeError, EncodedFrame, Frame, Journal, ReadError, append_once};
+use convoke_store::journal::{AppendError, EncodeError, EncodedFrame, Frame, Journal, append_once};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::clock::Clock;
+use crate::history::HistoryError;
 use crate::rollback::Takeover;
 use crate::stall::{Patience, Stall};
 
@@ -28,8 +29,6 @@ pub(crate) const COMMANDS_MAX: usize = 1_024;
 pub(crate) const OUTBOX_MAX: usize = 1_024;
 /// How many commands are taken in one turn, and so share a commit.
 const TURN_MAX: usize = 256;
-/// How many frames are read at a time when the journal is folded.
-const FOLD_FRAMES: usize = 512;
 
 /// Something for the decider.
 #[expect(clippy::large_enum_variant, reason = "a command is handed over once, and a submission is rare")]
@@ -57,15 +56,7 @@ pub(crate) enum Call {
 pub enum DecideError {
     /// The journal cannot be read.
     #[error("cannot read the journal: {0}")]
-    Read(#[from] ReadError),
-    /// The journal's events do not follow from each other.
-    #[error("the journal cannot be folded at position {position}: {source}")]
-    Fold {
-        /// Where.
-        position: Position,
-        /// What does not fit.
-        source: Misfit,
-    },
+    Read(#[from] HistoryError),
     /// What was decided does not fit in a frame.
     #[error("a decision does not fit in the journal: {0}")]
     Encode(#[from] EncodeError),
@@ -109,32 +100,16 @@ pub(crate) struct Decider {
     overrun: Vec<SessionId>,
 }
 
-/// Folds a journal from its beginning.
-pub(crate) fn fold(journal: &dyn Journal) -> Result<Durable, DecideError> {
-    let reader = journal.reader();
-    let mut durable = Durable::default();
-    let mut next = Position(1);
-    loop {
-        let frames = reader.read(next, FOLD_FRAMES)?;
-        let Some((last, _)) = frames.last() else { return Ok(durable) };
-        next = last.next();
-        for (position, frame) in &frames {
-            let applied = frame.records.iter().try_for_each(|event| durable.apply(event));
-            applied.map_err(|source| DecideError::Fold { position: *position, source })?;
-        }
-    }
-}
-
 impl Decider {
-    /// Takes over what the journal holds, and makes that durable. If the disk does not take even that, it fails at once:
-    /// nobody counts on this coordinator yet.
+    /// Takes over the journal, which folded to `durable`, and makes that durable. If the disk does not take even that, it
+    /// fails at once: nobody counts on this coordinator yet.
     pub(crate) fn start(
         config: Config,
         mut journal: Box<dyn Journal>,
+        durable: Durable,
         outlets: Outlets,
         patience: Patience,
     ) -> Result<Self, DecideError> {
-        let durable = fold(&*journal)?;
         let before = (durable.term(), journal.tail().position);
         let (machine, decision) = Coordinator::start(0, config, durable);
         let frame = encode(&*journal, machine.term(), &decision.events)?;

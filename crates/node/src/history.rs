@@ -1,141 +1,412 @@
-//! The history: what the journal says of each job, for lists and followers. It never touches the deciding loop.
+//! The history: what the journal says, folded once more beside the deciding loop, for lists, followers and snapshots.
 //!
-//! It is folded when somebody asks, from where the last question left off. It knows no worker and no lease.
+//! Whoever asks folds what came since the last question, so an answer is never behind what was acknowledged. Where the
+//! journal was trimmed, it goes on from the snapshot that stands for what is gone. It knows no worker and no lease.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
-use convoke_core::coordinator::durable::FINISHED_JOBS_MAX;
-use convoke_core::event::{Event, Purpose};
-use convoke_core::{JobId, Plan, Position};
+use bytes::Bytes;
+use convoke_core::coordinator::durable::{Durable, Misfit, TakenSnapshot};
+use convoke_core::event::Event;
+use convoke_core::history::JobHistory;
+use convoke_core::snapshot::{RecordedJob, Snapshot};
+use convoke_core::{Digest, JobId, Position};
+use convoke_proto::{DecodeError, decode_snapshot, encode_snapshot};
+use convoke_store::blobs::{BlobError, Blobs, Durability};
 use convoke_store::journal::{Frame, JournalReader, ReadError};
 use convoke_wire::JobSummary;
 
 /// How many frames are read at a time.
-const FRAMES: usize = 256;
+const FRAMES: usize = 512;
+/// The most bytes of a snapshot.
+const SNAPSHOT_BYTES_MAX: u64 = 4 << 30;
+
+/// Finds a blob of at most so many bytes.
+pub(crate) type FindBlob = Box<dyn Fn(Digest, u64) -> Result<Option<Bytes>, BlobError> + Send + Sync>;
 
 /// Reads the journal for people.
 pub(crate) struct History {
     reader: Box<dyn JournalReader>,
+    blobs: FindBlob,
     folded: Mutex<Folded>,
 }
 
 #[derive(Default)]
 struct Folded {
-    through: Position,
-    jobs: BTreeMap<JobId, Entry>,
-    /// Jobs that have ended, the oldest first.
-    finished: VecDeque<JobId>,
+    snapshot: Snapshot,
+    /// How many bytes of frames were folded since the last snapshot.
+    bytes_since: u64,
+    /// How large that was.
+    snapshot_bytes: u64,
 }
 
-struct Entry {
-    /// Where the job was submitted.
-    position: Position,
-    summary: JobSummary,
-    /// What the stages that are not combined are for.
-    stages: BTreeMap<u32, Purpose>,
+/// What is told of a job.
+pub enum Told {
+    /// All that is known, in place of events that are gone.
+    History(Box<JobHistory>),
+    /// Events, each with its frame's position and time in unix milliseconds.
+    Events(Vec<(Position, u64, Event)>),
+}
+
+/// The journal's history cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// The journal cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The journal's events do not follow from each other.
+    #[error("the journal cannot be folded at position {position}: {source}")]
+    Fold {
+        /// Where.
+        position: Position,
+        /// What does not fit.
+        source: Misfit,
+    },
+    /// No frame names a snapshot of what was trimmed.
+    #[error("the journal begins at position {first}, and names no snapshot of what was before")]
+    NoSnapshot {
+        /// The first frame that is kept.
+        first: Position,
+    },
+    /// The snapshot is not there.
+    #[error(
+        "the snapshot of the journal through position {through}, blob {state}, is missing: bring it back from a copy of the \
+         state directory, or start with an empty one"
+    )]
+    Missing {
+        /// The last frame that is folded into it.
+        through: Position,
+        /// The blob.
+        state: Digest,
+    },
+    /// The snapshot is spoiled.
+    #[error(
+        "the snapshot of the journal through position {through}, blob {state}, cannot be read: {source}; bring it back from \
+         a copy of the state directory, or start with an empty one"
+    )]
+    Damaged {
+        /// The last frame that is folded into it.
+        through: Position,
+        /// The blob.
+        state: Digest,
+        /// What is wrong with it.
+        source: Box<DamagedSnapshot>,
+    },
+    /// A snapshot cannot be stored.
+    #[error("the snapshot cannot be stored: {0}")]
+    Store(#[source] BlobError),
+}
+
+/// What is wrong with a snapshot.
+#[derive(Debug, thiserror::Error)]
+pub enum DamagedSnapshot {
+    /// Its bytes are not those that were written.
+    #[error(transparent)]
+    Blob(BlobError),
+    /// They are no snapshot that this build knows.
+    #[error(transparent)]
+    Decode(DecodeError),
+    /// It is another one.
+    #[error("it is one through position {0}")]
+    Another(Position),
 }
 
 impl History {
-    pub(crate) fn new(reader: Box<dyn JournalReader>) -> Self {
-        Self { reader, folded: Mutex::default() }
+    pub(crate) fn new(reader: Box<dyn JournalReader>, blobs: FindBlob) -> Self {
+        Self { reader, blobs, folded: Mutex::default() }
+    }
+
+    /// The durable state through the journal's end.
+    pub(crate) fn durable(&self) -> Result<Durable, HistoryError> {
+        self.with_folded(|folded| folded.snapshot.durable.clone())
     }
 
     /// The jobs on record, in the order of submission.
-    pub(crate) fn jobs(&self) -> Result<Vec<JobSummary>, ReadError> {
+    pub(crate) fn jobs(&self) -> Result<Vec<JobSummary>, HistoryError> {
         self.with_folded(|folded| {
-            let mut entries: Vec<_> = folded.jobs.values().collect();
-            entries.sort_by_key(|entry| (entry.position, entry.summary.submitted_wall_ms));
-            entries.into_iter().map(|entry| entry.summary.clone()).collect()
+            let Snapshot { durable, jobs, .. } = &folded.snapshot;
+            let mut jobs: Vec<_> =
+                durable.jobs().filter_map(|(id, job)| Some((job.order, id, jobs.get(&id)?))).collect();
+            jobs.sort_by_key(|(order, ..)| *order);
+            jobs.into_iter().map(|(_, id, job)| summary(id, job)).collect()
         })
     }
 
     /// Where a job was submitted, if it is on record.
-    pub(crate) fn position_of(&self, job: JobId) -> Result<Option<Position>, ReadError> {
-        self.with_folded(|folded| folded.jobs.get(&job).map(|entry| entry.position))
+    pub(crate) fn position_of(&self, job: JobId) -> Result<Option<Position>, HistoryError> {
+        self.with_folded(|folded| folded.snapshot.jobs.get(&job).map(|job| job.submitted_at))
     }
 
-    /// A job's events in the frames from a position on, and the position to go on from; `None` at the end.
-    #[expect(clippy::type_complexity, reason = "a list of what was recorded when")]
-    pub(crate) fn events(
-        &self,
-        job: JobId,
-        from: Position,
-    ) -> Result<Option<(Vec<(Position, u64, Event)>, Position)>, ReadError> {
-        let frames = self.reader.read(from, FRAMES)?;
+    /// What is told of a job from a position on, and the position to go on from; `None` at the end.
+    pub(crate) fn tell(&self, job: JobId, from: Position) -> Result<Option<(Told, Position)>, HistoryError> {
+        let frames = match self.reader.read(from, FRAMES) {
+            Err(ReadError::Trimmed { .. }) => return self.tell_all(job),
+            frames => frames?,
+        };
         let Some(next) = frames.last().map(|(last, _)| last.next()) else { return Ok(None) };
         let of_job = |(position, frame): (Position, Frame)| {
-            let events = frame.records.into_iter().filter(move |event| job_of(event) == Some(job));
+            let events = frame.records.into_iter().filter(move |event| event.job() == Some(job));
             events.map(move |event| (position, frame.wall_ms, event))
         };
-        Ok(Some((frames.into_iter().flat_map(of_job).collect(), next)))
+        Ok(Some((Told::Events(frames.into_iter().flat_map(of_job).collect()), next)))
     }
 
-    fn with_folded<T>(&self, look: impl FnOnce(&Folded) -> T) -> Result<T, ReadError> {
+    fn tell_all(&self, job: JobId) -> Result<Option<(Told, Position)>, HistoryError> {
+        self.with_folded(|folded| {
+            let next = folded.snapshot.through.next();
+            Some(match folded.snapshot.jobs.get(&job) {
+                Some(job) => (Told::History(Box::new(job.history.clone())), next),
+                None => (Told::Events(Vec::new()), next),
+            })
+        })
+    }
+
+    /// Stores a snapshot once there are `every_bytes` of frames since the last one, and as many as that has: then all
+    /// snapshots together cost no more than the journal. The position that it reaches, and its blob.
+    pub(crate) fn take_snapshot(
+        &self,
+        every_bytes: u64,
+        blobs: &dyn Blobs,
+    ) -> Result<Option<(Position, Digest)>, HistoryError> {
+        let taken = self.with_folded(|folded| {
+            if folded.bytes_since < every_bytes.max(folded.snapshot_bytes) {
+                return None;
+            }
+            let bytes = encode_snapshot(&folded.snapshot);
+            (folded.bytes_since, folded.snapshot_bytes) = (0, bytes.len() as u64);
+            Some((folded.snapshot.through, bytes))
+        })?;
+        let Some((through, bytes)) = taken else { return Ok(None) };
+        let state = blobs.put(&bytes, Durability::Synced).map_err(HistoryError::Store)?;
+        Ok(Some((through, state)))
+    }
+
+    fn with_folded<T>(&self, look: impl FnOnce(&mut Folded) -> T) -> Result<T, HistoryError> {
         let mut folded = self.folded.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            let frames = self.reader.read(folded.through.next(), FRAMES)?;
-            let Some((last, _)) = frames.last() else { return Ok(look(&folded)) };
-            let last = *last;
-            for (position, frame) in &frames {
-                frame.records.iter().for_each(|event| folded.fold(*position, frame.wall_ms, event));
-            }
-            folded.through = last;
-        }
-    }
-}
-
-impl Folded {
-    fn fold(&mut self, position: Position, wall_ms: u64, event: &Event) {
-        let Some(id) = job_of(event) else { return };
-        if let Event::JobSubmitted { spec, submitter, .. } = event {
-            let Plan::Rounds(plan) = &spec.plan;
-            let summary = JobSummary {
-                job: id,
-                name: spec.name.clone(),
-                submitter: submitter.clone(),
-                rounds_done: 0,
-                rounds: plan.rounds,
-                validation_error: None,
-                submitted_wall_ms: wall_ms,
-                finished_wall_ms: None,
-                outcome: None,
+            let frames = match self.reader.read(folded.snapshot.through.next(), FRAMES) {
+                Err(ReadError::Trimmed { first }) => {
+                    *folded = self.restore(first)?;
+                    continue;
+                }
+                frames => frames?,
             };
-            self.jobs.insert(id, Entry { position, summary, stages: BTreeMap::new() });
+            if frames.is_empty() {
+                return Ok(look(&mut folded));
+            }
+            for (position, frame) in frames {
+                let fitted = folded.snapshot.fold(position, frame.wall_ms, &frame.records);
+                fitted.map_err(|source| HistoryError::Fold { position, source })?;
+                folded.bytes_since += frame.size_bytes as u64;
+            }
         }
-        let Some(entry) = self.jobs.get_mut(&id) else { return };
-        match event {
-            Event::StageOpened { stage, purpose, .. } => drop(entry.stages.insert(stage.0, *purpose)),
-            Event::StageCombined { stage, combined, .. } => match entry.stages.remove(&stage.0) {
-                Some(Purpose::Train { round }) => entry.summary.rounds_done = round,
-                Some(Purpose::Evaluate { .. }) => {
-                    entry.summary.validation_error = combined.metrics.get("validation_error");
-                }
-                None => {}
-            },
-            Event::JobFinished { outcome, .. } => {
-                entry.summary.outcome = Some(outcome.clone());
-                entry.summary.finished_wall_ms = Some(wall_ms);
-                self.finished.push_back(id);
-                if self.finished.len() > FINISHED_JOBS_MAX {
-                    self.finished.pop_front().and_then(|oldest| self.jobs.remove(&oldest));
+    }
+
+    /// The newest snapshot that the kept frames name.
+    fn restore(&self, mut first: Position) -> Result<Folded, HistoryError> {
+        let taken = loop {
+            match self.newest_snapshot(first) {
+                // Trimmed again meanwhile.
+                Err(ReadError::Trimmed { first: later }) => first = later,
+                taken => break taken?.ok_or(HistoryError::NoSnapshot { first })?,
+            }
+        };
+        let TakenSnapshot { through, state } = taken;
+        let damaged = |source| HistoryError::Damaged { through, state, source: Box::new(source) };
+        let bytes = (self.blobs)(state, SNAPSHOT_BYTES_MAX).map_err(|source| damaged(DamagedSnapshot::Blob(source)))?;
+        let bytes = bytes.ok_or(HistoryError::Missing { through, state })?;
+        let snapshot = decode_snapshot(&bytes).map_err(|source| damaged(DamagedSnapshot::Decode(source)))?;
+        if snapshot.through != through {
+            return Err(damaged(DamagedSnapshot::Another(snapshot.through)));
+        }
+        Ok(Folded { snapshot, bytes_since: 0, snapshot_bytes: bytes.len() as u64 })
+    }
+
+    fn newest_snapshot(&self, first: Position) -> Result<Option<TakenSnapshot>, ReadError> {
+        let mut newest = None;
+        let mut next = first;
+        loop {
+            let frames = self.reader.read(next, FRAMES)?;
+            let Some((last, _)) = frames.last() else { return Ok(newest) };
+            next = last.next();
+            for event in frames.iter().flat_map(|(_, frame)| &frame.records) {
+                if let Event::SnapshotTaken { through, state } = *event {
+                    newest = Some(TakenSnapshot { through, state });
                 }
             }
-            _ => {}
         }
     }
 }
 
-/// The job that an event is about.
-pub(crate) fn job_of(event: &Event) -> Option<JobId> {
-    match event {
-        Event::TermOpened { .. } => None,
-        Event::TaskDone { task, .. } | Event::AttemptFailed { task, .. } => Some(task.job),
-        Event::JobSubmitted { job, .. }
-        | Event::StageOpened { job, .. }
-        | Event::StageClosed { job, .. }
-        | Event::ResultsLost { job, .. }
-        | Event::StageCombined { job, .. }
-        | Event::JobFinished { job, .. } => Some(*job),
+fn summary(id: JobId, job: &RecordedJob) -> JobSummary {
+    let history = &job.history;
+    JobSummary {
+        job: id,
+        name: history.name.clone(),
+        submitter: history.submitter.clone(),
+        rounds_done: history.rounds_done,
+        rounds: history.rounds_planned,
+        validation_error: history.validation_error,
+        submitted_wall_ms: history.submitted_ms.unwrap_or_default(),
+        finished_wall_ms: history.finished_ms,
+        outcome: history.outcome.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use convoke_core::event::{Combined, Completion, Metrics, Purpose, TaskRecord, Timing};
+    use convoke_core::history::Limits;
+    use convoke_core::{Ability, JobSpec, Payload, Plan, Rounds, Split, StageNumber, TaskId, Term, Work};
+    use convoke_store::blobs::MemoryBlobs;
+    use convoke_store::journal::{Journal, MemoryJournal, Tail};
+
+    use super::*;
+
+    const JOB: JobId = JobId::from_bits(1);
+
+    fn work() -> Work {
+        let (ability, inline) = (Ability::new("train").unwrap(), || Payload::inline(b"x").unwrap());
+        Work { ability, program: inline(), input: inline(), split: Split::Entries, count: 1, combine: inline() }
+    }
+
+    fn submission(rounds: u32) -> Vec<Event> {
+        let plan = Plan::Rounds(Rounds { rounds, base: Payload::inline(b"x").unwrap(), train: work(), evaluate: None });
+        let name = "tiny".to_owned();
+        let spec = JobSpec { name, plan, policy: None, seed: 1, attempt_timeout_ms: None, priority: 0 };
+        let submitted = Event::JobSubmitted { job: JOB, spec: Box::new(spec), submitter: "ann".to_owned() };
+        vec![Event::TermOpened { term: Term(1) }, submitted]
+    }
+
+    fn round(round: u32) -> Vec<Event> {
+        let stage = StageNumber(round);
+        let version = Payload::blob(Digest([round as u8; 32]));
+        let (metrics, timing) = (Metrics::default(), Timing::default());
+        let completion = Completion { result: version.clone(), samples: 10, metrics: metrics.clone(), timing };
+        let record = TaskRecord { attempt: 1, worker: "ann".to_owned(), profile: String::new(), slots: 1, completion };
+        let (base, combined) = (version.clone(), Combined { result: version, metrics, refused: Vec::new() });
+        vec![
+            Event::StageOpened { job: JOB, stage, purpose: Purpose::Train { round }, base, work: work() },
+            Event::TaskDone { task: TaskId { job: JOB, stage, index: 0 }, record },
+            Event::StageClosed { job: JOB, stage, tallies: Vec::new() },
+            Event::StageCombined { job: JOB, stage, combined },
+        ]
+    }
+
+    fn append(journal: &mut MemoryJournal, events: &[Event]) {
+        let Tail { position, hash } = journal.tail();
+        let frame = Frame::encode(hash, Term(1), position.0, events).unwrap();
+        journal.append(position.next(), &frame).unwrap();
+    }
+
+    fn history(journal: &MemoryJournal, blobs: &Arc<MemoryBlobs>) -> History {
+        let blobs = blobs.clone();
+        History::new(journal.reader(), Box::new(move |digest, bytes_max| blobs.get(digest, bytes_max)))
+    }
+
+    /// Runs a job of tiny rounds; says how many bytes of frames there were each time before a trim.
+    fn run(rounds: u32, journal: &mut MemoryJournal, blobs: &Arc<MemoryBlobs>, every_bytes: u64) -> Vec<usize> {
+        let (history, mut kept) = (history(journal, blobs), Vec::new());
+        append(journal, &submission(rounds));
+        for number in 1..=rounds {
+            append(journal, &round(number));
+            if let Some((through, state)) = history.take_snapshot(every_bytes, &**blobs).unwrap() {
+                append(journal, &[Event::SnapshotTaken { through, state }]);
+                kept.push(kept_bytes(journal));
+                journal.trim(through).unwrap();
+            }
+        }
+        kept
+    }
+
+    fn kept_bytes(journal: &MemoryJournal) -> usize {
+        let (mut next, mut bytes) = (Position(1), 0);
+        loop {
+            match journal.reader().read(next, FRAMES) {
+                Err(ReadError::Trimmed { first }) => next = first,
+                frames => {
+                    let frames = frames.unwrap();
+                    let Some((last, _)) = frames.last() else { return bytes };
+                    next = last.next();
+                    bytes += frames.iter().map(|(_, frame)| frame.size_bytes).sum::<usize>();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn ten_thousand_rounds_stay_small() {
+        const ROUNDS: u32 = 10_000;
+        let (mut journal, blobs) = (MemoryJournal::new(), Arc::new(MemoryBlobs::default()));
+        let kept = run(ROUNDS, &mut journal, &blobs, 64 * 1024);
+        let (middle, last) = (kept[kept.len() / 2], kept[kept.len() - 1]);
+        assert!(kept.len() > 10 && last < middle + middle / 10, "the journal grows on: {kept:?}");
+        let summary = history(&journal, &blobs).jobs().unwrap().remove(0);
+        assert_eq!((summary.rounds_done, summary.rounds), (ROUNDS, ROUNDS));
+        let told = history(&journal, &blobs).tell(JOB, Position(1)).unwrap().unwrap();
+        let (Told::History(told), next) = told else { panic!("the first events are gone") };
+        assert_eq!((told.rounds.len(), next), (Limits::KEPT.rounds, journal.tail().position.next()));
+        assert_eq!(told.rounds_left_out as usize, ROUNDS as usize - Limits::KEPT.rounds);
+    }
+
+    #[test]
+    fn a_snapshot_and_the_rest_fold_to_the_same_as_the_whole() {
+        let blobs = Arc::new(MemoryBlobs::default());
+        let [mut whole, mut trimmed] = [MemoryJournal::new(), MemoryJournal::new()];
+        run(200, &mut whole, &blobs, u64::MAX);
+        run(200, &mut trimmed, &blobs, 4_096);
+        // The one knows nothing of the snapshots that were taken of the other.
+        let fold = |journal: &MemoryJournal| {
+            let history = history(journal, &blobs);
+            let jobs = history.with_folded(|folded| folded.snapshot.jobs.clone()).unwrap();
+            let mut jobs: Vec<_> = jobs.into_values().map(|job| job.history).collect();
+            jobs.iter_mut().for_each(|history| history.newest_ms = 0);
+            jobs.iter_mut().flat_map(|history| &mut history.rounds).for_each(|round| round.seconds = None);
+            jobs.iter_mut().for_each(|history| history.submitted_ms = None);
+            (jobs, history.durable().unwrap().job(JOB).cloned())
+        };
+        assert!(whole.reader().read(Position(1), 1).is_ok());
+        assert!(matches!(trimmed.reader().read(Position(1), 1), Err(ReadError::Trimmed { .. })));
+        assert_eq!(fold(&whole), fold(&trimmed));
+    }
+
+    #[test]
+    fn a_crash_between_record_and_trim_is_no_loss() {
+        let (mut journal, blobs) = (MemoryJournal::new(), Arc::new(MemoryBlobs::default()));
+        append(&mut journal, &submission(9));
+        append(&mut journal, &round(1));
+        let before = history(&journal, &blobs);
+        let (through, state) = before.take_snapshot(1, &*blobs).unwrap().unwrap();
+        // Stored and not recorded; recorded and not trimmed; trimmed.
+        assert!(history(&journal, &blobs).durable().is_ok());
+        append(&mut journal, &[Event::SnapshotTaken { through, state }]);
+        let recorded = history(&journal, &blobs).durable().unwrap();
+        journal.trim(through).unwrap();
+        assert_eq!(history(&journal, &blobs).durable().unwrap(), recorded);
+        assert_eq!(before.durable().unwrap(), recorded);
+    }
+
+    #[test]
+    fn a_snapshot_that_is_gone_or_spoiled_is_named() {
+        let (mut journal, blobs) = (MemoryJournal::new(), Arc::new(MemoryBlobs::default()));
+        append(&mut journal, &submission(9));
+        journal.trim(Position(1)).unwrap();
+        let said = |journal: &MemoryJournal| history(journal, &blobs).durable().unwrap_err().to_string();
+        assert_eq!(said(&journal), "the journal begins at position 2, and names no snapshot of what was before");
+        let state = Digest([7; 32]);
+        append(&mut journal, &[Event::SnapshotTaken { through: Position(1), state }]);
+        let missing = said(&journal);
+        assert!(
+            missing.contains("through position 1, blob 0707") && missing.contains("is missing: bring it"),
+            "{missing}"
+        );
+        let state = blobs.put(b"no snapshot", Durability::Synced).unwrap();
+        append(&mut journal, &[Event::SnapshotTaken { through: Position(2), state }]);
+        assert!(said(&journal).contains("cannot be read: no message `Snapshot`"), "{}", said(&journal));
+        let state = blobs.put(&encode_snapshot(&Snapshot::default()), Durability::Synced).unwrap();
+        append(&mut journal, &[Event::SnapshotTaken { through: Position(3), state }]);
+        assert!(said(&journal).contains("it is one through position 0"), "{}", said(&journal));
     }
 }

@@ -1,8 +1,8 @@
 //! Convoke's shells: what the machines decide is carried out here, and what happens is fed to them.
 //!
 //! The coordinator's side is `coordinator` (its parts put together), `decider` (the loop around the machine, with its
-//! `clock`; `stall` says how a failing disk is waited for), `accept`
-//! (the one port), `dial` (workers that listen), `session`, `blob_service`, `client_service`, `history` and `combine`,
+//! `clock`; `stall` says how a failing disk is waited for), `accept` (the one port), `dial` (workers that listen),
+//! `session`, `blob_service`, `client_service`, `history`, `snapshots` and `combine`,
 //! with `record` for when none runs; the worker's is `worker` (the
 //! loop around its machine), `link`, `runs`, `cache`, `executor` and `compute`. Nothing here decides.
 
@@ -19,6 +19,7 @@ mod session;
 mod blob_service;
 mod client_service;
 mod history;
+mod snapshots;
 mod combine;
 mod log;
 pub mod record;

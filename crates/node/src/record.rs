@@ -5,13 +5,13 @@
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use convoke_core::{Digest, Event, JobId, Position};
+use convoke_core::{Digest, JobId, Position};
 use convoke_store::blobs::BlobError;
-use convoke_store::journal::ReadError;
 use convoke_store::{StateError, StateLook};
 use convoke_wire::JobSummary;
 
-use crate::history::History;
+pub use crate::history::Told;
+use crate::history::{History, HistoryError};
 
 /// A state directory's record.
 pub struct Record {
@@ -28,7 +28,7 @@ pub enum RecordError {
     State(#[from] StateError),
     /// The journal cannot.
     #[error(transparent)]
-    Journal(#[from] ReadError),
+    Journal(#[from] HistoryError),
     /// A blob cannot.
     #[error(transparent)]
     Blob(#[from] BlobError),
@@ -46,7 +46,9 @@ impl Record {
     /// Of a state directory.
     pub fn new(state: &Path) -> Self {
         let look = StateLook::new(state);
-        Self { path: state.to_owned(), history: History::new(look.journal()), look }
+        let blobs = look.clone();
+        let history = History::new(look.journal(), Box::new(move |digest, bytes_max| blobs.blob(digest, bytes_max)));
+        Self { path: state.to_owned(), history, look }
     }
 
     /// Whether a coordinator holds the directory now.
@@ -59,15 +61,9 @@ impl Record {
         Ok(self.history.jobs()?)
     }
 
-    /// A job's events in the frames from a position on, each with its frame's time in unix milliseconds, and the position
-    /// to go on from; `None` at the end.
-    #[expect(clippy::type_complexity, reason = "a list of what was recorded when")]
-    pub fn events(
-        &self,
-        job: JobId,
-        from: Position,
-    ) -> Result<Option<(Vec<(Position, u64, Event)>, Position)>, RecordError> {
-        Ok(self.history.events(job, from)?)
+    /// What is told of a job from a position on, and the position to go on from; `None` at the end.
+    pub fn tell(&self, job: JobId, from: Position) -> Result<Option<(Told, Position)>, RecordError> {
+        Ok(self.history.tell(job, from)?)
     }
 
     /// A blob of at most `bytes_max` bytes.

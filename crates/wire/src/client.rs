@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use convoke_core::coordinator::WorkerView;
 use convoke_core::event::{Event, Outcome};
+use convoke_core::history::JobHistory;
 use convoke_core::{Digest, JobId, JobSpec, Position};
 use convoke_proto::DecodeError;
 use convoke_proto::v1::Nothing;
@@ -108,6 +109,13 @@ pub enum Followed {
         event: Event,
         /// How far the journal has come with it.
         seen: Seen,
+    },
+    /// All that is known of the job, in place of events that the journal does not hold any more.
+    History {
+        /// The last frame that is folded into it: to follow on from here, ask for the next.
+        through: Position,
+        /// The history.
+        history: Box<JobHistory>,
     },
     /// A line for people, recorded nowhere.
     Notice(String),
@@ -215,7 +223,7 @@ impl Client {
         Ok(self.calls.drain(within(CALL_TIMEOUT, request)).await?.into_inner().running as usize)
     }
 
-    /// A job's events from `position` on, 0 for its first. With `live` also those to come, until it has ended.
+    /// A job's events from `position` on, 0 for its first; its history first, where the journal does not reach back so far. With `live` also those to come, until it has ended.
     pub async fn follow(
         &mut self,
         job: JobId,
@@ -242,6 +250,10 @@ impl TryFrom<v1::Followed> for Followed {
         use v1::followed::Kind;
         match followed.kind.ok_or(DecodeError::Missing { field: "Followed.kind" })? {
             Kind::Notice(line) => Ok(Self::Notice(line)),
+            Kind::History(told) => Ok(Self::History {
+                through: Position(told.position),
+                history: Box::new(convoke_proto::required("HistoryThrough.history", told.history)?),
+            }),
             Kind::Recorded(recorded) => Ok(Self::Recorded {
                 position: Position(recorded.position),
                 wall_ms: recorded.wall_ms,

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use convoke_node::coordinator::{Coordinator, Options};
+use convoke_node::coordinator::{Coordinator, Options, SNAPSHOT_EVERY_BYTES};
 use convoke_node::link::Way;
 use convoke_node::worker::{self, Worker};
 use convoke_wire::channel::Target;
@@ -39,6 +39,7 @@ impl Cluster {
             nodes: Vec::new(),
             policy: Policy::default(),
             patience: Some(DISK_PATIENCE),
+            snapshot_every_bytes: SNAPSHOT_EVERY_BYTES,
         };
         let state = options.state.clone();
         let coordinator = Coordinator::start(options).await.map_err(|error| {

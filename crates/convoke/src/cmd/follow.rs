@@ -73,6 +73,11 @@ async fn follow_once(
     while let Some(followed) = events.next().await {
         match followed? {
             Followed::Notice(line) => progress.say(output::line(&line)),
+            Followed::History { through, history } => {
+                let seen = cursor.seen;
+                (*cursor, told) = (Cursor { position: through.next(), events: 0, seen }, 0);
+                report.tell_all(*history, progress);
+            }
             Followed::Recorded { position, wall_ms, event, seen } => {
                 if position != cursor.position {
                     (*cursor, told) = (Cursor { position, events: 0, seen }, 0);

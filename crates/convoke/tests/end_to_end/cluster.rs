@@ -105,7 +105,8 @@ impl Cluster {
         Self::start_with(home, &["--nodes", "nodes.txt"])
     }
 
-    fn start_with(home: Home, arguments: &[&str]) -> Self {
+    /// Starts a coordinator with these arguments, and waits until it listens.
+    pub fn start_with(home: Home, arguments: &[&str]) -> Self {
         let arguments: Vec<_> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let (coordinator, address) = coordinate(&home, "127.0.0.1:0", &arguments);
         Self { home, coordinator, address, arguments }

@@ -14,6 +14,7 @@ mod leaving;
 mod drain;
 mod interrupts;
 mod records;
+mod snapshots;
 mod python;
 mod nodes;
 mod full_disk;
