@@ -11,6 +11,7 @@ mod empty_round;
 mod churn;
 mod letters;
 mod scenarios;
+mod restart;
 
 use clap::{Parser, Subcommand};
 
@@ -33,6 +34,8 @@ enum Measurement {
     Churn(churn::Arguments),
     /// The reference's example as whole processes, or the errors that several starts end with
     Letters(letters::Arguments),
+    /// How long a coordinator takes to serve again after many finished tasks
+    Restart(restart::Arguments),
     /// The cases of the reference's report under each placement policy, and one with a slow worker
     Scenarios(scenarios::Arguments),
 }
@@ -47,6 +50,7 @@ async fn main() -> anyhow::Result<()> {
             figures::show(cli.json, &letters::measure_starts(&arguments)?)
         }
         Measurement::Letters(arguments) => figures::show(cli.json, &letters::measure_times(&arguments)?),
+        Measurement::Restart(arguments) => figures::show(cli.json, &restart::measure(&arguments).await?),
         Measurement::Scenarios(arguments) => figures::show(cli.json, &scenarios::measure(&arguments)?),
     }
 }
