@@ -6,7 +6,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
-use convoke_core::coordinator::durable::{Durable, Misfit, TakenSnapshot};
+use convoke_core::coordinator::durable::{Durable, Misfit};
 use convoke_core::event::Event;
 use convoke_core::history::JobHistory;
 use convoke_core::snapshot::{RecordedJob, Snapshot};
@@ -202,16 +202,35 @@ impl History {
         }
     }
 
-    /// The newest snapshot that the kept frames name.
+    /// What the first snapshot holds that the kept frames name and that is still there: the one that stands for what was
+    /// trimmed, or a later one that has taken its place.
     fn restore(&self, mut first: Position) -> Result<Folded, HistoryError> {
-        let taken = loop {
-            match self.newest_snapshot(first) {
+        let (mut next, mut refused) = (first, HistoryError::NoSnapshot { first });
+        loop {
+            let frames = match self.reader.read(next, FRAMES) {
                 // Trimmed again meanwhile.
-                Err(ReadError::Trimmed { first: later }) => first = later,
-                taken => break taken?.ok_or(HistoryError::NoSnapshot { first })?,
+                Err(ReadError::Trimmed { first: later }) => {
+                    (first, next) = (later, later);
+                    continue;
+                }
+                frames => frames?,
+            };
+            let Some((last, _)) = frames.last() else { return Err(refused) };
+            next = last.next();
+            for event in frames.iter().flat_map(|(_, frame)| &frame.records) {
+                if let Event::SnapshotTaken { through, state } = *event
+                    && through.next() >= first
+                {
+                    match self.open_snapshot(through, state) {
+                        Ok(folded) => return Ok(folded),
+                        Err(error) => refused = error,
+                    }
+                }
             }
-        };
-        let TakenSnapshot { through, state } = taken;
+        }
+    }
+
+    fn open_snapshot(&self, through: Position, state: Digest) -> Result<Folded, HistoryError> {
         let damaged = |source| HistoryError::Damaged { through, state, source: Box::new(source) };
         let bytes = (self.blobs)(state, SNAPSHOT_BYTES_MAX).map_err(|source| damaged(DamagedSnapshot::Blob(source)))?;
         let bytes = bytes.ok_or(HistoryError::Missing { through, state })?;
@@ -220,21 +239,6 @@ impl History {
             return Err(damaged(DamagedSnapshot::Another(snapshot.through)));
         }
         Ok(Folded { snapshot, bytes_since: 0, snapshot_bytes: bytes.len() as u64 })
-    }
-
-    fn newest_snapshot(&self, first: Position) -> Result<Option<TakenSnapshot>, ReadError> {
-        let mut newest = None;
-        let mut next = first;
-        loop {
-            let frames = self.reader.read(next, FRAMES)?;
-            let Some((last, _)) = frames.last() else { return Ok(newest) };
-            next = last.next();
-            for event in frames.iter().flat_map(|(_, frame)| &frame.records) {
-                if let Event::SnapshotTaken { through, state } = *event {
-                    newest = Some(TakenSnapshot { through, state });
-                }
-            }
-        }
     }
 }
 
@@ -408,5 +412,13 @@ mod tests {
         let state = blobs.put(&encode_snapshot(&Snapshot::default()), Durability::Synced).unwrap();
         append(&mut journal, &[Event::SnapshotTaken { through: Position(3), state }]);
         assert!(said(&journal).contains("it is one through position 0"), "{}", said(&journal));
+        // A later one that is there has taken the place of all of them.
+        let whole = Snapshot { through: Position(4), ..Snapshot::default() };
+        let state = blobs.put(&encode_snapshot(&whole), Durability::Synced).unwrap();
+        append(&mut journal, &[Event::SnapshotTaken { through: Position(4), state }]);
+        assert_eq!(
+            history(&journal, &blobs).durable().unwrap().snapshot().map(|taken| taken.through),
+            Some(Position(4))
+        );
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! What is in a snapshot is tested in `convoke-core` and `convoke-node`.
 
-use crate::cluster::{Cluster, Home};
+use nix::sys::signal::Signal;
+
+use crate::cluster::{Cluster, Home, text};
 
 /// So few bytes that a round brings more.
 const OFTEN: [&str; 3] = ["--snapshot-every-bytes", "1000", "--verbose"];
@@ -36,4 +38,26 @@ fn a_trimmed_journal_tells_the_same_before_and_after_a_restart() {
     check(&cluster);
     cluster.restart();
     check(&cluster);
+}
+
+#[test]
+fn a_trimmed_record_tells_the_same() {
+    let home = Home::new();
+    let data = home.data();
+    let arguments = ["train", text(&data), "--rounds", "5", "--epochs", "2", "--output", "json"];
+    let trained = home.run(&arguments).with_status(0).json();
+    let job = trained["job"].as_str().expect("an id");
+    let asked = || home.run(&["job", job, "--output", "json"]).with_status(0).json();
+    let before = asked();
+    assert_eq!(before["rounds"], trained["rounds"]);
+    // Whoever takes the directory over trims its journal.
+    let state = home.path("state").join("convoke").join("embedded").join(job);
+    let fixed = ["coordinator", "--bind", "127.0.0.1:0", "--state", text(&state)];
+    let mut coordinator = home.start(&[&fixed, &OFTEN[..]].concat());
+    coordinator.says(&["snapshot", "taken through position"]);
+    coordinator.signal(Signal::SIGTERM);
+    coordinator.gone();
+    let after = asked();
+    assert_eq!(before, after);
+    home.run(&["result", job, "-o", "m.safetensors"]).with_status(0);
 }
