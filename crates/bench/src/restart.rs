@@ -177,9 +177,9 @@ fn spec(arguments: &Arguments) -> anyhow::Result<JobSpec> {
 fn size(state: &Path, name: &str) -> anyhow::Result<u64> {
     let path = state.join(name);
     if path.is_dir() {
-        let files = std::fs::read_dir(&path)?.map(|entry| entry?.metadata());
-        let files: Vec<_> = files.collect::<std::io::Result<_>>()?;
-        return Ok(files.iter().filter(|file| file.is_file()).map(std::fs::Metadata::len).sum());
+        let names = std::fs::read_dir(&path)?.map(|entry| Ok(entry?.file_name()));
+        let names: Vec<_> = names.collect::<std::io::Result<_>>()?;
+        return names.iter().map(|name| size(&path, &name.to_string_lossy())).sum();
     }
     let log = state.join(format!("{name}-wal"));
     let sizes = [path, log].map(|file| file.metadata().map_or(0, |file| file.len()));
