@@ -67,6 +67,7 @@ pub fn input_kind(input: &Input) -> &'static str {
         Input::Combined { outcome: CombineOutcome::Failed(_), .. } => "input.combined.failed",
         Input::Drain { .. } => "input.drain",
         Input::Inspect { .. } => "input.inspect",
+        Input::SnapshotStored { .. } => "input.snapshot-stored",
     }
 }
 

@@ -245,7 +245,7 @@ impl Fleet {
                     self.take(decision);
                 }
                 Output::Close { session, reason } => anyhow::bail!("session {session} was closed: {reason}"),
-                Output::Reply { .. } | Output::Notice(_) => {}
+                Output::Reply { .. } | Output::Notice(_) | Output::Trim { .. } => {}
             }
         }
         Ok(())

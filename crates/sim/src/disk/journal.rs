@@ -63,6 +63,10 @@ impl Journal for SimulatedJournal {
         self.synced.tail()
     }
 
+    fn trim(&mut self, through: Position) -> Result<(), StoreError> {
+        self.synced.trim(through)
+    }
+
     fn reader(&self) -> Box<dyn JournalReader> {
         self.synced.reader()
     }
