@@ -62,7 +62,7 @@ impl Report {
         let known = std::mem::replace(&mut self.history, history);
         self.history.keep_known(known);
         if let Some(round) = self.history.rounds.last().map(|row| row.round) {
-            progress.round(self, round);
+            progress.round(self, round, self.history.newest_ms);
         }
         progress.show(self);
     }

@@ -207,8 +207,10 @@ impl Follower {
 
     /// `None` once the job has ended or the client is gone.
     async fn tell_history(&self, history: &JobHistory) -> Option<()> {
-        let told = v1::HistoryThrough { position: self.next.0 - 1, history: Some(history.into()) };
-        self.tell(Kind::History(told)).await?;
+        let through = Position(self.next.0 - 1);
+        let told = v1::HistoryThrough { position: through.0, history: Some(history.into()) };
+        let seen = Some(self.takeover.seen(through).into());
+        self.messages.send(Ok(v1::Followed { kind: Some(Kind::History(told)), seen })).await.ok()?;
         history.outcome.is_none().then_some(())
     }
 

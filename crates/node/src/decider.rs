@@ -15,7 +15,7 @@ use convoke_core::coordinator::{Combine, Config, Coordinator, Decision, Input, N
 use convoke_core::message::{HEARTBEAT_MS, Hello, ToWorker};
 use convoke_core::{Event, JobId, JobSpec, Position, RequestId, SessionId, Term};
 use convoke_store::blobs::BlobError;
-use convoke_store::journal::{AppendError, EncodeError, EncodedFrame, Frame, Journal, append_once};
+use convoke_store::journal::{AppendError, EncodeError, EncodedFrame, Frame, Journal, ReadError, append_once};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::clock::Clock;

@@ -111,6 +111,17 @@ pub enum DamagedSnapshot {
     Another(Position),
 }
 
+impl HistoryError {
+    /// Whether what is on the disk is not what was written, rather than out of reach.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Read(error) => matches!(error, ReadError::Damaged { .. }),
+            Self::Fold { .. } | Self::NoSnapshot { .. } | Self::Missing { .. } | Self::Damaged { .. } => true,
+            Self::Store(_) => false,
+        }
+    }
+}
+
 impl History {
     pub(crate) fn new(reader: Box<dyn JournalReader>, blobs: FindBlob) -> Self {
         Self { reader, blobs, folded: Mutex::default() }

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use convoke_node::coordinator::{
-    BlobError, Coordinator, DecideError, Options, ReadError, SNAPSHOT_EVERY_BYTES, StartError, StateError, StoreError,
+    BlobError, Coordinator, DecideError, HistoryError, Options, ReadError, SNAPSHOT_EVERY_BYTES, StartError,
+    StateError, StoreError,
 };
 use convoke_node::listen::ListenError;
 
@@ -44,14 +45,14 @@ pub async fn run(args: CoordinatorArgs) -> Result<ExitCode, Failure> {
 fn explain(error: StartError, state: &Path) -> Failure {
     let newer = "use that version of convoke, or begin anew with another --state DIR";
     let hint = match &error {
-        StartError::Decide(DecideError::Read(ReadError::Damaged { .. }) | DecideError::Fold { .. }) => {
+        StartError::Decide(DecideError::Read(damaged)) if damaged.is_damage() => {
             let hint = format!(
                 "restore a copy of {}, or begin anew with another --state DIR; it is left as it is",
                 state.display()
             );
             return Failure::bad_input(&error).hint(hint);
         }
-        StartError::Decide(DecideError::Read(ReadError::NewerFormat { .. }))
+        StartError::Decide(DecideError::Read(HistoryError::Read(ReadError::NewerFormat { .. })))
         | StartError::Journal(StoreError::NewerLayout { .. })
         | StartError::Blobs(BlobError::Store(StoreError::NewerLayout { .. })) => newer,
         StartError::Decide(DecideError::Append(_)) => {

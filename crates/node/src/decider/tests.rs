@@ -43,6 +43,10 @@ impl Journal for Failing {
         self.journal.tail()
     }
 
+    fn trim(&mut self, through: Position) -> Result<(), StoreError> {
+        self.journal.trim(through)
+    }
+
     fn reader(&self) -> Box<dyn JournalReader> {
         self.journal.reader()
     }
@@ -66,7 +70,8 @@ fn run(patience: Patience) -> Running {
         position: watch::channel(Position(0)).0,
         stalled,
     };
-    let decider = Decider::start(Config::default(), Box::new(journal.clone()), outlets, patience).unwrap();
+    let decider = Decider::start(Config::default(), Box::new(journal.clone()), Durable::default(), outlets, patience);
+    let decider = decider.unwrap();
     let (commands, waiting) = mpsc::channel(COMMANDS_MAX);
     let (stop, stopped) = oneshot::channel();
     Running { journal, commands, stop, stalled: stalls, end: tokio::spawn(decider.run(waiting, stopped)) }
