@@ -94,11 +94,6 @@ impl FileKind {
             return Err(StoreError::NewerLayout { path: path.to_owned(), layout, known: self.layout });
         }
         if application_id == self.application_id && layout >= 1 {
-            if layout < self.layout {
-                // Each layout so far holds the ones before: what is written from now on may need the newer one.
-                created.pragma_update(None, "user_version", self.layout).map_err(failed)?;
-                created.commit().map_err(failed)?;
-            }
             return Ok(());
         }
         if (application_id, layout, tables) != (0, 0, 0) {

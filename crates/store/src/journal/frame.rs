@@ -10,8 +10,9 @@ use prost::Message;
 use super::{Damage, ReadError, Tail};
 use crate::digest_of;
 
-/// The format of frames that this build writes, and the newest that it reads. A new kind of event raises it.
-pub const FORMAT: u32 = 2;
+/// The format of frames that this build writes, and the newest that it reads. A new kind of event raises
+/// it, once a release has written the one before.
+pub const FORMAT: u32 = 1;
 /// The most bytes of an encoded frame.
 pub const FRAME_BYTES_MAX: usize = 512 * 1024;
 /// The most bytes of an encoded record.

@@ -17,12 +17,12 @@ use super::chain::{Chain, Kept};
 use super::{AppendError, EncodedFrame, Frame, Journal, JournalReader, READ_BYTES_MAX, ReadError, Tail};
 use crate::sqlite::{FileKind, StoreError};
 
-/// The hash stands beside the frame so that the last one, which no other follows, is vouched for too. Since layout 2 the
-/// first row may be that of a trimmed frame, without bytes.
+/// The hash stands beside the frame so that the last one, which no other follows, is vouched for too. The first
+/// row may be that of a trimmed frame, without bytes.
 const KIND: FileKind = FileKind {
     name: "journal",
     application_id: 0x434e_564a, // CNVJ
-    layout: 2,
+    layout: 1,
     create: "
     CREATE TABLE frames (position INTEGER PRIMARY KEY, hash BLOB NOT NULL CHECK (length(hash) = 32), frame BLOB NOT NULL) STRICT;",
 };
