@@ -185,6 +185,7 @@ pub(crate) fn refusal(error: BlobError) -> Status {
     match error {
         BlobError::Mismatch { .. } | BlobError::TooLarge { .. } => Status::invalid_argument(error.to_string()),
         BlobError::Damaged { .. } | BlobError::Beyond { .. } => Status::data_loss(error.to_string()),
+        BlobError::Full { .. } => Status::resource_exhausted(format!("{error} (--state-max)")),
         // For a while: what was asked for may be asked again.
         BlobError::Disk(_) | BlobError::Store(_) => Status::aborted(error.to_string()),
     }

@@ -209,8 +209,12 @@ impl Files for Disk {
         }
     }
 
-    fn exists(&self, path: &Path) -> io::Result<bool> {
-        Ok(self.state().names.contains_key(path))
+    fn size_bytes(&self, path: &Path) -> io::Result<Option<u64>> {
+        let state = self.state();
+        Ok(match state.names.get(path) {
+            Some(Node::File(number)) => Some(state.files[*number].bytes.len() as u64),
+            Some(Node::Folder) | None => None,
+        })
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {

@@ -18,8 +18,8 @@ pub trait Files: Debug + Send + Sync {
     /// Opens a file to read.
     fn open(&self, path: &Path) -> io::Result<Box<dyn OpenFile>>;
 
-    /// Whether there is such a file or folder.
-    fn exists(&self, path: &Path) -> io::Result<bool>;
+    /// The size of a file; `None` where there is none.
+    fn size_bytes(&self, path: &Path) -> io::Result<Option<u64>>;
 
     /// What is in a folder.
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>>;
@@ -69,8 +69,11 @@ impl Files for SystemFiles {
         Ok(Box::new(File::open(path)?))
     }
 
-    fn exists(&self, path: &Path) -> io::Result<bool> {
-        path.try_exists()
+    fn size_bytes(&self, path: &Path) -> io::Result<Option<u64>> {
+        match fs::metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            looked => Ok(Some(looked?.len())),
+        }
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {

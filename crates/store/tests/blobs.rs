@@ -119,6 +119,63 @@ fn many_may_put_the_same_at_once(blobs: &dyn Blobs) {
     });
 }
 
+/// Pages of so many, one after the other.
+fn listed(blobs: &dyn Blobs, max: usize) -> Vec<(Digest, u64)> {
+    let mut listed = Vec::new();
+    loop {
+        let page = blobs.list(listed.last().map(|(digest, _)| *digest), max).unwrap();
+        assert!(page.len() <= max);
+        listed.extend_from_slice(&page);
+        if page.len() < max {
+            return listed;
+        }
+    }
+}
+
+fn all_are_listed_in_pages(blobs: &dyn Blobs) {
+    assert_eq!(blobs.list(None, 10).unwrap(), []);
+    let mut expected: Vec<_> = (0..300_usize)
+        .map(|number| {
+            let bytes = bytes(if number % 7 == 0 { 70_000 + number } else { number });
+            let durability = if number % 2 == 0 { Synced } else { Unsynced };
+            (blobs.put(&bytes, durability).unwrap(), bytes.len() as u64)
+        })
+        .collect();
+    expected.sort();
+    for max in [1, 7, 100, 300, 1_000] {
+        assert_eq!(listed(blobs, max), expected);
+    }
+}
+
+fn what_is_removed_is_gone_and_can_be_put_again(blobs: &dyn Blobs) {
+    for durability in [Unsynced, Synced] {
+        let [small, large, kept] = [100, 100_000, 101].map(bytes);
+        let digests = [&small, &large, &kept].map(|bytes| blobs.put(bytes, durability).unwrap());
+        assert_eq!(blobs.remove(&[digest_of(b"never there"), digests[0], digests[1]]).unwrap(), 100_100);
+        assert_eq!(digests.map(|digest| blobs.has(digest).unwrap()), [false, false, true]);
+        assert_eq!(digests.map(|digest| blobs.sync(digest).unwrap()), [false, false, true]);
+        assert!(blobs.open(digests[0]).unwrap().is_none() && blobs.open(digests[1]).unwrap().is_none());
+        assert_eq!(listed(blobs, 10), [(digests[2], 101)]);
+        assert_eq!(blobs.remove(&digests[..2]).unwrap(), 0);
+        blobs.put(&large, durability).unwrap();
+        assert_eq!(all(blobs, digests[1]), Some(large));
+        blobs.remove(&digests).unwrap();
+        assert_eq!(listed(blobs, 10), []);
+    }
+}
+
+fn an_open_blob_is_read_on_after_it_is_removed(blobs: &dyn Blobs) {
+    for (count, durability) in [(1_000, Unsynced), (1_000, Synced), (100_000, Unsynced), (100_000, Synced)] {
+        let bytes = bytes(count);
+        let digest = blobs.put(&bytes, durability).unwrap();
+        let reader = blobs.open(digest).unwrap().unwrap();
+        assert_eq!(blobs.remove(&[digest]).unwrap(), count as u64);
+        let mut read = vec![0; count];
+        reader.read_exact_at(0, &mut read).unwrap();
+        assert_eq!(read, bytes);
+    }
+}
+
 macro_rules! every_backend {
     ($($check:ident),* $(,)?) => {
         mod memory {
@@ -155,6 +212,9 @@ every_backend!(
     a_dropped_writer_leaves_nothing,
     limits_are_kept,
     many_may_put_the_same_at_once,
+    all_are_listed_in_pages,
+    what_is_removed_is_gone_and_can_be_put_again,
+    an_open_blob_is_read_on_after_it_is_removed,
 );
 
 fn layered(folder: &Path) -> LayeredBlobs {
@@ -264,4 +324,30 @@ fn a_row_that_the_disk_spoiled_is_an_error_and_can_be_put_again() {
     assert!(matches!(blobs.get(digest, 100), Err(BlobError::Damaged { .. })));
     blobs.put(b"model", Unsynced).unwrap();
     assert_eq!(all(&blobs, digest), Some(b"model".to_vec()));
+}
+
+#[test]
+fn a_file_uses_again_what_was_freed() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("blobs.sqlite");
+    let blobs = SqliteBlobs::open(&path).unwrap();
+    let churn = |rounds: std::ops::Range<u64>| {
+        for round in rounds {
+            let put = |part: u64| {
+                let mut bytes = bytes(3_000 + (round as usize * 37 + part as usize * 101) % 20_000);
+                bytes[..8].copy_from_slice(&(round * 8 + part).to_le_bytes());
+                blobs.put(&bytes, Unsynced).unwrap()
+            };
+            let digests: Vec<_> = (0..8).map(put).collect();
+            blobs.remove(&digests).unwrap();
+        }
+        // All that was logged goes into the file.
+        let other = rusqlite::Connection::open(&path).unwrap();
+        other.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(())).unwrap();
+        path.metadata().unwrap().len()
+    };
+    // By then blobs of every size have come.
+    let first = churn(0..600);
+    let last = churn(600..2_000);
+    assert!(last <= first + first / 10, "{first} bytes became {last}");
 }

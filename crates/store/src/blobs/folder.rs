@@ -16,6 +16,8 @@ use crate::disk::{self, DiskError, on};
 use crate::files::{Files, OpenFile, SystemFiles};
 
 const INCOMING: &str = "incoming";
+/// What an unsynced file's name ends with.
+const UNSYNCED: &str = ".unsynced";
 /// How much is read at a time to hash a file.
 const BLOCK_BYTES: usize = 64 * 1024;
 
@@ -78,7 +80,7 @@ impl Folder {
     }
 
     fn unsynced(&self, digest: Digest) -> PathBuf {
-        self.synced(digest).with_extension("unsynced")
+        self.synced(digest).with_extension(&UNSYNCED[1..])
     }
 
     /// Puts a whole file in its place.
@@ -164,7 +166,12 @@ impl Folder {
     }
 
     fn exists(&self, path: &Path) -> Result<bool, DiskError> {
-        self.files.exists(path).map_err(on("look at", path))
+        Ok(self.size_bytes(path)?.is_some())
+    }
+
+    /// `None` where there is no such file.
+    fn size_bytes(&self, path: &Path) -> Result<Option<u64>, DiskError> {
+        self.files.size_bytes(path).map_err(on("look at", path))
     }
 
     fn create_folder(&self, path: &Path) -> Result<(), DiskError> {
@@ -187,6 +194,24 @@ impl Folder {
 
     fn folders_synced(&self) -> MutexGuard<'_, bool> {
         self.folders_synced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The blobs whose digests begin with a byte, in order.
+    fn list_of(&self, first: u8) -> Result<Vec<(Digest, u64)>, DiskError> {
+        let folder = self.path.join(format!("{first:02x}"));
+        let paths = match self.files.list(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            paths => paths.map_err(on("list", &folder))?,
+        };
+        let mut listed = Vec::new();
+        for digest in paths.iter().filter_map(|path| digest_of_name(path)) {
+            // Synced last: between the two looks an unsynced file may have become the synced one. Or it is removed.
+            let sizes = [self.size_bytes(&self.unsynced(digest))?, self.size_bytes(&self.synced(digest))?];
+            listed.extend(sizes.into_iter().flatten().next().map(|bytes| (digest, bytes)));
+        }
+        listed.sort_unstable();
+        listed.dedup_by_key(|(digest, _)| *digest);
+        Ok(listed)
     }
 
     fn unsynced_turn(&self) -> MutexGuard<'_, ()> {
@@ -254,6 +279,30 @@ impl Blobs for FolderBlobs {
             found = self.folder.open_file(digest, synced)?;
         }
         Ok(found.map(|reader| Box::new(reader) as Box<dyn BlobReader>))
+    }
+
+    fn list(&self, after: Option<Digest>, max: usize) -> Result<Vec<(Digest, u64)>, BlobError> {
+        let mut listed = Vec::new();
+        for first in after.map_or(0, |digest| digest.0[0])..=u8::MAX {
+            listed.extend(self.folder.list_of(first)?.into_iter().filter(|(digest, _)| Some(*digest) > after));
+            if listed.len() >= max {
+                break;
+            }
+        }
+        listed.truncate(max);
+        Ok(listed)
+    }
+
+    fn remove(&self, digests: &[Digest]) -> Result<u64, BlobError> {
+        let _turn = self.folder.unsynced_turn();
+        let mut bytes = 0;
+        for digest in digests {
+            for path in [self.folder.unsynced(*digest), self.folder.synced(*digest)] {
+                bytes += self.folder.size_bytes(&path)?.unwrap_or(0);
+                self.folder.remove_if_there(&path)?;
+            }
+        }
+        Ok(bytes)
     }
 }
 
@@ -336,4 +385,9 @@ impl BlobReader for FolderReader {
         }
         Ok(())
     }
+}
+
+fn digest_of_name(path: &Path) -> Option<Digest> {
+    let name = path.file_name()?.to_str()?;
+    name.strip_suffix(UNSYNCED).unwrap_or(name).parse().ok()
 }

@@ -53,6 +53,19 @@ impl Blobs for LayeredBlobs {
             small => Ok(small),
         }
     }
+
+    fn list(&self, after: Option<Digest>, max: usize) -> Result<Vec<(Digest, u64)>, BlobError> {
+        let mut listed = self.small.list(after, max)?;
+        listed.extend(self.large.list(after, max)?);
+        listed.sort_unstable();
+        listed.dedup_by_key(|(digest, _)| *digest);
+        listed.truncate(max);
+        Ok(listed)
+    }
+
+    fn remove(&self, digests: &[Digest]) -> Result<u64, BlobError> {
+        Ok(self.small.remove(digests)? + self.large.remove(digests)?)
+    }
 }
 
 /// Begins small, and moves to the folder when the blob outgrows the file.

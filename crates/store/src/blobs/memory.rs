@@ -3,6 +3,7 @@
 //! It does not know the disk: whoever simulates says when the power fails.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -60,6 +61,18 @@ impl Blobs for MemoryBlobs {
     fn open(&self, digest: Digest) -> Result<Option<Box<dyn BlobReader>>, BlobError> {
         let bytes = self.kept().get(&digest).map(|kept| kept.bytes.clone());
         Ok(bytes.map(|bytes| Box::new(MemoryReader { digest, bytes }) as Box<dyn BlobReader>))
+    }
+
+    fn list(&self, after: Option<Digest>, max: usize) -> Result<Vec<(Digest, u64)>, BlobError> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let kept = self.kept();
+        let listed = kept.range((from, Bound::Unbounded)).take(max);
+        Ok(listed.map(|(digest, kept)| (*digest, kept.bytes.len() as u64)).collect())
+    }
+
+    fn remove(&self, digests: &[Digest]) -> Result<u64, BlobError> {
+        let mut kept = self.kept();
+        Ok(digests.iter().filter_map(|digest| kept.remove(digest)).map(|kept| kept.bytes.len() as u64).sum())
     }
 }
 

@@ -55,6 +55,14 @@ pub trait Blobs: Send + Sync {
     /// Reads parts of a blob; `None` if it is not there.
     fn open(&self, digest: Digest) -> Result<Option<Box<dyn BlobReader>>, BlobError>;
 
+    /// The blobs that are there, each with its size in bytes: at most `max`, in the order of their digests, from the one
+    /// after `after` on. Fewer than `max` are the last; so a caller needs memory for a page, whatever there is.
+    fn list(&self, after: Option<Digest>, max: usize) -> Result<Vec<(Digest, u64)>, BlobError>;
+
+    /// Removes blobs, for good only once the system has written it; those that are not there are passed over. Returns
+    /// how many bytes they held. Who has one open reads on. Nobody may put the same blobs meanwhile.
+    fn remove(&self, digests: &[Digest]) -> Result<u64, BlobError>;
+
     /// Reads all of a blob of at most `bytes_max` bytes, and checks them; `None` if it is not there.
     fn get(&self, digest: Digest, bytes_max: u64) -> Result<Option<Bytes>, BlobError> {
         self.open(digest)?.map(|reader| read_all(&*reader, digest, bytes_max)).transpose()
@@ -132,6 +140,12 @@ pub enum BlobError {
         offset: u64,
         /// How many.
         bytes: usize,
+    },
+    /// There is to be no more.
+    #[error("the blobs have reached their limit of {bytes_max} bytes")]
+    Full {
+        /// The limit.
+        bytes_max: u64,
     },
     /// The file system failed.
     #[error(transparent)]

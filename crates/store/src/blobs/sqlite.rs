@@ -36,6 +36,10 @@ const PUT: &str = "
 const SYNC: &str = "UPDATE blobs SET synced = 1 WHERE digest = ?1 AND synced = 0";
 const HAS: &str = "SELECT 1 FROM blobs WHERE digest = ?1";
 const READ: &str = "SELECT bytes FROM blobs WHERE digest = ?1";
+/// The length is in a row's head: the bytes are not read.
+const LIST: &str = "SELECT digest, length(bytes) FROM blobs WHERE digest > ?1 ORDER BY digest LIMIT ?2";
+/// Its pages are used again by what is put next; the file never shrinks.
+const REMOVE: &str = "DELETE FROM blobs WHERE digest = ?1 RETURNING length(bytes)";
 
 /// Blobs in an SQLite file. Clones are the same blobs.
 #[derive(Clone)]
@@ -77,7 +81,7 @@ impl BlobFile {
         work(&lock(&self.reader)).map_err(|source| KIND.refusal(&self.path, source))
     }
 
-    /// Does one statement's work, which is committed on return, and synced or not.
+    /// Does one statement's or one transaction's work, which is committed on return, and synced or not.
     fn write<T>(
         &self,
         durability: Durability,
@@ -136,6 +140,33 @@ impl Blobs for SqliteBlobs {
     fn open(&self, digest: Digest) -> Result<Option<Box<dyn BlobReader>>, BlobError> {
         checked(digest, self.file.read(|connection| read(connection, digest))?)
     }
+
+    fn list(&self, after: Option<Digest>, max: usize) -> Result<Vec<(Digest, u64)>, BlobError> {
+        // Nothing has fewer bytes than none, so that from there on are all.
+        let after = after.as_ref().map_or(&[][..], |digest| &digest.0);
+        Ok(self.file.read(|connection| {
+            let mut list = connection.prepare_cached(LIST)?;
+            let rows = list.query_map(params![after, i64::try_from(max).unwrap_or(i64::MAX)], |row| {
+                Ok((Digest(row.get(0)?), row.get::<_, i64>(1)?.unsigned_abs()))
+            })?;
+            rows.collect()
+        })?)
+    }
+
+    fn remove(&self, digests: &[Digest]) -> Result<u64, BlobError> {
+        // One commit for all, and no sync: what a power cut brings back is removed again.
+        Ok(self.file.write(Durability::Unsynced, |connection| {
+            let removing = connection.unchecked_transaction()?;
+            let mut remove = removing.prepare_cached(REMOVE)?;
+            let mut bytes = 0;
+            for digest in digests {
+                let removed = remove.query_row([digest.0], |row| row.get::<_, i64>(0)).optional()?;
+                bytes += removed.map_or(0, i64::unsigned_abs);
+            }
+            drop(remove);
+            removing.commit().map(|()| bytes)
+        })?)
+    }
 }
 
 /// Reads a blob of a file that someone else may hold: nothing is created, tidied or removed.
@@ -189,7 +220,7 @@ impl BlobWriter for SmallWriter {
     }
 }
 
-/// Each turn is one statement, so what a panic left behind is whole.
+/// Each turn is one statement or one transaction, so what a panic left behind is whole.
 fn lock<T>(connection: &Mutex<T>) -> MutexGuard<'_, T> {
     connection.lock().unwrap_or_else(PoisonError::into_inner)
 }
