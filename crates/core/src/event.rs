@@ -106,6 +106,11 @@ pub enum Event {
         /// The blob that holds it.
         state: Digest,
     },
+    /// A job that had ended is on record no longer.
+    JobForgotten {
+        /// The job.
+        job: JobId,
+    },
 }
 
 /// What a stage is for, in its plan.
@@ -267,7 +272,8 @@ impl Event {
             | Self::StageClosed { job, .. }
             | Self::ResultsLost { job, .. }
             | Self::StageCombined { job, .. }
-            | Self::JobFinished { job, .. } => Some(*job),
+            | Self::JobFinished { job, .. }
+            | Self::JobForgotten { job } => Some(*job),
         }
     }
 }
@@ -310,6 +316,7 @@ impl fmt::Display for Event {
             }
             Self::JobFinished { job, outcome } => write!(f, "job {job} {outcome}"),
             Self::SnapshotTaken { through, state } => write!(f, "snapshot {state:?} taken through position {through}"),
+            Self::JobForgotten { job } => write!(f, "job {job} forgotten"),
         }
     }
 }

@@ -202,8 +202,13 @@ impl JobSpec {
     /// The payloads that the job starts from, blobs among them.
     pub fn payloads(&self) -> impl Iterator<Item = &Payload> {
         let Plan::Rounds(plan) = &self.plan;
-        let works = std::iter::once(&plan.train).chain(&plan.evaluate);
-        std::iter::once(&plan.base).chain(works.flat_map(|work| [&work.program, &work.input, &work.combine]))
+        std::iter::once(&plan.base).chain(self.works().flat_map(|work| [&work.program, &work.input, &work.combine]))
+    }
+
+    /// The works of its stages, whatever their number.
+    pub fn works(&self) -> impl Iterator<Item = &Work> {
+        let Plan::Rounds(plan) = &self.plan;
+        std::iter::once(&plan.train).chain(&plan.evaluate)
     }
 }
 

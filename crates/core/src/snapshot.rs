@@ -42,7 +42,7 @@ impl Snapshot {
                 self.jobs.insert(id, RecordedJob { submitted_at: position, ..RecordedJob::default() });
             }
             self.jobs.get_mut(&id).and_then(|job| job.history.fold(wall_ms, event, &Limits::KEPT));
-            if let Event::JobFinished { .. } = event {
+            if let Event::JobFinished { .. } | Event::JobForgotten { .. } = event {
                 self.retire();
             }
         }

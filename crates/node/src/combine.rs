@@ -291,6 +291,14 @@ mod tests {
             let error = DiskError { doing: "read", path: "blobs".into(), source };
             if fails { Err(error.into()) } else { Ok(None) }
         }
+
+        fn list(&self, _: Option<Digest>, _: usize) -> Result<Vec<(Digest, u64)>, BlobError> {
+            unreachable!("a combine lists nothing")
+        }
+
+        fn remove(&self, _: &[Digest]) -> Result<u64, BlobError> {
+            unreachable!("a combine removes nothing")
+        }
     }
 
     /// What becomes of a merge whose base is not there, once the disk says so.

@@ -24,9 +24,10 @@ pub(crate) fn event(event: &Event) {
             }
         }
         Event::AttemptFailed { .. } | Event::ResultsLost { .. } => tracing::warn!("{event}"),
-        Event::JobSubmitted { .. } | Event::JobFinished { .. } | Event::TermOpened { .. } => {
-            tracing::info!("{event}");
-        }
+        Event::JobSubmitted { .. }
+        | Event::JobFinished { .. }
+        | Event::JobForgotten { .. }
+        | Event::TermOpened { .. } => tracing::info!("{event}"),
         Event::StageOpened { .. } | Event::StageClosed { .. } | Event::SnapshotTaken { .. } => {
             tracing::debug!("{event}")
         }

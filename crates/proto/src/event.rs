@@ -6,8 +6,8 @@ use convoke_core::event::{LISTED_MAX, LOST_MAX, Purpose};
 use convoke_core::{Event, Position, StageNumber, Term, Work};
 use prost::Message;
 use v1::event::{
-    AttemptFailed, JobFinished, JobSubmitted, Kind, ResultsLost, SnapshotTaken, StageClosed, StageCombined,
-    StageOpened, TaskDone, TermOpened,
+    AttemptFailed, JobFinished, JobForgotten, JobSubmitted, Kind, ResultsLost, SnapshotTaken, StageClosed,
+    StageCombined, StageOpened, TaskDone, TermOpened,
 };
 
 use crate::check::{at_most, digest, job_id, name, required};
@@ -66,6 +66,7 @@ impl From<&Event> for v1::Event {
             Event::SnapshotTaken { through, state } => {
                 Kind::SnapshotTaken(SnapshotTaken { through: through.0, state: state.0.to_vec() })
             }
+            Event::JobForgotten { job } => Kind::JobForgotten(JobForgotten { job: job.bits() }),
         };
         Self { kind: Some(kind) }
     }
@@ -132,6 +133,7 @@ impl TryFrom<v1::Event> for Event {
                 through: Position(event.through),
                 state: digest("SnapshotTaken.state", &event.state)?,
             },
+            Kind::JobForgotten(event) => Self::JobForgotten { job: job_id("JobForgotten.job", event.job)? },
         })
     }
 }

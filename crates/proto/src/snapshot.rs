@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use convoke_core::coordinator::durable::{Done, Durable, Failures, Job, Parts, Stage, TakenSnapshot, Version};
+use convoke_core::coordinator::durable::{Best, Done, Durable, Failures, Job, Parts, Stage, TakenSnapshot, Version};
 use convoke_core::snapshot::{RecordedJob, Snapshot};
 use convoke_core::{JobId, Position, StageNumber, Term, Work};
 use prost::Message;
@@ -82,8 +82,12 @@ fn recorded(id: JobId, job: &Job, record: Option<&RecordedJob>) -> v1::SnapshotJ
         order: job.order,
         spec: Some((&*job.spec).into()),
         submitter: job.submitter.clone(),
-        version_round: job.version.round,
-        version: Some((&job.version.parameters).into()),
+        version: Some((&job.version).into()),
+        versions: job.versions.iter().map(Into::into).collect(),
+        best: job
+            .best
+            .as_ref()
+            .map(|best| v1::BestVersion { version: Some((&best.version).into()), error: best.error }),
         trained: job.trained,
         evaluated: job.evaluated,
         stages: job.stages.iter().map(open_stage).collect(),
@@ -103,13 +107,37 @@ impl TryFrom<v1::SnapshotJob> for Job {
             order: job.order,
             spec: Arc::new(required("SnapshotJob.spec", job.spec)?),
             submitter: name("submitter", job.submitter)?,
-            version: Version { round: job.version_round, parameters: required("SnapshotJob.version", job.version)? },
+            version: required("SnapshotJob.version", job.version)?,
+            versions: job.versions.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            best: job.best.map(TryInto::try_into).transpose()?,
             trained: job.trained,
             evaluated: job.evaluated,
             stages: job.stages.into_iter().map(stage).collect::<Result<_, DecodeError>>()?,
             last_stage: StageNumber(job.last_stage),
             outcome: job.outcome.map(TryInto::try_into).transpose()?,
         })
+    }
+}
+
+impl From<&Version> for v1::ModelVersion {
+    fn from(version: &Version) -> Self {
+        Self { round: version.round, parameters: Some((&version.parameters).into()) }
+    }
+}
+
+impl TryFrom<v1::ModelVersion> for Version {
+    type Error = DecodeError;
+
+    fn try_from(version: v1::ModelVersion) -> Result<Self, DecodeError> {
+        Ok(Self { round: version.round, parameters: required("ModelVersion.parameters", version.parameters)? })
+    }
+}
+
+impl TryFrom<v1::BestVersion> for Best {
+    type Error = DecodeError;
+
+    fn try_from(best: v1::BestVersion) -> Result<Self, DecodeError> {
+        Ok(Self { version: required("BestVersion.version", best.version)?, error: best.error })
     }
 }
 

@@ -155,6 +155,7 @@ fn event() -> impl Strategy<Value = Event> {
         (job(), outcome()).prop_map(|(job, outcome)| Event::JobFinished { job, outcome }),
         (any::<u64>(), any::<[u8; 32]>())
             .prop_map(|(through, state)| Event::SnapshotTaken { through: Position(through), state: Digest(state) }),
+        job().prop_map(|job| Event::JobForgotten { job }),
     ]
 }
 

@@ -68,6 +68,10 @@ fn snapshot() -> Snapshot {
         vec![opened(other, 2, Purpose::Train { round: 2 }), opened(other, 3, Purpose::Evaluate { round: 1 })],
         vec![done(other, 2, 0, Metrics::default()), failed(Fault::WorkerLost), failed(Fault::TimedOut)],
         vec![done(other, 3, 0, Metrics::default()), closed(other, 3)],
+        vec![done(other, 2, 1, Metrics::default()), closed(other, 2), combined(other, 2, Metrics::default())],
+        vec![combined(other, 3, Metrics::from_iter([("validation_error", 0.25)]))],
+        vec![opened(other, 4, Purpose::Train { round: 3 }), opened(other, 5, Purpose::Evaluate { round: 2 })],
+        vec![done(other, 4, 0, Metrics::default()), done(other, 5, 0, Metrics::default()), closed(other, 5)],
     ];
     let mut snapshot = Snapshot::default();
     for (place, events) in frames.iter().enumerate() {
@@ -88,10 +92,10 @@ fn a_snapshot_survives() {
 #[test]
 fn the_next_event_folds_onto_it() {
     let mut decoded = decode_snapshot(&encode_snapshot(&snapshot())).unwrap();
-    let next = [combined(JobId::from_bits(2), 3, Metrics::from_iter([("validation_error", 0.25)]))];
-    decoded.fold(Position(9), 2_000, &next).unwrap();
+    let next = [combined(JobId::from_bits(2), 5, Metrics::from_iter([("validation_error", 0.5)]))];
+    decoded.fold(Position(12), 2_000, &next).unwrap();
     let history = &decoded.jobs[&JobId::from_bits(2)].history;
-    assert_eq!(history.rounds[0].validation_error, Some(0.25));
+    assert_eq!(history.rounds[1].validation_error, Some(0.5));
     let whole = history.wall_seconds();
     assert!((whole - 1.0).abs() < 1e-9, "{whole}");
 }

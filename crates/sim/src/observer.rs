@@ -51,6 +51,7 @@ pub fn event_kind(event: &Event) -> &'static str {
         Event::JobFinished { outcome: Outcome::Failed { .. }, .. } => "event.job-finished.failed",
         Event::JobFinished { outcome: Outcome::Cancelled, .. } => "event.job-finished.cancelled",
         Event::SnapshotTaken { .. } => "event.snapshot-taken",
+        Event::JobForgotten { .. } => "event.job-forgotten",
     }
 }
 
@@ -68,6 +69,7 @@ pub fn input_kind(input: &Input) -> &'static str {
         Input::Drain { .. } => "input.drain",
         Input::Inspect { .. } => "input.inspect",
         Input::SnapshotStored { .. } => "input.snapshot-stored",
+        Input::Forget { .. } => "input.forget",
     }
 }
 

@@ -12,6 +12,10 @@ use crate::{Digest, JobId, JobSpec, Payload, Plan, Position, StageNumber, TaskId
 
 /// How many finished jobs are remembered; the oldest go first.
 pub const FINISHED_JOBS_MAX: usize = 1_000;
+/// How many versions of a job are remembered beside the last and the best; the oldest go first.
+pub const VERSIONS_MAX: usize = 100;
+/// The metric by which the best version is the best.
+const ERROR: &str = "validation_error";
 
 /// Everything that a restart brings back.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -52,6 +56,10 @@ pub struct Job {
     pub submitter: String,
     /// The newest model version.
     pub version: Version,
+    /// Versions before the newest, the newest of them last, at most [`VERSIONS_MAX`].
+    pub versions: VecDeque<Version>,
+    /// The version with the smallest error, the first of several, once one was measured.
+    pub best: Option<Best>,
     /// The last round whose training was opened.
     pub trained: u32,
     /// The last version whose evaluation was opened.
@@ -71,6 +79,15 @@ pub struct Version {
     pub round: u32,
     /// The parameters.
     pub parameters: Payload,
+}
+
+/// A version, and how good it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Best {
+    /// The version.
+    pub version: Version,
+    /// Its validation error.
+    pub error: f64,
 }
 
 /// A stage that is not combined yet.
@@ -234,8 +251,12 @@ impl Durable {
                 let job = self.live(*job)?;
                 let closed = job.stages.get(stage).is_some_and(|stage| stage.closed);
                 let stage = closed.then(|| job.stages.remove(stage))??;
-                if let Purpose::Train { round } = stage.purpose {
-                    job.version = Version { round, parameters: combined.result.clone() };
+                match stage.purpose {
+                    Purpose::Train { round } => job.add_version(round, &combined.result),
+                    Purpose::Evaluate { round } => {
+                        let version = Version { round, parameters: stage.base };
+                        combined.metrics.get(ERROR).into_iter().for_each(|error| job.measure(version.clone(), error));
+                    }
                 }
             }
             Event::JobFinished { job: id, outcome } => {
@@ -251,8 +272,18 @@ impl Durable {
                 let newer = self.0.snapshot.is_none_or(|taken| taken.through < *through);
                 self.0.snapshot = Some(newer.then_some(TakenSnapshot { through: *through, state: *state })?);
             }
+            Event::JobForgotten { job } => {
+                self.0.jobs.get(job)?.outcome.as_ref()?;
+                self.0.jobs.remove(job);
+                self.0.finished.retain(|finished| finished != job);
+            }
         }
         Some(())
+    }
+
+    /// Jobs that have ended and are remembered, in the order of their ends.
+    pub fn finished_jobs(&self) -> impl Iterator<Item = (JobId, &Job)> {
+        self.0.finished.iter().filter_map(|id| Some((*id, self.0.jobs.get(id)?)))
     }
 
     fn live(&mut self, job: JobId) -> Option<&mut Job> {
@@ -270,6 +301,8 @@ impl Job {
         Self {
             order,
             version: Version { round: 0, parameters: plan.base.clone() },
+            versions: VecDeque::new(),
+            best: None,
             spec: Arc::new(spec.clone()),
             submitter: submitter.to_owned(),
             trained: 0,
@@ -277,6 +310,25 @@ impl Job {
             stages: BTreeMap::new(),
             last_stage: StageNumber(0),
             outcome: None,
+        }
+    }
+
+    fn add_version(&mut self, round: u32, parameters: &Payload) {
+        let version = Version { round, parameters: parameters.clone() };
+        let before = std::mem::replace(&mut self.version, version);
+        // Version 0 is the spec's.
+        if before.round > 0 {
+            self.versions.push_back(before);
+        }
+        if self.versions.len() > VERSIONS_MAX {
+            self.versions.pop_front();
+        }
+    }
+
+    fn measure(&mut self, version: Version, error: f64) {
+        let beats = |best: &Best| error.total_cmp(&best.error).then(version.round.cmp(&best.version.round)).is_lt();
+        if self.best.as_ref().is_none_or(beats) {
+            self.best = Some(Best { version, error });
         }
     }
 }
@@ -310,5 +362,6 @@ fn expectation(event: &Event) -> &'static str {
         Event::StageCombined { .. } => "the stage is closed",
         Event::JobFinished { .. } => "the job is live",
         Event::SnapshotTaken { .. } => "a snapshot reaches further than the last",
+        Event::JobForgotten { .. } => "the job has ended",
     }
 }

@@ -58,6 +58,11 @@ pub enum Input {
         /// The job.
         job: JobId,
     },
+    /// A job that has ended is to be on record no longer. Of any other this changes nothing.
+    Forget {
+        /// The job.
+        job: JobId,
+    },
     /// A combine that was ordered came to its end.
     Combined {
         /// The job.

@@ -75,6 +75,12 @@ impl Coordinator {
         self.output(Output::Reply { request, reply });
     }
 
+    pub(super) fn on_forget(&mut self, job: JobId) {
+        if self.durable.job(job).is_some_and(|job| job.outcome.is_some()) {
+            self.record(Event::JobForgotten { job });
+        }
+    }
+
     pub(super) fn on_combined(&mut self, job: JobId, stage: StageNumber, outcome: CombineOutcome) {
         if !self.durable.stage(job, stage).is_some_and(|stage| stage.closed) {
             return;

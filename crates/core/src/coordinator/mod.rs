@@ -4,10 +4,11 @@
 //! before it performs its outputs, so nothing is told that is not durable. The machine does no IO and never asks the
 //! time: it is told.
 //!
-//! The parts: `durable` (what the journal folds to), `plan` (what a job needs next), `roster` and `queue` (who is
+//! The parts: `durable` (what the journal folds to), `roots` (which blobs that needs), `plan` (what a job needs next), `roster` and `queue` (who is
 //! there, what waits), and the transitions in `jobs`, `sessions`, `attempts` and `placement`.
 
 pub mod durable;
+pub mod roots;
 mod plan;
 mod roster;
 mod queue;
@@ -155,6 +156,7 @@ impl Coordinator {
                 self.on_submit(request, job, spec, submitter, missing);
             }
             Input::Cancel { request, job } => self.on_cancel(request, job),
+            Input::Forget { job } => self.on_forget(job),
             Input::Combined { job, stage, outcome } => self.on_combined(job, stage, outcome),
             Input::SnapshotStored { through, state } => self.on_snapshot_stored(through, state),
             Input::Drain { request, worker } => self.on_drain(request, worker),

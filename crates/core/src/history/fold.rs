@@ -42,6 +42,7 @@ impl JobHistory {
             Event::TermOpened { .. }
             | Event::AttemptFailed { .. }
             | Event::ResultsLost { .. }
+            | Event::JobForgotten { .. }
             | Event::SnapshotTaken { .. } => {}
         }
         None

@@ -10,6 +10,7 @@ mod faults;
 mod sessions;
 mod placement;
 mod recovery;
+mod roots;
 mod draining;
 
 use std::collections::BTreeMap;
@@ -213,6 +214,11 @@ impl Trace {
         let state = Digest([through as u8; 32]);
         let input = Input::SnapshotStored { through: crate::Position(through), state };
         self.decide(Some(format!("snapshot stored through {through}")), input);
+    }
+
+    pub(super) fn forget_job(&mut self, job: u64) {
+        let job = JobId::from_bits(job);
+        self.decide(Some(format!("forget {job}")), Input::Forget { job });
     }
 
     pub(super) fn drain(&mut self, worker: &str) {
