@@ -137,6 +137,9 @@ pub struct CoordinatorArgs {
     /// How tasks are placed where a job does not say: random (1), round-robin or load-balancing (2)
     #[arg(long, default_value_t = Policy::LoadBalancing)]
     pub policy: Policy,
+    /// The most that its blobs may take, such as 20GiB: then the oldest finished jobs are forgotten [default: no limit]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub state_max: Option<u64>,
 }
 
 #[derive(Debug, Args)]
@@ -337,6 +340,26 @@ fn parse_probability(text: &str) -> Result<f64, String> {
     probability.ok_or_else(|| "a probability is a number from 0 to 1".to_owned())
 }
 
+/// Bytes, with a unit or none: 500000000, 500MB, 20GiB.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit: Option<u64> = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => Some(1),
+        "kb" => Some(1_000),
+        "mb" => Some(1_000_000),
+        "gb" => Some(1_000_000_000),
+        "tb" => Some(1_000_000_000_000),
+        "k" | "kib" => Some(1 << 10),
+        "m" | "mib" => Some(1 << 20),
+        "g" | "gib" => Some(1 << 30),
+        "t" | "tib" => Some(1 << 40),
+        _ => None,
+    };
+    let bytes = unit.and_then(|unit| number.parse::<u64>().ok()?.checked_mul(unit)).filter(|bytes| *bytes > 0);
+    bytes.ok_or_else(|| "a size is a number with a unit, such as 500MB or 20GiB".to_owned())
+}
+
 /// An address of this machine, with or without a port.
 fn parse_listen(text: &str) -> Result<SocketAddr, String> {
     let text = text.strip_prefix("localhost").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1{port}"));
@@ -353,6 +376,17 @@ mod tests {
     fn the_command_line_is_sound() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_are_read() {
+        assert_eq!(parse_size("500"), Ok(500));
+        assert_eq!(parse_size("2MB"), Ok(2_000_000));
+        assert_eq!(parse_size("20 GiB"), Ok(20 << 30));
+        assert_eq!(parse_size("1t"), Ok(1 << 40));
+        for wrong in ["", "0", "GiB", "-1", "1.5GB", "1XB", "99999999TiB"] {
+            assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

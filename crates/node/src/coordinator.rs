@@ -12,7 +12,6 @@ use std::time::Duration;
 use convoke_core::coordinator::{Config, LIVE_JOBS_MAX};
 use convoke_core::{Policy, Position};
 pub use convoke_store::blobs::BlobError;
-use convoke_store::blobs::Blobs;
 use convoke_store::journal::Journal;
 pub use convoke_store::journal::{ReadError, StoreError};
 use convoke_store::state::StateDir;
@@ -29,6 +28,7 @@ use tonic::service::interceptor::InterceptedService;
 use crate::accept::Acceptor;
 use crate::blob_service::BlobService;
 use crate::client_service::ClientService;
+use crate::collector::Collector;
 use crate::combine::Combining;
 pub use crate::decider::DecideError;
 use crate::decider::{COMMANDS_MAX, Command, Decider, Outlets};
@@ -36,6 +36,7 @@ use crate::dial::{self, Node};
 use crate::disk::Disk;
 use crate::history::History;
 pub use crate::history::{DamagedSnapshot, HistoryError};
+use crate::holds::{Holds, Times};
 use crate::listen::{ListenError, bind};
 use crate::rollback::Rollback;
 use crate::session::SessionService;
@@ -65,6 +66,8 @@ pub struct Options {
     /// How many bytes of frames there are at least between two snapshots: [`SNAPSHOT_EVERY_BYTES`] unless something else
     /// is tried out.
     pub snapshot_every_bytes: u64,
+    /// The most bytes of blobs, beyond which nothing can be uploaded.
+    pub state_max: Option<u64>,
 }
 
 /// A coordinator that runs.
@@ -78,6 +81,9 @@ pub struct Coordinator {
     /// Ends with the decider.
     remembering: TaskHandle<()>,
     deciding: Option<JoinHandle<Result<(), DecideError>>>,
+    collecting: Option<JoinHandle<()>>,
+    /// Dropped, it ends the collector.
+    collect: Option<std::sync::mpsc::Sender<()>>,
     /// Dropped when the decider has ended.
     ended: watch::Receiver<Position>,
     state: StateDir,
@@ -109,15 +115,20 @@ pub enum StartError {
 impl Coordinator {
     /// Takes over the state directory, and serves.
     pub async fn start(options: Options) -> Result<Self, StartError> {
+        Self::start_timed(options, Times::default()).await
+    }
+
+    pub(crate) async fn start_timed(options: Options, times: Times) -> Result<Self, StartError> {
         let listener = match options.bind {
             Some(address) => Some(bind(address).await?),
             None => None,
         };
         let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
         let state = StateDir::open(&options.state)?;
-        let blobs: Arc<dyn Blobs> = Arc::new(state.blobs()?);
+        let holds = Holds::new(Arc::new(state.blobs()?), options.state_max, times);
+        let (uploads, work) = (holds.for_uploads(), holds.for_work());
         let journal = state.journal()?;
-        let found = blobs.clone();
+        let found = work.clone();
         let history = History::new(journal.reader(), Box::new(move |digest, bytes_max| found.get(digest, bytes_max)));
         let history = Arc::new(history);
         let (commands, waiting) = mpsc::channel(COMMANDS_MAX);
@@ -125,25 +136,28 @@ impl Coordinator {
         let (position, positions) = watch::channel(Position(0));
         let (combines, orders) = mpsc::channel(COMBINES_MAX);
         let (stalled, stalls) = watch::channel(None);
-        let outlets = Outlets { combines, notices: notices.clone(), position, stalled };
+        let outlets = Outlets { combines, notices: notices.clone(), position, stalled, holds: holds.clone() };
         let (config, patience) = (Config { policy: options.policy }, options.patience);
         let durable = history.durable().map_err(DecideError::from)?;
         let decider = Decider::start(config, Box::new(journal), durable, outlets, patience)?;
         let rollback = Arc::new(Rollback::new(decider.takeover()));
         let (stop, stopped) = oneshot::channel();
         let deciding = spawn("decider", move || decide(decider, waiting, stopped))?;
+        let (collect, stay) = std::sync::mpsc::channel();
+        let collector = Collector::new(holds, commands.clone(), history.clone());
+        let collecting = spawn("collector", move || collector.run(&stay))?;
         let combining =
-            Combining { blobs: blobs.clone(), commands: commands.clone(), notices: notices.clone(), patience };
+            Combining { blobs: work.clone(), commands: commands.clone(), notices: notices.clone(), patience };
         spawn("combine", move || combining.run(orders))?;
         // One for small blobs and one for large ones: the disk may still have room for the former alone.
         let disk = |commands: &mpsc::Sender<Command>| Disk::new(commands.clone(), patience);
-        let (histories, snapshots, position) = (history.clone(), blobs.clone(), positions.clone());
+        let (histories, snapshots, position) = (history.clone(), work.clone(), positions.clone());
         let every_bytes = options.snapshot_every_bytes;
         let snapshots = snapshots::keep(every_bytes, histories, snapshots, commands.clone(), position);
         let remembering = tokio::spawn(snapshots);
         let clients = ClientService {
             commands: commands.clone(),
-            blobs: blobs.clone(),
+            blobs: uploads.clone(),
             history,
             notices,
             position: positions.clone(),
@@ -152,14 +166,14 @@ impl Coordinator {
         };
         let sessions = SessionService {
             commands: commands.clone(),
-            blobs: blobs.clone(),
+            blobs: work,
             disk: disk(&commands),
             rollback,
             position: positions.clone(),
             next_session: AtomicU64::new(1),
         };
         let sessions = SessionsServer::new(sessions);
-        let blobs = BlobService::new(blobs, disk(&commands));
+        let blobs = BlobService::new(uploads, disk(&commands));
         let (clients, blobs) = (ClientsServer::new(clients), BlobsServer::new(blobs));
         let sessions = sessions.max_decoding_message_size(MESSAGE_BYTES_MAX);
         let clients = clients.max_decoding_message_size(MESSAGE_BYTES_MAX);
@@ -171,8 +185,19 @@ impl Coordinator {
         let acceptor = Acceptor::new(routes.into_axum_router());
         let dialling = tokio::spawn(dial::keep_all(options.nodes, acceptor.clone()));
         let accepting = tokio::spawn(acceptor.accept(listener, connections));
-        let (deciding, ended) = (Some(deciding), positions);
-        Ok(Self { address, inside, stop, accepting, dialling, remembering, deciding, ended, state })
+        Ok(Self {
+            address,
+            inside,
+            stop,
+            accepting,
+            dialling,
+            remembering,
+            deciding: Some(deciding),
+            collecting: Some(collecting),
+            collect: Some(collect),
+            ended: positions,
+            state,
+        })
     }
 
     /// Where it listens.
@@ -208,6 +233,10 @@ impl Coordinator {
         }
         // A snapshot that is being written is let be finished while the directory is still this process's.
         drop(self.remembering.await);
+        self.collect.take();
+        if let Some(collecting) = self.collecting.take() {
+            drop(collecting.join());
+        }
     }
 }
 

@@ -8,9 +8,11 @@
 mod tests;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use convoke_core::coordinator::durable::Durable;
+use convoke_core::coordinator::roots::Roots;
 use convoke_core::coordinator::{Combine, Config, Coordinator, Decision, Input, Notice, Output, Reply};
 use convoke_core::message::{HEARTBEAT_MS, Hello, ToWorker};
 use convoke_core::{Event, JobId, JobSpec, Position, RequestId, SessionId, Term};
@@ -20,6 +22,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::clock::Clock;
 use crate::history::HistoryError;
+use crate::holds::Holds;
 use crate::rollback::Takeover;
 use crate::stall::{Patience, Stall};
 
@@ -37,6 +40,8 @@ pub(crate) enum Command {
     Connected { session: SessionId, hello: Hello, outbox: mpsc::Sender<ToWorker> },
     /// Something that happened.
     Input(Input),
+    /// The collector asks what is needed, as far as it is durable.
+    Roots { reply: oneshot::Sender<Roots> },
     /// A client's call.
     Call { call: Call, reply: oneshot::Sender<Reply> },
     /// A blob could not be kept for longer than anybody waits.
@@ -83,6 +88,7 @@ pub(crate) struct Outlets {
     pub(crate) position: watch::Sender<Position>,
     /// What the disk says while it takes no frames.
     pub(crate) stalled: watch::Sender<Option<String>>,
+    pub(crate) holds: Arc<Holds>,
 }
 
 pub(crate) struct Decider {
@@ -93,6 +99,8 @@ pub(crate) struct Decider {
     stall: Stall,
     outboxes: HashMap<SessionId, mpsc::Sender<ToWorker>>,
     calls: HashMap<RequestId, oneshot::Sender<Reply>>,
+    /// Who waits for the roots.
+    asked: Vec<oneshot::Sender<Roots>>,
     next_request: u64,
     outlets: Outlets,
     takeover: Takeover,
@@ -124,6 +132,7 @@ impl Decider {
             stall: Stall::default(),
             outboxes: HashMap::new(),
             calls: HashMap::new(),
+            asked: Vec::new(),
             next_request: 1,
             outlets,
             takeover,
@@ -150,14 +159,19 @@ impl Decider {
             }
             let mut decisions = Vec::with_capacity(turn.len());
             for command in turn {
-                let input = self.input(command)?;
-                decisions.push(self.decide(input));
+                if let Some(input) = self.input(command)? {
+                    decisions.push(self.decide(input));
+                }
             }
             tokio::select! {
                 biased;
                 carried_out = self.carry_out(decisions) => carried_out?,
                 // Only while it waits for the disk: the frame that is lost was told to nobody.
                 _ = &mut stop => return Ok(()),
+            }
+            // Only now is all of it durable. Whoever asked may be gone.
+            for asked in std::mem::take(&mut self.asked) {
+                drop(asked.send(self.machine.durable().roots()));
             }
         }
     }
@@ -172,9 +186,13 @@ impl Decider {
         self.machine.decide(now, input)
     }
 
-    fn input(&mut self, command: Command) -> Result<Input, DecideError> {
-        Ok(match command {
+    fn input(&mut self, command: Command) -> Result<Option<Input>, DecideError> {
+        Ok(Some(match command {
             Command::GiveUp(error) => return Err(DecideError::Blob(error)),
+            Command::Roots { reply } => {
+                self.asked.push(reply);
+                return Ok(None);
+            }
             Command::Input(input) => {
                 if let Input::Disconnected { session } = &input {
                     self.outboxes.remove(session);
@@ -198,7 +216,7 @@ impl Decider {
                     Call::Inspect => Input::Inspect { request },
                 }
             }
-        })
+        }))
     }
 
     /// Appends what was decided, then tells it.
@@ -219,7 +237,10 @@ impl Decider {
     fn tell<'a>(&mut self, events: impl IntoIterator<Item = &'a Event>, outputs: impl IntoIterator<Item = Output>) {
         let position = self.journal.tail().position;
         self.outlets.position.send_if_modified(|known| std::mem::replace(known, position) != position);
-        events.into_iter().for_each(crate::log::event);
+        for event in events {
+            self.outlets.holds.hear(event);
+            crate::log::event(event);
+        }
         outputs.into_iter().for_each(|output| self.perform(output));
     }
 

@@ -275,7 +275,7 @@ fn sqlite_damage_is_found_and_named() {
     let newer = "UPDATE frames SET frame = x'0803' WHERE position = 2";
     assert_eq!(
         read_after(newer, 1),
-        "the journal at position 2 was written by a newer version (format 3; this build reads up to 2)"
+        "the journal at position 2 was written by a newer version (format 3; this build reads up to 1)"
     );
 }
 

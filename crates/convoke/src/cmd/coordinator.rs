@@ -19,9 +19,15 @@ pub async fn run(args: CoordinatorArgs) -> Result<ExitCode, Failure> {
     let state = args.state.map_or_else(place::coordinator_state, Ok)?;
     let nodes = args.nodes.as_deref().map_or_else(|| Ok(Vec::new()), nodes::read)?;
     let (dialled, directory) = (nodes.len(), state.clone());
-    let snapshot_every_bytes = args.snapshot_every_bytes.unwrap_or(SNAPSHOT_EVERY_BYTES);
-    let options =
-        Options { state, bind: Some(args.bind), nodes, policy: args.policy, patience: None, snapshot_every_bytes };
+    let options = Options {
+        state,
+        bind: Some(args.bind),
+        nodes,
+        policy: args.policy,
+        patience: None,
+        snapshot_every_bytes: args.snapshot_every_bytes.unwrap_or(SNAPSHOT_EVERY_BYTES),
+        state_max: args.state_max,
+    };
     let mut coordinator = Coordinator::start(options).await.map_err(|error| explain(error, &directory))?;
     let address = coordinator.address().unwrap_or(args.bind);
     output::say(format!("coordinator on {address}, state in {}", coordinator.state().display()));

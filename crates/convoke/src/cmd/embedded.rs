@@ -40,6 +40,7 @@ impl Cluster {
             policy: Policy::default(),
             patience: Some(DISK_PATIENCE),
             snapshot_every_bytes: SNAPSHOT_EVERY_BYTES,
+            state_max: None,
         };
         let state = options.state.clone();
         let coordinator = Coordinator::start(options).await.map_err(|error| {

@@ -153,7 +153,7 @@ impl Durable {
         self.0.submitted
     }
 
-    /// The newest snapshot. Whoever removes blobs keeps this one.
+    /// The newest snapshot.
     pub fn snapshot(&self) -> Option<&TakenSnapshot> {
         self.0.snapshot.as_ref()
     }

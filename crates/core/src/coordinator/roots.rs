@@ -7,9 +7,18 @@ use crate::{Digest, JobId, Payload, Split, Work};
 
 use super::durable::{Durable, Job};
 
-/// What a job needs.
+/// What the durable state needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Roots {
+    /// The newest snapshot: what was before it the journal has no more.
+    pub snapshot: Option<Digest>,
+    /// What each job needs: those that are live, then those that have ended, in the order of their ends.
+    pub jobs: Vec<JobRoots>,
+}
+
+/// What a job needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobRoots {
     /// The job.
     pub job: JobId,
     /// Whether it has ended, and could be forgotten.
@@ -23,16 +32,17 @@ pub struct Roots {
 }
 
 impl Durable {
-    /// What each job needs: those that are live, then those that have ended, in the order of their ends.
-    pub fn roots(&self) -> Vec<Roots> {
-        self.live_jobs().chain(self.finished_jobs()).map(|(id, job)| job.roots(id)).collect()
+    /// What has to stay.
+    pub fn roots(&self) -> Roots {
+        let jobs = self.live_jobs().chain(self.finished_jobs()).map(|(id, job)| job.roots(id)).collect();
+        Roots { snapshot: self.snapshot().map(|taken| taken.state), jobs }
     }
 }
 
 impl Job {
     /// What the job needs: to go on while it is live, to be looked at once it has ended. The data it then needs no more,
     /// only the names in its manifest.
-    pub fn roots(&self, id: JobId) -> Roots {
+    pub fn roots(&self, id: JobId) -> JobRoots {
         let finished = self.outcome.is_some();
         let best = self.best.as_ref().map(|best| &best.version.parameters);
         let mut blobs: Vec<&Payload> = std::iter::once(&self.version.parameters).chain(best).collect();
@@ -52,7 +62,7 @@ impl Job {
             blobs.extend(stage.done.values().map(|done| &done.result));
         }
         let versions = self.versions.iter().rev().filter_map(|version| version.parameters.as_blob());
-        Roots {
+        JobRoots {
             job: id,
             finished,
             blobs: blobs.into_iter().filter_map(Payload::as_blob).collect(),

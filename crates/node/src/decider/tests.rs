@@ -8,9 +8,11 @@ use std::sync::{Arc, Mutex};
 
 use convoke_core::{Ability, Payload, Plan, Rounds, Split, Work, WorkerId};
 use convoke_store::DiskError;
+use convoke_store::blobs::MemoryBlobs;
 use convoke_store::journal::{JournalReader, MemoryJournal, StoreError, Tail};
 
 use super::*;
+use crate::holds::Times;
 
 /// How an append fails that does.
 #[derive(Clone, Copy)]
@@ -69,6 +71,7 @@ fn run(patience: Patience) -> Running {
         notices: broadcast::channel(1).0,
         position: watch::channel(Position(0)).0,
         stalled,
+        holds: Holds::new(Arc::new(MemoryBlobs::default()), None, Times::default()),
     };
     let decider = Decider::start(Config::default(), Box::new(journal.clone()), Durable::default(), outlets, patience);
     let decider = decider.unwrap();

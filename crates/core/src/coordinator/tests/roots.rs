@@ -3,18 +3,18 @@
 use std::collections::BTreeSet;
 
 use super::super::durable::VERSIONS_MAX;
-use super::super::roots::Roots;
+use super::super::roots::JobRoots;
 use super::*;
 
 /// The first bytes of the blobs that a job needs, and of its other versions.
 fn roots(trace: &Trace) -> Vec<(BTreeSet<u8>, Vec<u8>)> {
     let first = |digest: &Digest| digest.0[0];
-    let shown = |roots: Roots| {
+    let shown = |roots: JobRoots| {
         assert_eq!(roots.manifests.is_empty(), roots.finished);
         assert!(roots.manifests.iter().all(|manifest| *manifest == blob(0x10)));
         (roots.blobs.iter().map(first).collect(), roots.versions.iter().map(first).collect())
     };
-    trace.machine.durable().roots().into_iter().map(shown).collect()
+    trace.machine.durable().roots().jobs.into_iter().map(shown).collect()
 }
 
 fn set(bytes: &[u8]) -> BTreeSet<u8> {
