@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use convoke_node::record::{Record, RecordError, Told};
-use convoke_wire::Client;
 use convoke_wire::channel::{ConnectError, Target};
 use convoke_wire::core::{Digest, JobId, Position};
+use convoke_wire::{CallError, Client};
 
 use crate::args::At;
 use crate::failure::Failure;
+use crate::model::MODEL_BYTES_MAX;
 use crate::place;
 use crate::progress::Progress;
 use crate::report::Report;
@@ -48,6 +49,21 @@ impl Source {
         }
         let client = place::reach(&target, at.wait).await?;
         Ok(Self::Coordinator(target, Box::new(client)))
+    }
+
+    /// A version of a model; `None` if it is not kept any more.
+    pub async fn version(&mut self, digest: Digest) -> Result<Option<Bytes>, Failure> {
+        let found = match self {
+            Self::Coordinator(_, client) => match client.blobs().get(digest, MODEL_BYTES_MAX).await {
+                Err(CallError::NotFound(_)) => return Ok(None),
+                found => found?,
+            },
+            Self::Record(record) => match record.blob(digest, MODEL_BYTES_MAX) {
+                Err(RecordError::Missing { .. }) => return Ok(None),
+                found => found?,
+            },
+        };
+        Ok(Some(found))
     }
 
     /// A blob of at most `bytes_max` bytes.

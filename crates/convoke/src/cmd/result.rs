@@ -5,7 +5,8 @@
 use std::process::ExitCode;
 
 use bytes::Bytes;
-use convoke_wire::core::Payload;
+use convoke_wire::core::coordinator::durable::VERSIONS_MAX;
+use convoke_wire::core::{JobId, Payload};
 use serde::Serialize;
 
 use super::conclude::{model_place, print_model};
@@ -34,7 +35,7 @@ pub async fn run(args: &ResultArgs, global: &Global) -> Result<ExitCode, Failure
     let report = report_of(&mut source, args.id, false, &Progress::none()).await?;
     let (round, version) = choose(&report, args.round)?;
     let bytes = match version.as_blob() {
-        Some(digest) => source.blob(digest, model::MODEL_BYTES_MAX).await?,
+        Some(digest) => source.version(digest).await?.ok_or_else(|| not_kept(args.id, round))?,
         None => Bytes::copy_from_slice(version.as_inline().unwrap_or_default()),
     };
     model::write(&path, &bytes)?;
@@ -50,6 +51,16 @@ pub async fn run(args: &ResultArgs, global: &Global) -> Result<ExitCode, Failure
         print_model(&path)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn not_kept(job: JobId, round: u32) -> Failure {
+    let error = format!(
+        "the version of round {round} of job {job} is not kept any more: of a job's versions the last, the best and the \
+         newest others are, at most {VERSIONS_MAX} and 256 MiB"
+    );
+    Failure::bad_input(error).hint(format!(
+        "`convoke result {job}` saves the last version, with `--round best` the one of the smallest error"
+    ))
 }
 
 /// The version that is asked for, and the round that made it.

@@ -15,6 +15,7 @@ mod drain;
 mod interrupts;
 mod records;
 mod snapshots;
+mod collection;
 mod python;
 mod nodes;
 mod full_disk;
