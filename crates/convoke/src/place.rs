@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use convoke_node::record::GONE;
 use convoke_wire::Client;
 use convoke_wire::channel::{ConnectError, PORT, Target};
 use convoke_wire::core::JobId;
@@ -81,6 +82,19 @@ pub fn embedded_jobs() -> Result<Vec<JobId>, Failure> {
             Ok(names.iter().filter_map(|name| name.to_str()?.parse().ok()).collect())
         }
     }
+}
+
+/// Removes what is left of embedded records that were given up.
+pub fn remove_what_is_gone() -> Result<(), Failure> {
+    let folder = state()?.join("embedded");
+    for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|ending| ending == GONE) {
+            // What cannot be removed now is left to a later time.
+            std::fs::remove_dir_all(&path).ok();
+        }
+    }
+    Ok(())
 }
 
 /// Convoke's part of the user's state directory.

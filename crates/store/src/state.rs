@@ -11,7 +11,7 @@
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use convoke_core::Digest;
@@ -105,6 +105,12 @@ impl StateLook {
             Err(TryLockError::WouldBlock) => Ok(true),
             Err(TryLockError::Error(source)) => Err(disk::on("lock", &name)(source).into()),
         }
+    }
+
+    /// When its journal was last written to; `None` if there is none.
+    pub fn changed(&self) -> Option<SystemTime> {
+        let written = [JOURNAL.to_owned(), format!("{JOURNAL}-wal")];
+        written.iter().filter_map(|name| self.path.join(name).metadata().ok()?.modified().ok()).max()
     }
 
     /// Its journal.

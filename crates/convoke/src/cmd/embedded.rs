@@ -11,8 +11,9 @@ use convoke_wire::channel::Target;
 use convoke_wire::core::worker::Load;
 use convoke_wire::core::{JobId, Policy};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
+use super::records;
 use crate::failure::Failure;
 use crate::place;
 
@@ -20,6 +21,8 @@ use crate::place;
 const CACHE_BYTES: u64 = 256 << 20;
 /// How long it waits for a disk that is full. Whoever watches then makes room, and resumes.
 const DISK_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the end waits for old records to be removed; what is left is removed by a later run.
+const TIDY_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A cluster in this process. It ends when it is stopped, or dropped.
 pub struct Cluster {
@@ -28,6 +31,8 @@ pub struct Cluster {
     workers: JoinSet<()>,
     /// Dropped, it tells the workers to leave.
     stay: watch::Sender<()>,
+    /// Removes old records meanwhile.
+    tidying: JoinHandle<()>,
 }
 
 impl Cluster {
@@ -42,6 +47,8 @@ impl Cluster {
             snapshot_every_bytes: SNAPSHOT_EVERY_BYTES,
             state_max: None,
         };
+        // What cannot be tidied now is tidied by a later run.
+        let tidying = tokio::task::spawn_blocking(records::tidy);
         let state = options.state.clone();
         let coordinator = Coordinator::start(options).await.map_err(|error| {
             Failure::failed(error).hint(format!("the job's record is to be kept in {}: check it", state.display()))
@@ -65,7 +72,7 @@ impl Cluster {
                 }
             });
         }
-        Ok(Self { job, coordinator, workers: running, stay })
+        Ok(Self { job, coordinator, workers: running, stay, tidying })
     }
 
     /// How to reach it.
@@ -98,5 +105,6 @@ impl Cluster {
         drop(self.stay);
         while self.workers.join_next().await.is_some() {}
         self.coordinator.stop().await;
+        drop(tokio::time::timeout(TIDY_TIMEOUT, self.tidying).await);
     }
 }

@@ -19,4 +19,5 @@ pub mod workers;
 mod conclude;
 mod embedded;
 mod follow;
+mod records;
 mod signals;

@@ -2,6 +2,9 @@
 //!
 //! Nothing here has a coordinator beside it: the record is all there is.
 
+use std::fs::File;
+use std::time::{Duration, SystemTime};
+
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -119,6 +122,36 @@ fn the_best_version_is_kept_when_asked_for() {
     let measured = home.run(&["evaluate", model, text(&validation), "--output", "json"]).with_status(0).json();
     assert_eq!(measured["validation_error"], best, "{errors:?}");
     assert!(errors.last() > Some(&best), "the last is not the best, or nothing is shown: {errors:?}");
+}
+
+/// Makes a record look as if nobody had written to it for 31 days.
+fn age(home: &Home, job: &str) {
+    let state = home.path("state/convoke/embedded").join(job);
+    let then = SystemTime::now() - Duration::from_secs(31 * 24 * 60 * 60);
+    for name in ["journal.sqlite", "journal.sqlite-wal"] {
+        if let Ok(file) = File::options().write(true).open(state.join(name)) {
+            file.set_modified(then).expect("a file of ours");
+        }
+    }
+}
+
+#[test]
+fn old_records_go_when_another_job_begins_unless_they_can_be_gone_on_with() {
+    let home = Home::new();
+    let data = home.data();
+    let train = || {
+        let arguments = ["train", text(&data), "--rounds", "1", "--epochs", "1", "--output", "json"];
+        home.run(&arguments).with_status(0).json()["job"].as_str().expect("an id").to_owned()
+    };
+    let unfinished = interrupted(&home, Signal::SIGKILL);
+    let [old, young] = [train(), train()];
+    age(&home, &unfinished);
+    age(&home, &old);
+    let last = train();
+    let listed = home.run(&["jobs", "--output", "json"]).with_status(0).json();
+    let listed: Vec<_> = listed.as_array().expect("jobs").iter().map(|job| job["job"].as_str().unwrap()).collect();
+    assert_eq!(listed, [&unfinished, &young, &last]);
+    assert_eq!(std::fs::read_dir(home.path("state/convoke/embedded")).expect("records").count(), 3);
 }
 
 #[test]
