@@ -59,6 +59,7 @@ fn tiny(rounds: u32, seed: u64) -> (JobSpec, Vec<(Digest, Bytes)>) {
     (JobSpec { name, plan, policy, seed, attempt_timeout_ms, priority }, blobs)
 }
 
+/// A coordinator that takes a snapshot now and then in even a short job.
 async fn coordinator(state: &Path, state_max: Option<u64>, times: Times) -> Coordinator {
     let options = Options {
         state: state.to_owned(),
@@ -66,7 +67,7 @@ async fn coordinator(state: &Path, state_max: Option<u64>, times: Times) -> Coor
         nodes: Vec::new(),
         policy: Policy::default(),
         patience: None,
-        snapshot_every_bytes: u64::MAX,
+        snapshot_every_bytes: 64 * 1024,
         state_max,
     };
     Coordinator::start_timed(options, times).await.unwrap()
@@ -131,8 +132,8 @@ async fn a_long_fast_job_stays_flat() {
         }
     };
     finish(&mut client, job, look).await;
-    // The last version, 100 before it, and what was uploaded: two shards, their manifest, and version 0.
-    until_left(&blobs, 1 + 100 + 4).await;
+    // The last version, 100 before it, what was uploaded (two shards, their manifest, and version 0), and a snapshot.
+    until_left(&blobs, 1 + 100 + 4 + 1).await;
     println!("blobs: {counts:?}; bytes: {sizes:?}");
     let made = 3 * ROUNDS as usize;
     assert!(counts.iter().all(|count| *count < made / 4), "{counts:?} of {made}");
@@ -140,6 +141,10 @@ async fn a_long_fast_job_stays_flat() {
     assert!(last <= early * 2, "{sizes:?}");
     worker.abort();
     coordinator.stop().await;
+    let again = self::coordinator(folder.path(), None, QUICK).await;
+    let mut client = Client::connect(&again.target()).await.unwrap();
+    assert_eq!(client.jobs().await.unwrap()[0].rounds_done, ROUNDS);
+    again.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
