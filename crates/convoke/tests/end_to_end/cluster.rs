@@ -15,14 +15,21 @@ use crate::process::{Ended, Process};
 /// A home directory, gone at the end.
 pub struct Home {
     folder: tempfile::TempDir,
+    /// Of the processes that are started in it.
+    variables: Vec<(&'static str, PathBuf)>,
 }
 
 impl Home {
     /// An empty one, but for the data set.
     pub fn new() -> Self {
-        let home = Self { folder: tempfile::tempdir().expect("a folder") };
+        let home = Self { folder: tempfile::tempdir().expect("a folder"), variables: Vec::new() };
         dataset::write(&home.data());
         home
+    }
+
+    /// Sets a variable for the processes that are started in it from now on.
+    pub fn set(&mut self, variable: &'static str, value: &Path) {
+        self.variables.push((variable, value.to_owned()));
     }
 
     /// A path in it.
@@ -79,6 +86,7 @@ impl Home {
         command.current_dir(self.folder.path());
         command.env("HOME", self.folder.path()).env("XDG_STATE_HOME", self.path("state"));
         command.env_remove("CONVOKE_COORDINATOR");
+        command.envs(self.variables.iter().map(|(variable, value)| (variable, value)));
         command
     }
 }

@@ -19,6 +19,7 @@ mod collection;
 mod python;
 mod nodes;
 mod full_disk;
+mod syncs;
 mod damage;
 mod refusals;
 mod letters;
