@@ -21,6 +21,7 @@ mod nodes;
 mod full_disk;
 mod syncs;
 mod damage;
+mod fixtures;
 mod refusals;
 mod letters;
 mod data;
