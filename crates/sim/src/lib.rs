@@ -21,12 +21,15 @@ mod clients;
 mod faults;
 mod world;
 mod invariants;
+mod journal_check;
 mod size;
 #[cfg(all(test, feature = "sabotage"))]
 mod sabotage;
 
+pub use convoke_core::coordinator::durable::Durable;
 pub use coverage::Coverage;
 pub use invariants::Violation;
+pub use journal_check::{Checked, JournalCheck, JournalViolation};
 pub use size::{Measured, Size, measure};
 pub use world::{Report, run};
 

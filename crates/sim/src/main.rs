@@ -3,6 +3,7 @@
 //! It knows nothing of clusters: a seed goes in, a report comes out.
 
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +11,7 @@ use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use clap::Parser;
-use convoke_sim::{Coverage, Size, Violation, measure, run};
+use convoke_sim::{Coverage, JournalCheck, Size, Violation, measure, run};
 
 /// Runs simulated clusters, each from a seed, and checks what has to hold.
 #[derive(Parser)]
@@ -25,6 +26,9 @@ struct Arguments {
     /// 10,000 workers and 1,000,000 tasks, and with a tenth of both.
     #[arg(long, value_name = "WORKERS,JOBS,TASKS", conflicts_with_all = ["seed", "seeds"])]
     size: Option<Option<Sizes>>,
+    /// Checks the journal in a coordinator's state directory, which may be in use.
+    #[arg(long, value_name = "STATE_DIR", conflicts_with_all = ["seed", "seeds", "size"])]
+    journal: Option<PathBuf>,
     /// How many threads; all processors where it is not given.
     #[arg(long)]
     threads: Option<usize>,
@@ -61,6 +65,7 @@ impl FromStr for Seeds {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let failed = match arguments.seed {
+        _ if arguments.journal.is_some() => arguments.journal.is_some_and(|state| check_journal(&state)),
         _ if arguments.size.is_some() => measure_sizes(arguments.size.flatten()),
         Some(seed) => replay(seed),
         None => run_all(&arguments),
@@ -83,6 +88,17 @@ fn measure_sizes(size: Option<Sizes>) -> bool {
         eprintln!("{error:#}");
     }
     measured.is_err()
+}
+
+fn check_journal(state: &Path) -> bool {
+    match JournalCheck::of(state).read_on() {
+        Ok(checked) => println!("{checked}: every invariant held"),
+        Err(violation) => {
+            eprintln!("{violation}");
+            return true;
+        }
+    }
+    false
 }
 
 fn replay(seed: u64) -> bool {

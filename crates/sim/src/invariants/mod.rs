@@ -4,6 +4,7 @@
 
 pub mod one_result;
 pub mod stages;
+pub mod versions;
 pub mod acknowledged;
 pub mod replay;
 pub mod same_bits;
@@ -36,6 +37,7 @@ impl fmt::Display for Violation {
 pub struct Invariants {
     pub one_result: one_result::OneResult,
     pub stages: stages::Stages,
+    pub versions: versions::Versions,
     pub acknowledged: acknowledged::Acknowledged,
     pub same_bits: same_bits::SameBits,
     pub every_job_ends: every_job_ends::EveryJobEnds,
@@ -47,6 +49,7 @@ impl Invariants {
         Ok(Self {
             one_result: one_result::OneResult::default(),
             stages: stages::Stages::default(),
+            versions: versions::Versions::default(),
             acknowledged: acknowledged::Acknowledged::default(),
             same_bits: same_bits::SameBits::new(scenario, blobs)?,
             every_job_ends: every_job_ends::EveryJobEnds::new(scenario),
@@ -59,6 +62,7 @@ impl Invariants {
         self.one_result.on_event(event)?;
         self.same_bits.on_event(event, &self.stages)?;
         self.stages.on_event(event)?;
+        self.versions.on_event(event, &self.stages)?;
         self.every_job_ends.on_event(event)
     }
 

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use convoke_core::coordinator::durable::Durable;
 use convoke_core::coordinator::{Decision, Input, Output};
 use convoke_core::message::{FromWorker, ToWorker};
 use convoke_core::{Event, LeaseId, SessionId, TaskId};
@@ -19,6 +20,17 @@ pub struct OneResult {
 }
 
 impl OneResult {
+    /// Where a durable state has come to, with no lease.
+    pub fn of(durable: &Durable) -> Self {
+        let mut done = BTreeSet::new();
+        for (job, recorded) in durable.jobs() {
+            for (&stage, open) in &recorded.stages {
+                done.extend(open.done.keys().map(|&index| TaskId { job, stage, index }));
+            }
+        }
+        Self { done, ..Self::default() }
+    }
+
     pub fn on_event(&mut self, event: &Event) -> Result<(), String> {
         match event {
             Event::TaskDone { task, .. } if !self.done.insert(*task) => Err(format!("(1) a second result of {task}")),

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use convoke_core::coordinator::durable::{self, Done, Durable};
 use convoke_core::coordinator::{Combine, Part};
 use convoke_core::event::Purpose;
 use convoke_core::{Event, JobId, StageNumber};
@@ -23,6 +24,13 @@ struct Stage {
 }
 
 impl Stages {
+    /// Those of a durable state that are not combined yet.
+    pub fn of(durable: &Durable) -> Self {
+        let jobs =
+            durable.jobs().flat_map(|(id, job)| job.stages.iter().map(move |(stage, open)| ((id, *stage), open)));
+        Self(jobs.map(|(stage, open)| (stage, Stage::of(open))).collect())
+    }
+
     pub fn purpose(&self, job: JobId, stage: StageNumber) -> Option<Purpose> {
         self.0.get(&(job, stage)).map(|stage| stage.purpose)
     }
@@ -97,5 +105,15 @@ impl Stages {
             ));
         }
         Ok(())
+    }
+}
+
+impl Stage {
+    fn of(open: &durable::Stage) -> Self {
+        let part =
+            |(&index, done): (&u32, &Done)| (index, Part { index, result: done.result.clone(), samples: done.samples });
+        let done = open.done.iter().map(part).collect();
+        let (purpose, count, closed) = (open.purpose, open.work.count, open.closed);
+        Self { purpose, count, done, arrived: Vec::new(), closed, combined: false }
     }
 }
