@@ -6,7 +6,7 @@
 mod view;
 
 use convoke_wire::core::event::{Event, Outcome};
-use convoke_wire::core::history::{JobHistory, Limits};
+use convoke_wire::core::history::{JobHistory, Limits, Round};
 use convoke_wire::core::{JobId, Payload};
 
 use crate::failure::Failure;
@@ -59,12 +59,21 @@ impl Report {
 
     /// Takes over a history that reaches further, and shows what is new. What it leaves out and is known here stays.
     pub fn tell_all(&mut self, history: JobHistory, progress: &Progress) {
-        let known = std::mem::replace(&mut self.history, history);
-        self.history.keep_known(known);
-        if let Some(round) = self.history.rounds.last().map(|row| row.round) {
+        if let Some(round) = self.take_over(history) {
             progress.round(self, round, self.history.newest_ms);
         }
         progress.show(self);
+    }
+
+    /// The last round, if something of it was not known. A follower that is told its history again, after the coordinator
+    /// was lost, has mostly heard of it.
+    fn take_over(&mut self, history: JobHistory) -> Option<u32> {
+        let known = std::mem::replace(&mut self.history, history);
+        let shown = |row: &Round| (row.round, row.validation_error, row.seconds);
+        let before = known.rounds.last().map(shown);
+        self.history.keep_known(known);
+        let last = self.history.rounds.last().map(shown).filter(|last| before != Some(*last));
+        last.map(|(round, ..)| round)
     }
 
     /// Names the shards.
@@ -101,5 +110,21 @@ impl Report {
             Some(Outcome::Cancelled) => Err(Failure::failed(format!("job {job} was cancelled"))),
             Some(Outcome::Succeeded) | None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_history_that_is_told_again_is_no_news() {
+        let row = |round, validation_error| Round { round, validation_error, ..Round::default() };
+        let history = |rounds| JobHistory { rounds, ..JobHistory::default() };
+        let mut report = Report::new(JobId::from_bits(1), Vec::new());
+        assert_eq!(report.take_over(history(vec![row(1, Some(0.5)), row(2, None)])), Some(2));
+        assert_eq!(report.take_over(history(vec![row(1, Some(0.5)), row(2, None)])), None);
+        assert_eq!(report.take_over(history(vec![row(1, Some(0.5)), row(2, Some(0.25))])), Some(2));
+        assert_eq!(report.take_over(history(vec![row(2, Some(0.25)), row(3, None)])), Some(3));
     }
 }
