@@ -26,7 +26,6 @@ mod size;
 #[cfg(all(test, feature = "sabotage"))]
 mod sabotage;
 
-pub use convoke_core::coordinator::durable::Durable;
 pub use coverage::Coverage;
 pub use invariants::Violation;
 pub use journal_check::{Checked, JournalCheck, JournalViolation};

@@ -25,3 +25,4 @@ mod fixtures;
 mod refusals;
 mod letters;
 mod data;
+mod chaos;

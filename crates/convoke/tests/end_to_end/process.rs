@@ -92,6 +92,17 @@ impl Process {
         self.said.lines.lock().unwrap_or_else(PoisonError::into_inner).lines.clone()
     }
 
+    /// The lines on stderr after so many.
+    pub fn said_after(&self, count: usize) -> Vec<String> {
+        let said = self.said.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        said.lines.get(count..).unwrap_or_default().to_vec()
+    }
+
+    /// Whether it is gone, or about to be: it says nothing more.
+    pub fn has_ended(&self) -> bool {
+        self.said.lines.lock().unwrap_or_else(PoisonError::into_inner).ended
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         // The child has not been waited for, so the id is still its own.
