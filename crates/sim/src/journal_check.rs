@@ -70,6 +70,8 @@ struct Books {
     durable: Durable,
     /// The last frame that went in.
     through: Position,
+    /// Its hash, unless it is known from a snapshot alone.
+    hash: Option<Digest>,
 }
 
 impl JournalCheck {
@@ -110,11 +112,14 @@ impl JournalCheck {
 
     fn check(&mut self, position: Position, frame: &Frame) -> Result<(), JournalViolation> {
         let at = |why| JournalViolation { at: position, why };
+        if self.books.hash.is_some_and(|hash| hash != frame.previous) {
+            return Err(at("(3) it follows another frame than the one that was read before it".to_owned()));
+        }
         for event in &frame.records {
             self.books.on_event(event).map_err(at)?;
             self.checked.events += 1;
         }
-        self.books.through = position;
+        (self.books.through, self.books.hash) = (position, Some(frame.hash));
         self.checked.frames += 1;
         for event in &frame.records {
             // The one that was gone on from says nothing new.
@@ -182,7 +187,7 @@ impl Books {
     fn of(snapshot: Snapshot) -> Self {
         let Snapshot { through, durable, .. } = snapshot;
         let (one_result, stages) = (OneResult::of(&durable), Stages::of(&durable));
-        Self { one_result, stages, versions: Versions::of(&durable), durable, through }
+        Self { one_result, stages, versions: Versions::of(&durable), durable, through, hash: None }
     }
 
     fn on_event(&mut self, event: &Event) -> Result<(), String> {

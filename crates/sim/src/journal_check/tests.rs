@@ -1,4 +1,4 @@
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use convoke_core::event::{Combined, Completion, Metrics, Purpose, TaskRecord, Timing};
 use convoke_core::{Ability, JobId, JobSpec, Payload, Plan, Rounds, Split, StageNumber, TaskId, Term, Work};
@@ -179,4 +179,28 @@ fn a_snapshot_that_is_not_what_was_journaled_is_found() {
         "{}",
         written.refused()
     );
+}
+
+/// A journal that can be exchanged while it is read.
+#[derive(Clone)]
+struct Exchanged(Arc<Mutex<MemoryJournal>>);
+
+impl JournalReader for Exchanged {
+    fn read(&self, from: Position, frames_max: usize) -> Result<Vec<(Position, Frame)>, ReadError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).reader().read(from, frames_max)
+    }
+}
+
+#[test]
+fn a_frame_that_was_read_and_is_another_now_is_found() {
+    let (mut before, mut after) = (Written::new(), Written::new());
+    before.append(&[opened(2, 2, 1)]);
+    after.append(&[opened(2, 2, 1), done(2, 1)]);
+    after.append(&[done(2, 0)]);
+    let journal = Exchanged(Arc::new(Mutex::new(before.journal)));
+    let mut check = JournalCheck::new(Box::new(journal.clone()), Box::new(|_| Ok(None)));
+    check.read_on().unwrap();
+    *journal.0.lock().unwrap() = after.journal;
+    let refused = check.read_on().unwrap_err().to_string();
+    assert!(refused.contains("position 4: (3) it follows another frame"), "{refused}");
 }
