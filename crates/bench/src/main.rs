@@ -12,6 +12,8 @@ mod churn;
 mod letters;
 mod scenarios;
 mod restart;
+mod noop;
+mod journal;
 
 use clap::{Parser, Subcommand};
 
@@ -36,6 +38,8 @@ enum Measurement {
     Letters(letters::Arguments),
     /// How long a coordinator takes to serve again after many finished tasks
     Restart(restart::Arguments),
+    /// How many tasks a second a coordinator takes through, with its journal on disk beside one in memory
+    Journal(journal::Arguments),
     /// The cases of the reference's report under each placement policy, and one with a slow worker
     Scenarios(scenarios::Arguments),
 }
@@ -51,6 +55,7 @@ async fn main() -> anyhow::Result<()> {
         }
         Measurement::Letters(arguments) => figures::show(cli.json, &letters::measure_times(&arguments)?),
         Measurement::Restart(arguments) => figures::show(cli.json, &restart::measure(&arguments).await?),
+        Measurement::Journal(arguments) => figures::show(cli.json, &journal::measure(&arguments).await?),
         Measurement::Scenarios(arguments) => figures::show(cli.json, &scenarios::measure(&arguments)?),
     }
 }

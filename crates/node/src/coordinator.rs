@@ -115,10 +115,22 @@ pub enum StartError {
 impl Coordinator {
     /// Takes over the state directory, and serves.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        Self::start_timed(options, Times::default()).await
+        Self::start_on(options, |state| Ok(Box::new(state.journal()?))).await
     }
 
-    pub(crate) async fn start_timed(options: Options, times: Times) -> Result<Self, StartError> {
+    /// The same with a journal that may be another than the directory's.
+    pub async fn start_on(
+        options: Options,
+        journal: impl FnOnce(&StateDir) -> Result<Box<dyn Journal>, StoreError>,
+    ) -> Result<Self, StartError> {
+        Self::start_timed(options, Times::default(), journal).await
+    }
+
+    pub(crate) async fn start_timed(
+        options: Options,
+        times: Times,
+        journal: impl FnOnce(&StateDir) -> Result<Box<dyn Journal>, StoreError>,
+    ) -> Result<Self, StartError> {
         let listener = match options.bind {
             Some(address) => Some(bind(address).await?),
             None => None,
@@ -127,7 +139,7 @@ impl Coordinator {
         let state = StateDir::open(&options.state)?;
         let holds = Holds::new(Arc::new(state.blobs()?), options.state_max, times);
         let (uploads, work) = (holds.for_uploads(), holds.for_work());
-        let journal = state.journal()?;
+        let journal = journal(&state)?;
         let found = work.clone();
         let history = History::new(journal.reader(), Box::new(move |digest, bytes_max| found.get(digest, bytes_max)));
         let history = Arc::new(history);
@@ -139,7 +151,7 @@ impl Coordinator {
         let outlets = Outlets { combines, notices: notices.clone(), position, stalled, holds: holds.clone() };
         let (config, patience) = (Config { policy: options.policy }, options.patience);
         let durable = history.durable().map_err(DecideError::from)?;
-        let decider = Decider::start(config, Box::new(journal), durable, outlets, patience)?;
+        let decider = Decider::start(config, journal, durable, outlets, patience)?;
         let rollback = Arc::new(Rollback::new(decider.takeover()));
         let (stop, stopped) = oneshot::channel();
         let deciding = spawn("decider", move || decide(decider, waiting, stopped))?;

@@ -70,7 +70,7 @@ async fn coordinator(state: &Path, state_max: Option<u64>, times: Times) -> Coor
         snapshot_every_bytes: 64 * 1024,
         state_max,
     };
-    Coordinator::start_timed(options, times).await.unwrap()
+    Coordinator::start_timed(options, times, |state| Ok(Box::new(state.journal()?))).await.unwrap()
 }
 
 fn work_for(coordinator: &Coordinator) -> tokio::task::JoinHandle<()> {
