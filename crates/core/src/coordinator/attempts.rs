@@ -118,9 +118,12 @@ impl Coordinator {
 
     /// Notes the start of those of a worker's leases that have a slot now.
     pub(super) fn start_leases(&mut self, id: WorkerId) {
-        let running = self.roster.get(id).map_or_else(Vec::new, |worker| worker.running().to_vec());
-        for number in running {
-            let Some(lease) = self.leases.get_mut(&number).filter(|lease| lease.started_at.is_none()) else { continue };
+        let Some(worker) = self.roster.get(id) else { return };
+        // Slots are given in the order of the leases, so those that have yet to start are the last that have one.
+        let starts = |number: &&u64| self.leases.get(number).is_none_or(|lease| lease.started_at.is_none());
+        let starting: Vec<u64> = worker.running().iter().rev().take_while(starts).copied().collect();
+        for number in starting.into_iter().rev() {
+            let Some(lease) = self.leases.get_mut(&number) else { continue };
             lease.started_at = Some(self.now);
             let job = self.durable.job(lease.task.job);
             if let Some(timeout_ms) = job.and_then(|job| job.spec.attempt_timeout_ms) {
