@@ -28,10 +28,11 @@ use crate::stall::{Patience, Stall};
 
 /// How many commands may wait for the decider before their senders do.
 pub(crate) const COMMANDS_MAX: usize = 1_024;
-/// How many messages may wait for one worker.
-pub(crate) const OUTBOX_MAX: usize = 1_024;
+/// How many messages may wait for one worker: more than one turn has for it, where it is the only one. That is two for each
+/// command, and what fills a new worker's slots.
+pub(crate) const OUTBOX_MAX: usize = 4 * TURN_MAX;
 /// How many commands are taken in one turn, and so share a commit.
-const TURN_MAX: usize = 256;
+const TURN_MAX: usize = 512;
 
 /// Something for the decider.
 #[expect(clippy::large_enum_variant, reason = "a command is handed over once, and a submission is rare")]
