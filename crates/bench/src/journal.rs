@@ -6,16 +6,15 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use convoke_node::coordinator::{Coordinator, Options, SNAPSHOT_EVERY_BYTES};
-use convoke_store::journal::{AppendError, EncodedFrame, Journal, JournalReader, MemoryJournal, StoreError, Tail};
+use convoke_store::journal::{Journal, MemoryJournal, StoreError};
 use convoke_wire::Client;
 use convoke_wire::channel::Target;
 use convoke_wire::core::event::Outcome;
-use convoke_wire::core::{Ability, JobId, JobSpec, Payload, Plan, Policy, Position, Rounds, Split, Work};
+use convoke_wire::core::{Ability, JobId, JobSpec, Payload, Plan, Policy, Rounds, Split, Work};
 use convoke_wire::program::{self, Combine, Count};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
@@ -25,6 +24,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
 
 use crate::cluster::folder_in;
+use crate::counting::{Appended, Counting, Totals};
 use crate::figures::{Table, percentile};
 use crate::noop::{self, Progress};
 
@@ -211,68 +211,6 @@ fn spec(arguments: &Arguments) -> anyhow::Result<JobSpec> {
     let base = program::inline(&Count::default());
     let plan = Plan::Rounds(Rounds { rounds: arguments.rounds + 1, base, train, evaluate: None });
     Ok(JobSpec { name: "noop".to_owned(), plan, policy: None, seed: 1, attempt_timeout_ms: None, priority: 0 })
-}
-
-/// What was appended to a journal, and how long that took.
-#[derive(Default)]
-struct Appended {
-    frames: AtomicU64,
-    bytes: AtomicU64,
-    nanoseconds: AtomicU64,
-}
-
-#[derive(Clone, Copy)]
-struct Totals {
-    frames: u64,
-    bytes: u64,
-    nanoseconds: u64,
-}
-
-impl Appended {
-    fn totals(&self) -> Totals {
-        let [frames, bytes, nanoseconds] =
-            [&self.frames, &self.bytes, &self.nanoseconds].map(|total| total.load(Ordering::Relaxed));
-        Totals { frames, bytes, nanoseconds }
-    }
-}
-
-impl Totals {
-    fn since(self, earlier: Self) -> Self {
-        Self {
-            frames: self.frames - earlier.frames,
-            bytes: self.bytes - earlier.bytes,
-            nanoseconds: self.nanoseconds - earlier.nanoseconds,
-        }
-    }
-}
-
-/// A journal that counts what is appended to it.
-struct Counting<J> {
-    journal: J,
-    appended: Arc<Appended>,
-}
-
-impl<J: Journal> Journal for Counting<J> {
-    fn append(&mut self, at: Position, frame: &EncodedFrame) -> Result<(), AppendError> {
-        let began = Instant::now();
-        let answer = self.journal.append(at, frame);
-        self.appended.frames.fetch_add(1, Ordering::Relaxed);
-        self.appended.bytes.fetch_add(frame.bytes().len() as u64, Ordering::Relaxed);
-        self.appended.nanoseconds.fetch_add(began.elapsed().as_nanos() as u64, Ordering::Relaxed);
-        answer
-    }
-
-    fn tail(&self) -> Tail {
-        self.journal.tail()
-    }
-
-    fn trim(&mut self, through: Position) -> Result<(), StoreError> {
-        self.journal.trim(through)
-    }
-
-    fn reader(&self) -> Box<dyn JournalReader> {
-        self.journal.reader()
-    }
 }
 
 impl Measured {

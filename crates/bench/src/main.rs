@@ -13,6 +13,7 @@ mod letters;
 mod scenarios;
 mod restart;
 mod noop;
+mod counting;
 mod journal;
 
 use clap::{Parser, Subcommand};
