@@ -135,6 +135,7 @@ async fn run(arguments: &Arguments, state: &Path, in_memory: bool) -> anyhow::Re
         policy: Policy::default(),
         patience: None,
         snapshot_every_bytes: SNAPSHOT_EVERY_BYTES,
+        state_max: None,
     };
     let journal = |state: &convoke_store::StateDir| -> Result<Box<dyn Journal>, StoreError> {
         Ok(match in_memory {
