@@ -4,14 +4,11 @@
 
 use std::fmt;
 
-use crate::event::{Combined, Event, Outcome};
+use crate::event::{Combined, Event};
 use crate::message::{FromWorker, Hello, ToWorker};
-use crate::{
-    Ability, Counted, Digest, JobId, JobSpec, Millis, Payload, Position, RequestId, SessionId, SpecError, StageNumber,
-    TaskId,
-};
+use crate::{Ability, Counted, Digest, JobId, JobSpec, Payload, Position, RequestId, SessionId, StageNumber, TaskId};
 
-use super::jobs::LIVE_JOBS_MAX;
+use super::reply::Reply;
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -172,73 +169,6 @@ pub struct Part {
     pub result: Payload,
     /// How many samples it stands for.
     pub samples: u64,
-}
-
-/// The answer to a client's call.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Reply {
-    /// The job is on record; it may have been before.
-    Submitted,
-    /// Submit again once these blobs are stored.
-    Missing(Vec<Digest>),
-    /// The call was refused.
-    Refused(Refusal),
-    /// The job has ended, this way.
-    Ended(Outcome),
-    /// The worker gets no more tasks, and leaves after those that it runs.
-    Draining {
-        /// How many it runs.
-        running: usize,
-    },
-    /// The workers.
-    Workers(Vec<WorkerView>),
-}
-
-/// Why a client's call was refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// The spec is not sound.
-    #[error(transparent)]
-    Spec(#[from] SpecError),
-    /// The id stands for another job.
-    #[error("job {0} is another job already")]
-    AnotherSpec(JobId),
-    /// There is no room for another.
-    #[error("{LIVE_JOBS_MAX} jobs are under way already: cancel one, or wait for one to end")]
-    TooManyJobs,
-    /// No such job.
-    #[error("there is no job {0} here")]
-    NoSuchJob(JobId),
-    /// No such worker.
-    #[error("there is no worker `{0}` here")]
-    NoSuchWorker(String),
-}
-
-/// A worker, for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WorkerView {
-    /// Its name.
-    pub name: String,
-    /// Whether it has a session.
-    pub connected: bool,
-    /// Whether it gets no more tasks, and leaves after those that it runs.
-    pub draining: bool,
-    /// How many tasks it runs at a time.
-    pub slots: u32,
-    /// Tasks that run.
-    pub running: u32,
-    /// Tasks that wait for a slot.
-    pub queued: u32,
-    /// Tasks done in this term.
-    pub tasks_done: u64,
-    /// Tasks rejected in this term.
-    pub rejections: u64,
-    /// How long a task takes here, once one is done.
-    pub pace_ms: Option<Millis>,
-    /// The machine.
-    pub hardware: String,
-    /// Build and instruction path.
-    pub profile: String,
 }
 
 /// Something worth a line to whoever watches; it is recorded nowhere.

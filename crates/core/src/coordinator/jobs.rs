@@ -11,8 +11,9 @@ use crate::message::ToWorker;
 use crate::sabotage::{self, Bug};
 use crate::{Digest, JobId, JobSpec, RequestId, StageNumber};
 
-use super::io::{Combine, CombineOutcome, Output, Part, Refusal, Reply, WorkerView};
+use super::io::{Combine, CombineOutcome, Output, Part};
 use super::plan::{Step, next_step};
+use super::reply::{Refusal, Reply, WorkerView};
 use super::{Coordinator, LiveJob, Queue, RECOVERY_MS, Timer};
 
 /// How many events say at a time that results are lost.

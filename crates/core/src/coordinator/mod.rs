@@ -13,6 +13,7 @@ mod plan;
 mod roster;
 mod queue;
 mod io;
+mod reply;
 mod jobs;
 mod sessions;
 mod attempts;
@@ -34,9 +35,9 @@ use durable::{Durable, Stage};
 use queue::Queue;
 use roster::Roster;
 
-pub use io::{Combine, CombineOutcome, Decision, Input, Notice, Output, Part, Refusal, Reply, Waiting, WorkerView};
-
+pub use io::{Combine, CombineOutcome, Decision, Input, Notice, Output, Part, Waiting};
 pub use jobs::LIVE_JOBS_MAX;
+pub use reply::{Refusal, Reply, WorkerView};
 
 /// After a restart with jobs to go on with, how long nothing is placed while the workers return.
 pub const RECOVERY_MS: Millis = 2_000;

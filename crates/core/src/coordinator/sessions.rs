@@ -10,8 +10,9 @@ use crate::message::{FromWorker, Held, Hello, LIVENESS_MS, SLOTS_MAX, ToWorker};
 use crate::sabotage::{self, Bug};
 use crate::{LeaseId, NAME_BYTES_MAX, RequestId, SessionId, TaskId, WorkerId};
 
-use super::io::{Notice, Output, Refusal, Reply, Waiting};
+use super::io::{Notice, Output, Waiting};
 use super::queue::DEATHS_MAX;
+use super::reply::{Refusal, Reply};
 use super::roster::Worker;
 use super::{Coordinator, Lease, Timer};
 
