@@ -18,7 +18,7 @@ use convoke_wire::core::coordinator::{CombineOutcome, Config, Coordinator, Input
 use convoke_wire::core::event::{Combined, Completion, Metrics, Timing};
 use convoke_wire::core::message::{FromWorker, Hello, SLOTS_MAX, ToWorker};
 use convoke_wire::core::{
-    Ability, Digest, JobId, JobSpec, Payload, Plan, RequestId, Rounds, SessionId, Split, Work, WorkerId,
+    Ability, Digest, JobId, JobSpec, Payload, Plan, RequestId, Rounds, SessionId, Split, TokenId, Work, WorkerId,
 };
 use serde::Serialize;
 
@@ -110,9 +110,10 @@ fn write(state: &Path, arguments: &Arguments) -> anyhow::Result<()> {
         job: JobId::from_bits(1),
         spec: spec(arguments)?,
         submitter: "bench".into(),
+        owner: TokenId::LOCAL,
         missing: Vec::new(),
     };
-    inputs.extend([Input::Connected { session: SESSION, hello: hello()? }, submit]);
+    inputs.extend([Input::Connected { session: SESSION, hello: hello()?, identity: None }, submit]);
     while rounds < arguments.rounds {
         ensure!(!inputs.is_empty(), "the job stands still after round {rounds}");
         turn.extend(inputs.drain(..inputs.len().min(TURN_MAX)).map(|input| machine.decide(0, input)));

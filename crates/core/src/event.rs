@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::{Counted, Digest, JobId, JobSpec, Payload, Position, StageNumber, TaskId, Term, Work};
+use crate::{Counted, Digest, JobId, JobSpec, Payload, Position, Role, StageNumber, TaskId, Term, TokenId, Work};
 
 /// The most bytes of a reason that someone wrote.
 pub const REASON_BYTES_MAX: usize = 2048;
@@ -31,8 +31,10 @@ pub enum Event {
         job: JobId,
         /// What is to be done.
         spec: Box<JobSpec>,
-        /// Who submitted it.
+        /// Who submitted it, for people.
         submitter: String,
+        /// The token that let the submitter in: whose the job is.
+        owner: TokenId,
     },
     /// A stage of a job may run.
     StageOpened {
@@ -110,6 +112,48 @@ pub enum Event {
     JobForgotten {
         /// The job.
         job: JobId,
+    },
+    /// A token lets others in from now on.
+    TokenCreated {
+        /// The token.
+        token: TokenId,
+        /// What whoever it lets in may do.
+        role: Role,
+        /// What whoever it lets in is called; where it is `None`, they say it themselves.
+        name: Option<String>,
+        /// The hash of its secret, which is recorded nowhere.
+        secret: Digest,
+        /// Until when it lets anyone in, in Unix milliseconds.
+        expires_ms: Option<u64>,
+        /// How many it lets in.
+        uses: Option<u32>,
+        /// Who created it, for people.
+        by: String,
+    },
+    /// A token lets nobody in any more, and is forgotten. Whom it had let in stays.
+    TokenRevoked {
+        /// The token.
+        token: TokenId,
+    },
+    /// A token let someone in.
+    Enrolled {
+        /// The token.
+        token: TokenId,
+        /// The how-manieth enrolment it is.
+        serial: u64,
+        /// What the identity is called.
+        name: String,
+        /// The hash of its public key.
+        key: Digest,
+    },
+    /// Identities are never accepted again.
+    IdentityRemoved {
+        /// Their role.
+        role: Role,
+        /// Their name.
+        name: String,
+        /// The last of their serials.
+        through: u64,
     },
 }
 
@@ -265,7 +309,12 @@ impl Event {
     /// The job that it is about, if it is about one.
     pub fn job(&self) -> Option<JobId> {
         match self {
-            Self::TermOpened { .. } | Self::SnapshotTaken { .. } => None,
+            Self::TermOpened { .. }
+            | Self::SnapshotTaken { .. }
+            | Self::TokenCreated { .. }
+            | Self::TokenRevoked { .. }
+            | Self::Enrolled { .. }
+            | Self::IdentityRemoved { .. } => None,
             Self::TaskDone { task, .. } | Self::AttemptFailed { task, .. } => Some(task.job),
             Self::JobSubmitted { job, .. }
             | Self::StageOpened { job, .. }
@@ -289,7 +338,7 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TermOpened { term } => write!(f, "term {term} opened"),
-            Self::JobSubmitted { job, spec, submitter } => {
+            Self::JobSubmitted { job, spec, submitter, .. } => {
                 write!(f, "job {job} `{}` submitted by {submitter}", spec.name)
             }
             Self::StageOpened { job, stage, purpose, base, work } => {
@@ -317,6 +366,17 @@ impl fmt::Display for Event {
             Self::JobFinished { job, outcome } => write!(f, "job {job} {outcome}"),
             Self::SnapshotTaken { through, state } => write!(f, "snapshot {state:?} taken through position {through}"),
             Self::JobForgotten { job } => write!(f, "job {job} forgotten"),
+            Self::TokenCreated { token, role, name: None, by, .. } => {
+                write!(f, "token {token} for any {role} created by {by}")
+            }
+            Self::TokenCreated { token, role, name: Some(name), by, .. } => {
+                write!(f, "token {token} for the {role} {name} created by {by}")
+            }
+            Self::TokenRevoked { token } => write!(f, "token {token} revoked"),
+            Self::Enrolled { token, serial, name, .. } => write!(f, "token {token} let {name} in, number {serial}"),
+            Self::IdentityRemoved { role, name, through } => {
+                write!(f, "the {role} {name} removed, through number {through}")
+            }
         }
     }
 }

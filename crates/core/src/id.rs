@@ -1,4 +1,4 @@
-//! The names of things: jobs, stages, tasks, leases, workers, sessions, terms and positions.
+//! The names of things: jobs, stages, tasks, leases, workers, sessions, tokens, terms and positions.
 //!
 //! They are plain values that order and print; none of them knows what it names.
 
@@ -12,14 +12,34 @@ pub type Millis = u64;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId(u64);
 
+/// The id of a join token, made by the coordinator's shell: 40 random bits, shown as eight characters.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TokenId(u64);
+
 /// Crockford's base 32: no letter that is easily taken for another.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-const JOB_ID_CHARACTERS: usize = 8;
+const ID_CHARACTERS: usize = 8;
+const ID_BITS: u64 = 0xff_ffff_ffff;
 
 impl JobId {
     /// The id made of the low 40 bits of `bits`.
     pub const fn from_bits(bits: u64) -> Self {
-        Self(bits & 0xff_ffff_ffff)
+        Self(bits & ID_BITS)
+    }
+
+    /// The 40 bits.
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+}
+
+impl TokenId {
+    /// No token's: it stands for the credentials that the coordinator gives to the user who starts it.
+    pub const LOCAL: Self = Self(0);
+
+    /// The id made of the low 40 bits of `bits`.
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits & ID_BITS)
     }
 
     /// The 40 bits.
@@ -33,31 +53,36 @@ impl JobId {
 #[error("`{0}` is not a job id: eight letters and digits, such as 7k3q9x2m")]
 pub struct ParseJobIdError(String);
 
+/// A text is no token's id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a token's id: eight letters and digits, such as 7k3q9x2m")]
+pub struct ParseTokenIdError(String);
+
 impl FromStr for JobId {
     type Err = ParseJobIdError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let refuse = || ParseJobIdError(text.chars().take(64).collect());
-        if text.len() != JOB_ID_CHARACTERS {
-            return Err(refuse());
-        }
-        text.bytes()
-            .try_fold(0, |bits, byte| {
-                let digit = ALPHABET.iter().position(|letter| *letter == byte.to_ascii_lowercase())?;
-                Some(bits << 5 | digit as u64)
-            })
-            .map(Self)
-            .ok_or_else(refuse)
+        parse(text).map(Self).ok_or_else(|| ParseJobIdError(text.chars().take(64).collect()))
+    }
+}
+
+impl FromStr for TokenId {
+    type Err = ParseTokenIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse(text).map(Self).ok_or_else(|| ParseTokenIdError(text.chars().take(64).collect()))
     }
 }
 
 impl fmt::Display for JobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for place in (0..JOB_ID_CHARACTERS).rev() {
-            let digit = (self.0 >> (5 * place)) & 31;
-            write!(f, "{}", ALPHABET[digit as usize] as char)?;
-        }
-        Ok(())
+        show(self.0, f)
+    }
+}
+
+impl fmt::Display for TokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        show(self.0, f)
     }
 }
 
@@ -65,6 +90,30 @@ impl fmt::Debug for JobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+impl fmt::Debug for TokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+fn parse(text: &str) -> Option<u64> {
+    if text.len() != ID_CHARACTERS {
+        return None;
+    }
+    text.bytes().try_fold(0, |bits, byte| {
+        let digit = ALPHABET.iter().position(|letter| *letter == byte.to_ascii_lowercase())?;
+        Some(bits << 5 | digit as u64)
+    })
+}
+
+fn show(bits: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for place in (0..ID_CHARACTERS).rev() {
+        let digit = (bits >> (5 * place)) & 31;
+        write!(f, "{}", ALPHABET[digit as usize] as char)?;
+    }
+    Ok(())
 }
 
 /// A number with a meaning of its own.
@@ -151,18 +200,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_job_id_reads_as_it_prints() {
+    fn an_id_reads_as_it_prints() {
         for bits in [0, 1, 31, 32, 0xff_ffff_ffff, 0x12_3456_789a] {
             let id = JobId::from_bits(bits);
+            assert_eq!(id.to_string().parse(), Ok(id));
+            let id = TokenId::from_bits(bits);
             assert_eq!(id.to_string().parse(), Ok(id));
         }
         assert_eq!(JobId::from_bits(33).to_string(), "00000011");
     }
 
     #[test]
-    fn what_is_no_job_id_is_refused() {
+    fn what_is_no_id_is_refused() {
         for text in ["", "1234567", "123456789", "abcdefgu", "äääa", "1234 678"] {
             assert!(text.parse::<JobId>().is_err(), "{text}");
+            assert!(text.parse::<TokenId>().is_err(), "{text}");
         }
     }
 }

@@ -227,6 +227,11 @@ pub fn check_name(what: &'static str, name: &str) -> Result<(), SpecError> {
     Err(SpecError::Name { what, name: name.chars().take(32).collect() })
 }
 
+/// Checks how often a token is to admit someone, where there is a limit.
+pub fn check_uses(uses: Option<u32>) -> Result<(), SpecError> {
+    uses.map_or(Ok(()), |uses| check_count("uses", uses, u32::MAX))
+}
+
 fn check_count(what: &'static str, value: u32, max: u32) -> Result<(), SpecError> {
     if (1..=max).contains(&value) { Ok(()) } else { Err(SpecError::Count { what, value, max }) }
 }

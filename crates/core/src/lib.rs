@@ -10,6 +10,7 @@ mod counted;
 mod id;
 mod payload;
 mod job;
+mod credentials;
 pub mod event;
 pub mod message;
 mod timer;
@@ -20,11 +21,14 @@ pub mod history;
 pub mod snapshot;
 
 pub use counted::Counted;
+pub use credentials::{Caller, Identity, NewToken, ParseRoleError, Role};
 pub use event::Event;
 pub use id::{
-    JobId, LeaseId, Millis, ParseJobIdError, Position, RequestId, SessionId, StageNumber, TaskId, Term, WorkerId,
+    JobId, LeaseId, Millis, ParseJobIdError, ParseTokenIdError, Position, RequestId, SessionId, StageNumber, TaskId,
+    Term, TokenId, WorkerId,
 };
 pub use job::{
     Ability, JobSpec, NAME_BYTES_MAX, PRIORITY_MAX, Plan, Policy, Rounds, SpecError, Split, Work, check_name,
+    check_uses,
 };
 pub use payload::{Digest, Form, INLINE_BYTES_MAX, ParseDigestError, Payload, PayloadTooLarge};

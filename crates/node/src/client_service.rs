@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use convoke_core::coordinator::{Notice, Refusal, Reply, Waiting};
 use convoke_core::history::JobHistory;
-use convoke_core::{Digest, Event, JobId, JobSpec, Payload, Position, Split, check_name};
+use convoke_core::{Caller, Digest, Event, JobId, JobSpec, Payload, Position, Split, check_name};
 use convoke_proto::v1::Nothing;
 use convoke_proto::{DecodeError, job_id};
 use convoke_store::blobs::Blobs;
@@ -67,13 +67,23 @@ impl ClientService {
             reason = stands_still(self.stalled.clone()) => return Err(Status::aborted(reason)),
         };
         match reply {
-            Reply::Refused(refusal) => Err(match refusal {
-                Refusal::Spec(_) => Status::invalid_argument(refusal.to_string()),
-                Refusal::AnotherSpec(_) => Status::already_exists(refusal.to_string()),
-                Refusal::TooManyJobs => Status::resource_exhausted(refusal.to_string()),
-                Refusal::NoSuchJob(_) | Refusal::NoSuchWorker(_) => Status::not_found(refusal.to_string()),
-            }),
+            Reply::Refused(refusal) => Err(status(&refusal)),
             reply => Ok(reply),
+        }
+    }
+}
+
+fn status(refusal: &Refusal) -> Status {
+    let said = refusal.to_string();
+    match refusal {
+        Refusal::Spec(_) => Status::invalid_argument(said),
+        Refusal::AnotherSpec(_) | Refusal::AnotherToken(_) => Status::already_exists(said),
+        Refusal::TooManyJobs | Refusal::TooManyTokens | Refusal::TooManyRemoved => Status::resource_exhausted(said),
+        Refusal::NoSuchJob(_) | Refusal::NoSuchWorker(_) | Refusal::NoSuchToken | Refusal::NoSuchIdentity { .. } => {
+            Status::not_found(said)
+        }
+        Refusal::NotYours(_) | Refusal::TokenExpired { .. } | Refusal::TokenUsedUp | Refusal::NameRemoved { .. } => {
+            Status::permission_denied(said)
         }
     }
 }
@@ -100,7 +110,8 @@ impl v1::clients_server::Clients for ClientService {
             ManifestError::Blob(error) => refusal(error),
             ManifestError::Program(error) => Status::invalid_argument(error.to_string()),
         })?;
-        let reply = self.call(Call::Submit { job, spec: Box::new(spec), submitter, missing }).await?;
+        let owner = Caller::LOCAL.token;
+        let reply = self.call(Call::Submit { job, spec: Box::new(spec), submitter, owner, missing }).await?;
         let missing = if let Reply::Missing(missing) = reply { missing } else { Vec::new() };
         let missing = missing.iter().map(|digest| digest.0.to_vec()).collect();
         let seen = self.rollback.takeover.seen(*self.position.borrow());
@@ -109,7 +120,7 @@ impl v1::clients_server::Clients for ClientService {
 
     async fn cancel(&self, request: Request<v1::JobRequest>) -> Result<Response<convoke_proto::v1::Outcome>, Status> {
         let job = job_id("JobRequest.job", request.into_inner().job).map_err(undecodable)?;
-        match self.call(Call::Cancel { job }).await? {
+        match self.call(Call::Cancel { job, by: Caller::LOCAL }).await? {
             Reply::Ended(outcome) => Ok(Response::new((&outcome).into())),
             _ => Err(Status::internal("the job did not end")),
         }

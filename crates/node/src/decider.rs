@@ -15,7 +15,9 @@ use convoke_core::coordinator::durable::Durable;
 use convoke_core::coordinator::roots::Roots;
 use convoke_core::coordinator::{Combine, Config, Coordinator, Decision, Input, Notice, Output, Reply};
 use convoke_core::message::{HEARTBEAT_MS, Hello, ToWorker};
-use convoke_core::{Event, JobId, JobSpec, Position, RequestId, SessionId, Term};
+use convoke_core::{
+    Caller, Digest, Event, JobId, JobSpec, NewToken, Position, RequestId, Role, SessionId, Term, TokenId,
+};
 use convoke_store::blobs::BlobError;
 use convoke_store::journal::{AppendError, EncodeError, EncodedFrame, Frame, Journal, ReadError, append_once};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -51,10 +53,43 @@ pub(crate) enum Command {
 
 /// A client's call.
 pub(crate) enum Call {
-    Submit { job: JobId, spec: Box<JobSpec>, submitter: String, missing: Vec<convoke_core::Digest> },
-    Cancel { job: JobId },
-    Drain { worker: String },
+    Submit {
+        job: JobId,
+        spec: Box<JobSpec>,
+        submitter: String,
+        owner: TokenId,
+        missing: Vec<Digest>,
+    },
+    Cancel {
+        job: JobId,
+        by: Caller,
+    },
+    Drain {
+        worker: String,
+    },
     Inspect,
+    #[allow(dead_code, reason = "its service is to come")]
+    CreateToken {
+        token: NewToken,
+    },
+    #[allow(dead_code, reason = "its service is to come")]
+    RevokeToken {
+        token: TokenId,
+    },
+    #[allow(dead_code, reason = "its service is to come")]
+    Enrol {
+        token: TokenId,
+        secret: Digest,
+        name: String,
+        key: Digest,
+    },
+    #[allow(dead_code, reason = "its service is to come")]
+    RemoveIdentity {
+        role: Role,
+        name: String,
+    },
+    #[allow(dead_code, reason = "its service is to come")]
+    Tokens,
 }
 
 /// The decider cannot go on.
@@ -202,20 +237,13 @@ impl Decider {
             }
             Command::Connected { session, hello, outbox } => {
                 self.outboxes.insert(session, outbox);
-                Input::Connected { session, hello }
+                Input::Connected { session, hello, identity: None }
             }
             Command::Call { call, reply } => {
                 let request = RequestId(self.next_request);
                 self.next_request += 1;
                 self.calls.insert(request, reply);
-                match call {
-                    Call::Submit { job, spec, submitter, missing } => {
-                        Input::Submit { request, job, spec: *spec, submitter, missing }
-                    }
-                    Call::Cancel { job } => Input::Cancel { request, job },
-                    Call::Drain { worker } => Input::Drain { request, worker },
-                    Call::Inspect => Input::Inspect { request },
-                }
+                call.input(request, unix_ms())
             }
         }))
     }
@@ -342,10 +370,33 @@ impl Decider {
     }
 }
 
+impl Call {
+    fn input(self, request: RequestId, wall_ms: u64) -> Input {
+        match self {
+            Self::Submit { job, spec, submitter, owner, missing } => {
+                Input::Submit { request, job, spec: *spec, submitter, owner, missing }
+            }
+            Self::Cancel { job, by } => Input::Cancel { request, job, by },
+            Self::Drain { worker } => Input::Drain { request, worker },
+            Self::Inspect => Input::Inspect { request },
+            Self::CreateToken { token } => Input::CreateToken { request, token, wall_ms },
+            Self::RevokeToken { token } => Input::RevokeToken { request, token },
+            Self::Enrol { token, secret, name, key } => Input::Enrol { request, token, secret, name, key, wall_ms },
+            Self::RemoveIdentity { role, name } => Input::RemoveIdentity { request, role, name },
+            Self::Tokens => Input::Tokens { request },
+        }
+    }
+}
+
 /// The frame that comes next.
 fn encode(journal: &dyn Journal, term: Term, events: &[Event]) -> Result<EncodedFrame, EncodeError> {
-    let wall_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-    Frame::encode(journal.tail().hash, term, u64::try_from(wall_ms).unwrap_or(u64::MAX), events)
+    Frame::encode(journal.tail().hash, term, unix_ms(), events)
+}
+
+/// The time on the wall.
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+    u64::try_from(since).unwrap_or(u64::MAX)
 }
 
 /// When nothing is due.

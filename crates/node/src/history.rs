@@ -274,7 +274,7 @@ mod tests {
 
     use convoke_core::event::{Combined, Completion, Metrics, Purpose, TaskRecord, Timing};
     use convoke_core::history::Limits;
-    use convoke_core::{Ability, JobSpec, Payload, Plan, Rounds, Split, StageNumber, TaskId, Term, Work};
+    use convoke_core::{Ability, JobSpec, Payload, Plan, Rounds, Split, StageNumber, TaskId, Term, TokenId, Work};
     use convoke_store::blobs::MemoryBlobs;
     use convoke_store::journal::{Journal, MemoryJournal, Tail};
 
@@ -291,7 +291,8 @@ mod tests {
         let plan = Plan::Rounds(Rounds { rounds, base: Payload::inline(b"x").unwrap(), train: work(), evaluate: None });
         let name = "tiny".to_owned();
         let spec = JobSpec { name, plan, policy: None, seed: 1, attempt_timeout_ms: None, priority: 0 };
-        let submitted = Event::JobSubmitted { job: JOB, spec: Box::new(spec), submitter: "ann".to_owned() };
+        let (submitter, owner) = ("ann".to_owned(), TokenId::LOCAL);
+        let submitted = Event::JobSubmitted { job: JOB, spec: Box::new(spec), submitter, owner };
         vec![Event::TermOpened { term: Term(1) }, submitted]
     }
 

@@ -27,6 +27,10 @@ pub(crate) fn event(event: &Event) {
         Event::JobSubmitted { .. }
         | Event::JobFinished { .. }
         | Event::JobForgotten { .. }
+        | Event::TokenCreated { .. }
+        | Event::TokenRevoked { .. }
+        | Event::Enrolled { .. }
+        | Event::IdentityRemoved { .. }
         | Event::TermOpened { .. } => tracing::info!("{event}"),
         Event::StageOpened { .. } | Event::StageClosed { .. } | Event::SnapshotTaken { .. } => {
             tracing::debug!("{event}")

@@ -2,7 +2,7 @@
 //!
 //! The limits are core's: nothing here knows why a name or a list is as long as it may be.
 
-use convoke_core::{Digest, JobId, PayloadTooLarge, SpecError};
+use convoke_core::{Digest, JobId, PayloadTooLarge, SpecError, TokenId};
 
 /// A message does not stand for a value.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -67,6 +67,14 @@ pub enum DecodeError {
         /// As given.
         value: u64,
     },
+    /// A token's id has more than 40 bits.
+    #[error("{field}: {value:#x} is not a token's id of 40 bits")]
+    TokenId {
+        /// The message and its field.
+        field: &'static str,
+        /// As given.
+        value: u64,
+    },
     /// A digest is not 32 bytes.
     #[error("{field}: a digest has 32 bytes, not {bytes}")]
     Digest {
@@ -90,6 +98,12 @@ pub enum DecodeError {
         name: String,
         /// The one before it.
         before: String,
+    },
+    /// The parts of a message contradict each other.
+    #[error("the parts of a message `{message}` contradict each other")]
+    Contradiction {
+        /// The message.
+        message: &'static str,
     },
     /// An inline payload is too large.
     #[error("Payload.inline: {0}")]
@@ -128,8 +142,14 @@ pub fn job_id(field: &'static str, bits: u64) -> Result<JobId, DecodeError> {
     if id.bits() == bits { Ok(id) } else { Err(DecodeError::JobId { field, value: bits }) }
 }
 
+/// A token's id from its bits, of which there are 40.
+pub fn token_id(field: &'static str, bits: u64) -> Result<TokenId, DecodeError> {
+    let id = TokenId::from_bits(bits);
+    if id.bits() == bits { Ok(id) } else { Err(DecodeError::TokenId { field, value: bits }) }
+}
+
 /// A digest from its bytes, of which there are 32.
-pub(crate) fn digest(field: &'static str, bytes: &[u8]) -> Result<Digest, DecodeError> {
+pub fn digest(field: &'static str, bytes: &[u8]) -> Result<Digest, DecodeError> {
     let digest = bytes.try_into().map_err(|_| DecodeError::Digest { field, bytes: bytes.len() })?;
     Ok(Digest(digest))
 }

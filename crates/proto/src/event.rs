@@ -3,14 +3,15 @@
 //! Equal events have equal bytes. What a frame of them looks like is the store's.
 
 use convoke_core::event::{LISTED_MAX, LOST_MAX, Purpose};
-use convoke_core::{Event, Position, StageNumber, Term, Work};
+use convoke_core::{Event, Position, StageNumber, Term, Work, check_uses};
 use prost::Message;
 use v1::event::{
-    AttemptFailed, JobFinished, JobForgotten, JobSubmitted, Kind, ResultsLost, SnapshotTaken, StageClosed,
-    StageCombined, StageOpened, TaskDone, TermOpened,
+    AttemptFailed, Enrolled, IdentityRemoved, JobFinished, JobForgotten, JobSubmitted, Kind, ResultsLost,
+    SnapshotTaken, StageClosed, StageCombined, StageOpened, TaskDone, TermOpened, TokenCreated, TokenRevoked,
 };
 
-use crate::check::{at_most, digest, job_id, name, required};
+use crate::check::{at_most, digest, job_id, name, required, token_id};
+use crate::credentials::role;
 use crate::{DecodeError, v1};
 
 /// An event's bytes, as a record of the journal has them.
@@ -28,10 +29,11 @@ impl From<&Event> for v1::Event {
     fn from(event: &Event) -> Self {
         let kind = match event {
             Event::TermOpened { term } => Kind::TermOpened(TermOpened { term: term.0 }),
-            Event::JobSubmitted { job, spec, submitter } => Kind::JobSubmitted(JobSubmitted {
+            Event::JobSubmitted { job, spec, submitter, owner } => Kind::JobSubmitted(JobSubmitted {
                 job: job.bits(),
                 spec: Some((&**spec).into()),
                 submitter: submitter.clone(),
+                owner: owner.bits(),
             }),
             Event::StageOpened { job, stage, purpose, base, work } => Kind::StageOpened(StageOpened {
                 job: job.bits(),
@@ -67,6 +69,29 @@ impl From<&Event> for v1::Event {
                 Kind::SnapshotTaken(SnapshotTaken { through: through.0, state: state.0.to_vec() })
             }
             Event::JobForgotten { job } => Kind::JobForgotten(JobForgotten { job: job.bits() }),
+            Event::TokenCreated { token, role, name, secret, expires_ms, uses, by } => {
+                Kind::TokenCreated(TokenCreated {
+                    token: token.bits(),
+                    role: v1::Role::from(*role).into(),
+                    name: name.clone(),
+                    secret: secret.0.to_vec(),
+                    expires_ms: *expires_ms,
+                    uses: *uses,
+                    by: by.clone(),
+                })
+            }
+            Event::TokenRevoked { token } => Kind::TokenRevoked(TokenRevoked { token: token.bits() }),
+            Event::Enrolled { token, serial, name, key } => Kind::Enrolled(Enrolled {
+                token: token.bits(),
+                serial: *serial,
+                name: name.clone(),
+                key: key.0.to_vec(),
+            }),
+            Event::IdentityRemoved { role, name, through } => Kind::IdentityRemoved(IdentityRemoved {
+                role: v1::Role::from(*role).into(),
+                name: name.clone(),
+                through: *through,
+            }),
         };
         Self { kind: Some(kind) }
     }
@@ -82,6 +107,7 @@ impl TryFrom<v1::Event> for Event {
                 job: job_id("JobSubmitted.job", event.job)?,
                 spec: Box::new(required("JobSubmitted.spec", event.spec)?),
                 submitter: name("submitter", event.submitter)?,
+                owner: token_id("JobSubmitted.owner", event.owner)?,
             },
             Kind::StageOpened(event) => {
                 let work: Work = required("StageOpened.work", event.work)?;
@@ -134,6 +160,30 @@ impl TryFrom<v1::Event> for Event {
                 state: digest("SnapshotTaken.state", &event.state)?,
             },
             Kind::JobForgotten(event) => Self::JobForgotten { job: job_id("JobForgotten.job", event.job)? },
+            Kind::TokenCreated(event) => {
+                check_uses(event.uses)?;
+                Self::TokenCreated {
+                    token: token_id("TokenCreated.token", event.token)?,
+                    role: role("TokenCreated.role", event.role)?,
+                    name: event.name.map(|text| name("token", text)).transpose()?,
+                    secret: digest("TokenCreated.secret", &event.secret)?,
+                    expires_ms: event.expires_ms,
+                    uses: event.uses,
+                    by: name("creator", event.by)?,
+                }
+            }
+            Kind::TokenRevoked(event) => Self::TokenRevoked { token: token_id("TokenRevoked.token", event.token)? },
+            Kind::Enrolled(event) => Self::Enrolled {
+                token: token_id("Enrolled.token", event.token)?,
+                serial: event.serial,
+                name: name("identity", event.name)?,
+                key: digest("Enrolled.key", &event.key)?,
+            },
+            Kind::IdentityRemoved(event) => Self::IdentityRemoved {
+                role: role("IdentityRemoved.role", event.role)?,
+                name: name("identity", event.name)?,
+                through: event.through,
+            },
         })
     }
 }

@@ -12,9 +12,11 @@ mod result;
 mod event;
 mod message;
 mod history;
+mod credentials;
 mod snapshot;
 
-pub use check::{DecodeError, at_most, bounded_text, job_id, required};
+pub use check::{DecodeError, at_most, bounded_text, digest, job_id, required, token_id};
+pub use credentials::role;
 pub use event::{decode_event, encode_event};
 pub use snapshot::{decode_snapshot, encode_snapshot};
 

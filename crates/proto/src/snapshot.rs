@@ -10,7 +10,7 @@ use convoke_core::snapshot::{RecordedJob, Snapshot};
 use convoke_core::{JobId, Position, StageNumber, Term, Work};
 use prost::Message;
 
-use crate::check::{digest, job_id, name, required};
+use crate::check::{digest, job_id, name, required, token_id};
 use crate::{DecodeError, v1};
 
 /// A snapshot's bytes.
@@ -37,6 +37,7 @@ impl From<&Snapshot> for v1::Snapshot {
             jobs: durable.jobs().map(|(id, job)| recorded(id, job, snapshot.jobs.get(&id))).collect(),
             finished: durable.finished().map(JobId::bits).collect(),
             taken: durable.snapshot().map(taken),
+            credentials: Some(durable.credentials().into()),
         }
     }
 }
@@ -54,6 +55,7 @@ impl TryFrom<v1::Snapshot> for Snapshot {
                 .map(|job| job_id("Snapshot.finished", *job))
                 .collect::<Result<_, _>>()?,
             snapshot: snapshot.taken.map(TryInto::try_into).transpose()?,
+            credentials: snapshot.credentials.map(TryInto::try_into).transpose()?.unwrap_or_default(),
             ..Parts::default()
         };
         let mut jobs = BTreeMap::new();
@@ -63,7 +65,7 @@ impl TryFrom<v1::Snapshot> for Snapshot {
             jobs.insert(id, RecordedJob { submitted_at: Position(message.submitted_at), history });
             parts.jobs.insert(id, message.try_into()?);
         }
-        let durable = Durable::of(parts).ok_or(DecodeError::Missing { field: "Snapshot.finished" })?;
+        let durable = Durable::of(parts).ok_or(DecodeError::Contradiction { message: "Snapshot" })?;
         Ok(Self { through: Position(snapshot.through), durable, jobs })
     }
 }
@@ -82,6 +84,7 @@ fn recorded(id: JobId, job: &Job, record: Option<&RecordedJob>) -> v1::SnapshotJ
         order: job.order,
         spec: Some((&*job.spec).into()),
         submitter: job.submitter.clone(),
+        owner: job.owner.bits(),
         version: Some((&job.version).into()),
         versions: job.versions.iter().map(Into::into).collect(),
         best: job
@@ -107,6 +110,7 @@ impl TryFrom<v1::SnapshotJob> for Job {
             order: job.order,
             spec: Arc::new(required("SnapshotJob.spec", job.spec)?),
             submitter: name("submitter", job.submitter)?,
+            owner: token_id("SnapshotJob.owner", job.owner)?,
             version: required("SnapshotJob.version", job.version)?,
             versions: job.versions.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             best: job.best.map(TryInto::try_into).transpose()?,

@@ -8,7 +8,7 @@ use convoke_core::message::SLOTS_MAX;
 use convoke_core::{INLINE_BYTES_MAX, JobSpec, NAME_BYTES_MAX, Payload, TaskId, Work};
 use convoke_proto::{DecodeError, decode_event, v1};
 use prost::Message;
-use v1::event::{Kind, ResultsLost, StageClosed, StageOpened};
+use v1::event::{Enrolled, Kind, ResultsLost, StageClosed, StageOpened, TokenCreated};
 
 /// What decoding the message says.
 fn check<M, V: TryFrom<M, Error = DecodeError>>(message: M, expected: &str) {
@@ -187,6 +187,34 @@ fn lists() {
         v1::Tally { worker: "\n".to_owned(), ..tally.clone() },
         "the worker's name, \"\\n\", is not 1 to 128 bytes without control characters",
     );
+}
+
+#[test]
+fn credentials() {
+    let created = TokenCreated {
+        token: 1,
+        role: v1::Role::Worker.into(),
+        name: Some("lab-3".to_owned()),
+        secret: vec![7; 32],
+        expires_ms: None,
+        uses: Some(1),
+        by: "kim".to_owned(),
+    };
+    let check = |event, expected: &str| check_event(Kind::TokenCreated(event), expected);
+    check(created.clone(), "accepted");
+    let event = TokenCreated { token: 1 << 40, ..created.clone() };
+    check(event, "TokenCreated.token: 0x10000000000 is not a token's id of 40 bits");
+    for role in [0, 4] {
+        let event = TokenCreated { role, ..created.clone() };
+        check(event, &format!("TokenCreated.role: {role} is not a known value"));
+    }
+    let event = TokenCreated { name: Some(String::new()), ..created.clone() };
+    check(event, "the token's name, \"\", is not 1 to 128 bytes without control characters");
+    let event = TokenCreated { secret: vec![7; 31], ..created.clone() };
+    check(event, "TokenCreated.secret: a digest has 32 bytes, not 31");
+    check(TokenCreated { uses: Some(0), ..created }, "uses: 0 is not between 1 and 4294967295");
+    let enrolled = Enrolled { token: 1, serial: 1, name: "lab-3".to_owned(), key: Vec::new() };
+    check_event(Kind::Enrolled(enrolled), "Enrolled.key: a digest has 32 bytes, not 0");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use convoke_core::event::{
 use convoke_core::message::{Assignment, Held, SLOTS_MAX};
 use convoke_core::{
     Ability, Digest, Event, INLINE_BYTES_MAX, JobId, JobSpec, LeaseId, NAME_BYTES_MAX, Payload, Plan, Policy, Position,
-    Rounds, Split, StageNumber, TaskId, Term, Work,
+    Role, Rounds, Split, StageNumber, TaskId, Term, TokenId, Work,
 };
 use convoke_proto::{DecodeError, decode_event, encode_event, v1};
 use proptest::collection::vec;
@@ -124,6 +124,27 @@ fn purpose() -> impl Strategy<Value = Purpose> {
         .prop_map(|(train, round)| if train { Purpose::Train { round } } else { Purpose::Evaluate { round } })
 }
 
+fn token() -> impl Strategy<Value = TokenId> {
+    any::<u64>().prop_map(TokenId::from_bits)
+}
+
+fn role() -> impl Strategy<Value = Role> {
+    prop_oneof![Just(Role::Worker), Just(Role::Client), Just(Role::Admin)]
+}
+
+fn digest() -> impl Strategy<Value = Digest> {
+    any::<[u8; 32]>().prop_map(Digest)
+}
+
+prop_compose! {
+    fn token_created()(
+        token in token(), role in role(), name in option::of(name()), secret in digest(), expires_ms: Option<u64>,
+        uses in option::of(1..=u32::MAX), by in name()
+    ) -> Event {
+        Event::TokenCreated { token, role, name, secret, expires_ms, uses, by }
+    }
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let record = (any::<u32>(), name(), text(NAME_BYTES_MAX), 0..=SLOTS_MAX, completion()).prop_map(
         |(attempt, worker, profile, slots, completion)| TaskRecord { attempt, worker, profile, slots, completion },
@@ -131,10 +152,11 @@ fn event() -> impl Strategy<Value = Event> {
     let indices = prop_oneof![vec(any::<u32>(), 0..20), Just(vec![u32::MAX; LOST_MAX])];
     prop_oneof![
         any::<u64>().prop_map(|term| Event::TermOpened { term: Term(term) }),
-        (job(), spec(), name()).prop_map(|(job, spec, submitter)| Event::JobSubmitted {
+        (job(), spec(), name(), token()).prop_map(|(job, spec, submitter, owner)| Event::JobSubmitted {
             job,
             spec: Box::new(spec),
-            submitter
+            submitter,
+            owner
         }),
         (job(), stage(), purpose(), payload(), work())
             .prop_map(|(job, stage, purpose, base, work)| Event::StageOpened { job, stage, purpose, base, work }),
@@ -156,6 +178,15 @@ fn event() -> impl Strategy<Value = Event> {
         (any::<u64>(), any::<[u8; 32]>())
             .prop_map(|(through, state)| Event::SnapshotTaken { through: Position(through), state: Digest(state) }),
         job().prop_map(|job| Event::JobForgotten { job }),
+        token_created(),
+        token().prop_map(|token| Event::TokenRevoked { token }),
+        (token(), any::<u64>(), name(), digest()).prop_map(|(token, serial, name, key)| Event::Enrolled {
+            token,
+            serial,
+            name,
+            key
+        }),
+        (role(), name(), any::<u64>()).prop_map(|(role, name, through)| Event::IdentityRemoved { role, name, through }),
     ]
 }
 

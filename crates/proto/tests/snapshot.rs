@@ -1,13 +1,15 @@
 //! A snapshot survives its encoding whatever state a job is in, and spoiled bytes are refused without a panic.
 
+use convoke_core::coordinator::credentials::Credentials;
 use convoke_core::event::{Combined, Completion, Fault, Metrics, Outcome, Purpose, Refused, Tally, TaskRecord, Timing};
 use convoke_core::snapshot::Snapshot;
 use convoke_core::{
-    Ability, Digest, Event, JobId, JobSpec, Payload, Plan, Policy, Position, Rounds, Split, StageNumber, TaskId, Term,
-    Work,
+    Ability, Digest, Event, JobId, JobSpec, Payload, Plan, Policy, Position, Role, Rounds, Split, StageNumber, TaskId,
+    Term, TokenId, Work,
 };
-use convoke_proto::{decode_snapshot, encode_snapshot};
+use convoke_proto::{decode_snapshot, encode_snapshot, v1};
 use proptest::prelude::*;
+use prost::Message;
 
 fn blob(byte: u8) -> Payload {
     Payload::blob(Digest([byte; 32]))
@@ -23,7 +25,23 @@ fn submitted(job: JobId) -> Event {
     let plan = Plan::Rounds(Rounds { rounds: 3, base: blob(1), train: work(2), evaluate: Some(work(1)) });
     let name = "letters".to_owned();
     let spec = JobSpec { name, plan, policy: Some(Policy::Random), seed: 7, attempt_timeout_ms: Some(9), priority: -2 };
-    Event::JobSubmitted { job, spec: Box::new(spec), submitter: "ann".to_owned() }
+    let owner = TokenId::from_bits(job.bits() - 1);
+    Event::JobSubmitted { job, spec: Box::new(spec), submitter: "ann".to_owned(), owner }
+}
+
+fn created(token: u64, name: Option<&str>, uses: Option<u32>) -> Event {
+    let (role, secret, by) = (Role::Worker, Digest([token as u8; 32]), "ann".to_owned());
+    let (token, name) = (TokenId::from_bits(token), name.map(str::to_owned));
+    Event::TokenCreated { token, role, name, secret, expires_ms: uses.map(u64::from), uses, by }
+}
+
+fn enrolled(token: u64, serial: u64) -> Event {
+    let (name, key) = (format!("w{serial}"), Digest([serial as u8; 32]));
+    Event::Enrolled { token: TokenId::from_bits(token), serial, name, key }
+}
+
+fn removed(name: &str, through: u64) -> Event {
+    Event::IdentityRemoved { role: Role::Worker, name: name.to_owned(), through }
 }
 
 fn opened(job: JobId, stage: u32, purpose: Purpose) -> Event {
@@ -71,6 +89,14 @@ fn snapshot() -> Snapshot {
         vec![done(other, 2, 1, Metrics::default()), closed(other, 2), combined(other, 2, Metrics::default())],
         vec![combined(other, 3, Metrics::from_iter([("validation_error", 0.25)]))],
         vec![opened(other, 4, Purpose::Train { round: 3 }), opened(other, 5, Purpose::Evaluate { round: 2 })],
+        vec![
+            created(1, None, None),
+            created(2, Some("w4"), Some(9)),
+            created(3, None, Some(1)),
+            created(4, None, None),
+        ],
+        vec![enrolled(1, 1), enrolled(1, 2), enrolled(3, 3), enrolled(2, 4), removed("w2", 3)],
+        vec![Event::TokenRevoked { token: TokenId::from_bits(4) }, created(5, None, None)],
         vec![done(other, 4, 0, Metrics::default()), done(other, 5, 0, Metrics::default()), closed(other, 5)],
     ];
     let mut snapshot = Snapshot::default();
@@ -90,10 +116,42 @@ fn a_snapshot_survives() {
 }
 
 #[test]
+fn what_no_events_could_have_made_is_refused() {
+    let refuse = |spoil: fn(&mut v1::Credentials), expected: &str| {
+        let mut message = v1::Snapshot::decode(encode_snapshot(&snapshot()).as_slice()).unwrap();
+        spoil(message.credentials.as_mut().unwrap());
+        assert_eq!(decode_snapshot(&message.encode_to_vec()).unwrap_err().to_string(), expected);
+    };
+    let contradicts = "the parts of a message `Snapshot` contradict each other";
+    refuse(|credentials| credentials.enrolled = 3, contradicts);
+    refuse(|credentials| credentials.created = 4, contradicts);
+    refuse(|credentials| credentials.tokens[0].token = 0, contradicts);
+    refuse(|credentials| credentials.tokens[2].used = 2, contradicts);
+    refuse(|credentials| credentials.names[0].name = "w2".to_owned(), contradicts);
+    refuse(|credentials| credentials.tokens[0].role = 4, "SnapshotToken.role: 4 is not a known value");
+    refuse(
+        |credentials| credentials.removed[0].name.clear(),
+        "the identity's name, \"\", is not 1 to 128 bytes without control characters",
+    );
+    refuse(
+        |credentials| credentials.tokens[0].enrolments = vec![v1::SnapshotEnrolment::default(); 65],
+        "SnapshotToken.enrolments: 65 entries, at most 64 are allowed",
+    );
+}
+
+#[test]
+fn one_without_credentials_has_none() {
+    let mut message = v1::Snapshot::decode(encode_snapshot(&snapshot()).as_slice()).unwrap();
+    message.credentials = None;
+    let decoded = decode_snapshot(&message.encode_to_vec()).unwrap();
+    assert_eq!(decoded.durable.credentials(), &Credentials::default());
+}
+
+#[test]
 fn the_next_event_folds_onto_it() {
     let mut decoded = decode_snapshot(&encode_snapshot(&snapshot())).unwrap();
     let next = [combined(JobId::from_bits(2), 5, Metrics::from_iter([("validation_error", 0.5)]))];
-    decoded.fold(Position(12), 2_000, &next).unwrap();
+    decoded.fold(Position(16), 2_000, &next).unwrap();
     let history = &decoded.jobs[&JobId::from_bits(2)].history;
     assert_eq!(history.rounds[1].validation_error, Some(0.5));
     let whole = history.wall_seconds();

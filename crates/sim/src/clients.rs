@@ -4,7 +4,7 @@
 //! into the cluster.
 
 use convoke_core::coordinator::{Input, Refusal, Reply};
-use convoke_core::{JobSpec, Millis, Payload, RequestId};
+use convoke_core::{Caller, JobSpec, Millis, Payload, RequestId, TokenId};
 use convoke_store::blobs::{BlobError, Blobs, Durability};
 
 use crate::compute::is_of_the_disk;
@@ -82,7 +82,7 @@ impl World {
                     Err(error) => return Err(self.broken(error.into())),
                 }
             }
-            Call::Cancel(job) => Input::Cancel { request, job: self.scenario.jobs[job].id },
+            Call::Cancel(job) => Input::Cancel { request, job: self.scenario.jobs[job].id, by: Caller::LOCAL },
             Call::Drain(host) => Input::Drain { request, worker: self.scenario.workers[host].name.clone() },
             Call::Inspect => Input::Inspect { request },
         };
@@ -98,7 +98,8 @@ impl World {
             }
         }
         let submitter = format!("client {job}");
-        Ok(Input::Submit { request, job: self.scenario.jobs[job].id, spec, submitter, missing })
+        let (job, owner) = (self.scenario.jobs[job].id, TokenId::LOCAL);
+        Ok(Input::Submit { request, job, spec, submitter, owner, missing })
     }
 
     fn called(&self, request: RequestId) -> Option<Call> {

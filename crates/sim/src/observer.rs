@@ -52,6 +52,10 @@ pub fn event_kind(event: &Event) -> &'static str {
         Event::JobFinished { outcome: Outcome::Cancelled, .. } => "event.job-finished.cancelled",
         Event::SnapshotTaken { .. } => "event.snapshot-taken",
         Event::JobForgotten { .. } => "event.job-forgotten",
+        Event::TokenCreated { .. } => "event.token-created",
+        Event::TokenRevoked { .. } => "event.token-revoked",
+        Event::Enrolled { .. } => "event.enrolled",
+        Event::IdentityRemoved { .. } => "event.identity-removed",
     }
 }
 
@@ -70,6 +74,11 @@ pub fn input_kind(input: &Input) -> &'static str {
         Input::Inspect { .. } => "input.inspect",
         Input::SnapshotStored { .. } => "input.snapshot-stored",
         Input::Forget { .. } => "input.forget",
+        Input::CreateToken { .. } => "input.create-token",
+        Input::RevokeToken { .. } => "input.revoke-token",
+        Input::Enrol { .. } => "input.enrol",
+        Input::RemoveIdentity { .. } => "input.remove-identity",
+        Input::Tokens { .. } => "input.tokens",
     }
 }
 
@@ -130,5 +139,10 @@ pub fn reply_kind(reply: &Reply) -> &'static str {
         Reply::Ended(_) => "reply.ended",
         Reply::Draining { .. } => "reply.draining",
         Reply::Workers(_) => "reply.workers",
+        Reply::TokenCreated => "reply.token-created",
+        Reply::TokenRevoked => "reply.token-revoked",
+        Reply::Enrolled(_) => "reply.enrolled",
+        Reply::IdentityRemoved => "reply.identity-removed",
+        Reply::Tokens(_) => "reply.tokens",
     }
 }

@@ -14,8 +14,8 @@ use convoke_core::coordinator::{CombineOutcome, Config, Coordinator, Decision, I
 use convoke_core::event::{Combined, Completion, Metrics, Outcome, Timing};
 use convoke_core::message::{FromWorker, HEARTBEAT_MS, Hello, ToWorker};
 use convoke_core::{
-    Ability, Digest, Event, JobId, JobSpec, LeaseId, Millis, Payload, Plan, RequestId, Rounds, SessionId, Split, Work,
-    WorkerId,
+    Ability, Digest, Event, JobId, JobSpec, LeaseId, Millis, Payload, Plan, RequestId, Rounds, SessionId, Split,
+    TokenId, Work, WorkerId,
 };
 
 use crate::dice::Dice;
@@ -176,7 +176,7 @@ impl Fleet {
         let pace_ms = self.dice.between(100, 300);
         self.workers.push(Worker { pace_ms, leases: VecDeque::new() });
         self.next.push(Reverse((self.now + self.dice.between(0, HEARTBEAT_MS), number, Act::Beat)));
-        self.decide(Input::Connected { session: SessionId(number), hello })
+        self.decide(Input::Connected { session: SessionId(number), hello, identity: None })
     }
 
     fn submit(&mut self, number: u64, count: u32) -> Result<(), anyhow::Error> {
@@ -198,7 +198,8 @@ impl Fleet {
             priority: 0,
         };
         let (job, submitter) = (JobId::from_bits(number + 1), "somebody".to_owned());
-        self.decide(Input::Submit { request: RequestId(number), job, spec, submitter, missing: Vec::new() })
+        let (request, owner) = (RequestId(number), TokenId::LOCAL);
+        self.decide(Input::Submit { request, job, spec, submitter, owner, missing: Vec::new() })
     }
 
     /// Until every job has ended.

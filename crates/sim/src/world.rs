@@ -283,7 +283,7 @@ impl World {
         match link.up.take(self.now) {
             Moved::Arrives(Up::Hello(hello)) => {
                 self.observer.coverage.count("message.up.hello");
-                self.feed_coordinator(Input::Connected { session, hello })
+                self.feed_coordinator(Input::Connected { session, hello, identity: None })
             }
             Moved::Arrives(Up::Message(message, blob)) => {
                 self.observer.coverage.count(up_kind(&message));

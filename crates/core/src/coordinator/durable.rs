@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use crate::event::{Event, Fault, Outcome, Purpose};
 use crate::sabotage::{self, Bug};
-use crate::{Digest, JobId, JobSpec, Payload, Plan, Position, StageNumber, TaskId, Term, Work};
+use crate::{Digest, JobId, JobSpec, Payload, Plan, Position, StageNumber, TaskId, Term, TokenId, Work};
+
+use super::credentials::Credentials;
 
 /// How many finished jobs are remembered; the oldest go first.
 pub const FINISHED_JOBS_MAX: usize = 1_000;
@@ -34,6 +36,8 @@ pub struct Parts {
     pub finished: VecDeque<JobId>,
     /// The newest snapshot.
     pub snapshot: Option<TakenSnapshot>,
+    /// Who may come in, and who may no more.
+    pub credentials: Credentials,
 }
 
 /// A snapshot that the journal names.
@@ -52,8 +56,10 @@ pub struct Job {
     pub order: u64,
     /// As submitted.
     pub spec: Arc<JobSpec>,
-    /// Who submitted it.
+    /// Who submitted it, for people.
     pub submitter: String,
+    /// The token that let the submitter in: whose the job is.
+    pub owner: TokenId,
     /// The newest model version.
     pub version: Version,
     /// Versions before the newest, the newest of them last, at most [`VERSIONS_MAX`].
@@ -140,7 +146,8 @@ impl Durable {
     pub fn of(parts: Parts) -> Option<Self> {
         let ended = |id: &JobId| parts.jobs.get(id).is_some_and(|job| job.outcome.is_some());
         let listed = parts.jobs.values().filter(|job| job.outcome.is_some()).count() == parts.finished.len();
-        (listed && parts.finished.iter().all(ended)).then_some(Self(parts))
+        let sound = listed && parts.finished.iter().all(ended) && parts.credentials.are_sound();
+        sound.then_some(Self(parts))
     }
 
     /// The last term that was opened.
@@ -156,6 +163,11 @@ impl Durable {
     /// The newest snapshot.
     pub fn snapshot(&self) -> Option<&TakenSnapshot> {
         self.0.snapshot.as_ref()
+    }
+
+    /// Who may come in, and who may no more.
+    pub fn credentials(&self) -> &Credentials {
+        &self.0.credentials
     }
 
     /// A job, live or finished.
@@ -201,12 +213,12 @@ impl Durable {
             Event::TermOpened { term } => {
                 self.0.term = Some(*term).filter(|term| *term == self.0.term.next())?;
             }
-            Event::JobSubmitted { job, spec, submitter } => {
+            Event::JobSubmitted { job, spec, submitter, owner } => {
                 if self.0.jobs.contains_key(job) {
                     return None;
                 }
                 self.0.submitted += 1;
-                self.0.jobs.insert(*job, Job::new(self.0.submitted, spec, submitter));
+                self.0.jobs.insert(*job, Job::new(self.0.submitted, spec, submitter, *owner));
             }
             Event::StageOpened { job, stage, purpose, base, work } => {
                 let job = self.live(*job).filter(|job| *stage == job.last_stage.next())?;
@@ -277,6 +289,10 @@ impl Durable {
                 self.0.jobs.remove(job);
                 self.0.finished.retain(|finished| finished != job);
             }
+            Event::TokenCreated { .. }
+            | Event::TokenRevoked { .. }
+            | Event::Enrolled { .. }
+            | Event::IdentityRemoved { .. } => self.0.credentials.fold(event)?,
         }
         Some(())
     }
@@ -296,7 +312,7 @@ impl Durable {
 }
 
 impl Job {
-    fn new(order: u64, spec: &JobSpec, submitter: &str) -> Self {
+    fn new(order: u64, spec: &JobSpec, submitter: &str, owner: TokenId) -> Self {
         let Plan::Rounds(plan) = &spec.plan;
         Self {
             order,
@@ -305,6 +321,7 @@ impl Job {
             best: None,
             spec: Arc::new(spec.clone()),
             submitter: submitter.to_owned(),
+            owner,
             trained: 0,
             evaluated: 0,
             stages: BTreeMap::new(),
@@ -363,5 +380,9 @@ fn expectation(event: &Event) -> &'static str {
         Event::JobFinished { .. } => "the job is live",
         Event::SnapshotTaken { .. } => "a snapshot reaches further than the last",
         Event::JobForgotten { .. } => "the job has ended",
+        Event::TokenCreated { .. } => "the token is new, and there is room",
+        Event::TokenRevoked { .. } => "the token is there",
+        Event::Enrolled { .. } => "the token is there and not used up, and a serial is one more than the last",
+        Event::IdentityRemoved { .. } => "serials that were given are removed, and there is room",
     }
 }

@@ -6,7 +6,10 @@ use std::fmt;
 
 use crate::event::{Combined, Event};
 use crate::message::{FromWorker, Hello, ToWorker};
-use crate::{Ability, Counted, Digest, JobId, JobSpec, Payload, Position, RequestId, SessionId, StageNumber, TaskId};
+use crate::{
+    Ability, Caller, Counted, Digest, Identity, JobId, JobSpec, NewToken, Payload, Position, RequestId, Role,
+    SessionId, StageNumber, TaskId, TokenId,
+};
 
 use super::reply::Reply;
 
@@ -22,6 +25,8 @@ pub enum Input {
         session: SessionId,
         /// Its first words.
         hello: Hello,
+        /// Who its certificate says it is; `None` where connections have none.
+        identity: Option<Identity>,
     },
     /// A worker said something.
     Received {
@@ -43,8 +48,10 @@ pub enum Input {
         job: JobId,
         /// What is to be done.
         spec: JobSpec,
-        /// Who submits it.
+        /// Who submits it, for people.
         submitter: String,
+        /// The token that let the client in: whose the job will be.
+        owner: TokenId,
         /// The blobs named in the spec that are not stored here.
         missing: Vec<Digest>,
     },
@@ -54,6 +61,8 @@ pub enum Input {
         request: RequestId,
         /// The job.
         job: JobId,
+        /// Who asks for it: an admin, or the client whose job it is.
+        by: Caller,
     },
     /// A job that has ended is to be on record no longer. Of any other this changes nothing.
     Forget {
@@ -85,6 +94,51 @@ pub enum Input {
     },
     /// A client asks about the workers.
     Inspect {
+        /// The call to answer.
+        request: RequestId,
+    },
+    /// An admin makes a token.
+    CreateToken {
+        /// The call to answer.
+        request: RequestId,
+        /// The token.
+        token: NewToken,
+        /// The time, in Unix milliseconds.
+        wall_ms: u64,
+    },
+    /// An admin revokes a token.
+    RevokeToken {
+        /// The call to answer.
+        request: RequestId,
+        /// The token.
+        token: TokenId,
+    },
+    /// Someone wants to be let in.
+    Enrol {
+        /// The call to answer.
+        request: RequestId,
+        /// By this token.
+        token: TokenId,
+        /// The hash of the secret that came with it.
+        secret: Digest,
+        /// What it would like to be called, where the token does not say.
+        name: String,
+        /// The hash of its public key.
+        key: Digest,
+        /// The time, in Unix milliseconds.
+        wall_ms: u64,
+    },
+    /// An admin removes all who have a name by now.
+    RemoveIdentity {
+        /// The call to answer.
+        request: RequestId,
+        /// Of this role.
+        role: Role,
+        /// By this name.
+        name: String,
+    },
+    /// An admin asks about the tokens.
+    Tokens {
         /// The call to answer.
         request: RequestId,
     },

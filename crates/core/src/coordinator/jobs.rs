@@ -9,7 +9,7 @@ use rand_pcg::Pcg64Mcg;
 use crate::event::{Event, LOST_MAX, Outcome, REASON_BYTES_MAX, bounded};
 use crate::message::ToWorker;
 use crate::sabotage::{self, Bug};
-use crate::{Digest, JobId, JobSpec, RequestId, StageNumber};
+use crate::{Caller, Digest, JobId, JobSpec, RequestId, StageNumber, TokenId};
 
 use super::io::{Combine, CombineOutcome, Output, Part};
 use super::plan::{Step, next_step};
@@ -47,10 +47,11 @@ impl Coordinator {
         id: JobId,
         spec: JobSpec,
         submitter: String,
+        owner: TokenId,
         missing: Vec<Digest>,
     ) {
         let reply = match self.durable.job(id) {
-            Some(job) if *job.spec == spec => Reply::Submitted,
+            Some(job) if *job.spec == spec && job.owner == owner => Reply::Submitted,
             Some(_) => Reply::Refused(Refusal::AnotherSpec(id)),
             None => match spec.check() {
                 Err(error) => Reply::Refused(error.into()),
@@ -58,7 +59,7 @@ impl Coordinator {
                 Ok(()) if !missing.is_empty() => Reply::Missing(missing),
                 Ok(()) => {
                     self.live.insert(id, LiveJob::new(self.next_lease, spec.seed, BTreeMap::new()));
-                    self.record(Event::JobSubmitted { job: id, spec: Box::new(spec), submitter });
+                    self.record(Event::JobSubmitted { job: id, spec: Box::new(spec), submitter, owner });
                     self.advance(id);
                     Reply::Submitted
                 }
@@ -67,13 +68,21 @@ impl Coordinator {
         self.output(Output::Reply { request, reply });
     }
 
-    pub(super) fn on_cancel(&mut self, request: RequestId, id: JobId) {
+    pub(super) fn on_cancel(&mut self, request: RequestId, id: JobId, by: Caller) {
+        let ended = self.cancel(id, by);
+        self.reply(request, ended.map(Reply::Ended));
+    }
+
+    /// Ends a job, unless it has ended already, and says how.
+    fn cancel(&mut self, id: JobId, by: Caller) -> Result<Outcome, Refusal> {
+        let job = self.durable.job(id).ok_or(Refusal::NoSuchJob(id))?;
+        if !by.may_act_for(job.owner) {
+            return Err(Refusal::NotYours(id));
+        }
         if self.live.contains_key(&id) {
             self.finish(id, Outcome::Cancelled);
         }
-        let outcome = self.durable.job(id).and_then(|job| job.outcome.clone());
-        let reply = outcome.map_or(Reply::Refused(Refusal::NoSuchJob(id)), Reply::Ended);
-        self.output(Output::Reply { request, reply });
+        self.durable.job(id).and_then(|job| job.outcome.clone()).ok_or(Refusal::NoSuchJob(id))
     }
 
     pub(super) fn on_forget(&mut self, job: JobId) {

@@ -4,9 +4,11 @@
 //! before it performs its outputs, so nothing is told that is not durable. The machine does no IO and never asks the
 //! time: it is told.
 //!
-//! The parts: `durable` (what the journal folds to), `roots` (which blobs that needs), `plan` (what a job needs next), `roster` and `queue` (who is
-//! there, what waits), and the transitions in `jobs`, `sessions`, `attempts` and `placement`.
+//! The parts: `durable` and `credentials` (what the journal folds to), `roots` (which blobs that needs), `plan` (what a job
+//! needs next), `roster` and `queue` (who is there, what waits), and the transitions in `jobs`, `sessions`, `attempts`,
+//! `placement` and `enrolment`.
 
+pub mod credentials;
 pub mod durable;
 pub mod roots;
 mod plan;
@@ -18,6 +20,7 @@ mod jobs;
 mod sessions;
 mod attempts;
 mod placement;
+mod enrolment;
 #[cfg(test)]
 mod tests;
 
@@ -37,7 +40,7 @@ use roster::Roster;
 
 pub use io::{Combine, CombineOutcome, Decision, Input, Notice, Output, Part, Waiting};
 pub use jobs::LIVE_JOBS_MAX;
-pub use reply::{Refusal, Reply, WorkerView};
+pub use reply::{Refusal, Reply, TokenView, WorkerView};
 
 /// After a restart with jobs to go on with, how long nothing is placed while the workers return.
 pub const RECOVERY_MS: Millis = 2_000;
@@ -150,18 +153,25 @@ impl Coordinator {
         }
         match input {
             Input::Tick => {}
-            Input::Connected { session, hello } => self.on_connected(session, hello),
+            Input::Connected { session, hello, identity } => self.on_connected(session, hello, identity),
             Input::Received { session, message } => self.on_received(session, message),
             Input::Disconnected { session } => self.on_disconnected(session),
-            Input::Submit { request, job, spec, submitter, missing } => {
-                self.on_submit(request, job, spec, submitter, missing);
+            Input::Submit { request, job, spec, submitter, owner, missing } => {
+                self.on_submit(request, job, spec, submitter, owner, missing);
             }
-            Input::Cancel { request, job } => self.on_cancel(request, job),
+            Input::Cancel { request, job, by } => self.on_cancel(request, job, by),
             Input::Forget { job } => self.on_forget(job),
             Input::Combined { job, stage, outcome } => self.on_combined(job, stage, outcome),
             Input::SnapshotStored { through, state } => self.on_snapshot_stored(through, state),
             Input::Drain { request, worker } => self.on_drain(request, worker),
             Input::Inspect { request } => self.on_inspect(request),
+            Input::CreateToken { request, token, wall_ms } => self.on_create_token(request, token, wall_ms),
+            Input::RevokeToken { request, token } => self.on_revoke_token(request, token),
+            Input::Enrol { request, token, secret, name, key, wall_ms } => {
+                self.on_enrol(request, token, secret, name, key, wall_ms);
+            }
+            Input::RemoveIdentity { request, role, name } => self.on_remove_identity(request, role, name),
+            Input::Tokens { request } => self.on_tokens(request),
         }
         self.settle()
     }

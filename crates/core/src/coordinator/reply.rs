@@ -3,8 +3,9 @@
 //! How an answer is worded on the wire it does not know.
 
 use crate::event::Outcome;
-use crate::{Digest, JobId, Millis, SpecError};
+use crate::{Digest, Identity, JobId, Millis, Role, SpecError, TokenId};
 
+use super::credentials::{REMOVED_MAX, TOKENS_MAX};
 use super::jobs::LIVE_JOBS_MAX;
 
 /// The answer to a client's call.
@@ -25,6 +26,16 @@ pub enum Reply {
     },
     /// The workers.
     Workers(Vec<WorkerView>),
+    /// The token is on record; it may have been before.
+    TokenCreated,
+    /// The token lets nobody in any more.
+    TokenRevoked,
+    /// This is who the caller is from now on; it may have been before.
+    Enrolled(Identity),
+    /// Whoever had the name is out; they may have been before.
+    IdentityRemoved,
+    /// The tokens, in the order of their creation.
+    Tokens(Vec<TokenView>),
 }
 
 /// Why a client's call was refused.
@@ -45,6 +56,46 @@ pub enum Refusal {
     /// No such worker.
     #[error("there is no worker `{0}` here")]
     NoSuchWorker(String),
+    /// Someone else submitted the job.
+    #[error("job {0} is another client's")]
+    NotYours(JobId),
+    /// No such token, or not with that secret.
+    #[error("there is no such token here")]
+    NoSuchToken,
+    /// The id stands for another token.
+    #[error("token {0} is another token already")]
+    AnotherToken(TokenId),
+    /// There is no room for another.
+    #[error("{TOKENS_MAX} tokens wait to be used already: revoke one")]
+    TooManyTokens,
+    /// The token's time is over.
+    #[error("the token expired {} s ago", .by_ms / 1_000)]
+    TokenExpired {
+        /// For so long.
+        by_ms: u64,
+    },
+    /// The token was for fewer.
+    #[error("the token has let in as many as it may")]
+    TokenUsedUp,
+    /// The name was removed after the token was created.
+    #[error("the {role} `{name}` was removed: only a newer token lets it in again")]
+    NameRemoved {
+        /// The role.
+        role: Role,
+        /// The name.
+        name: String,
+    },
+    /// Nobody of that name was let in.
+    #[error("there is no {role} `{name}` here")]
+    NoSuchIdentity {
+        /// The role.
+        role: Role,
+        /// The name.
+        name: String,
+    },
+    /// There is no room for another.
+    #[error("{REMOVED_MAX} names are removed already")]
+    TooManyRemoved,
 }
 
 /// A worker, for people.
@@ -72,4 +123,23 @@ pub struct WorkerView {
     pub hardware: String,
     /// Build and instruction path.
     pub profile: String,
+}
+
+/// A token, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenView {
+    /// Its id.
+    pub token: TokenId,
+    /// What whoever it lets in may do.
+    pub role: Role,
+    /// What whoever it lets in is called, unless they say it themselves.
+    pub name: Option<String>,
+    /// Until when it lets anyone in, in Unix milliseconds.
+    pub expires_ms: Option<u64>,
+    /// How many it lets in.
+    pub uses: Option<u32>,
+    /// How many it has let in.
+    pub used: u32,
+    /// Who created it.
+    pub by: String,
 }

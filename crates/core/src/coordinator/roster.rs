@@ -9,7 +9,7 @@ use indexmap::IndexSet;
 
 use crate::message::{WINDOW_MAX, WINDOW_MS};
 use crate::sabotage::{self, Bug};
-use crate::{Ability, Digest, Millis, SessionId, WorkerId};
+use crate::{Ability, Digest, Identity, Millis, SessionId, WorkerId};
 
 /// How long a task is taken to need while nobody has done one.
 const PACE_GUESS_MS: Millis = 1_000;
@@ -20,6 +20,8 @@ const CACHED_MAX: usize = 4_096;
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) name: String,
+    /// Who its certificate says it is, if it has one.
+    pub(super) identity: Option<Identity>,
     pub(super) slots: usize,
     pub(super) abilities: Vec<Ability>,
     pub(super) profile: String,
@@ -49,6 +51,7 @@ impl Worker {
     pub(super) fn new(name: String, slots: usize) -> Self {
         Self {
             name,
+            identity: None,
             slots,
             abilities: Vec::new(),
             profile: String::new(),

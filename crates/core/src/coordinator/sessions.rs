@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use crate::event::{Fault, bounded};
 use crate::message::{FromWorker, Held, Hello, LIVENESS_MS, SLOTS_MAX, ToWorker};
 use crate::sabotage::{self, Bug};
-use crate::{LeaseId, NAME_BYTES_MAX, RequestId, SessionId, TaskId, WorkerId};
+use crate::{Identity, LeaseId, NAME_BYTES_MAX, RequestId, SessionId, TaskId, WorkerId};
 
+use super::enrolment::REMOVED;
 use super::io::{Notice, Output, Waiting};
 use super::queue::DEATHS_MAX;
 use super::reply::{Refusal, Reply};
@@ -20,7 +21,12 @@ use super::{Coordinator, Lease, Timer};
 const NUMBER_BYTES_MAX: usize = 11;
 
 impl Coordinator {
-    pub(super) fn on_connected(&mut self, session: SessionId, hello: Hello) {
+    pub(super) fn on_connected(&mut self, session: SessionId, hello: Hello, identity: Option<Identity>) {
+        // It may have been removed since the shell looked.
+        if identity.as_ref().is_some_and(|identity| !self.credentials().accepts(identity)) {
+            self.output(Output::Close { session, reason: REMOVED });
+            return;
+        }
         let id = hello.worker;
         if let Some(old) = self.roster.get(id).and_then(|worker| worker.session) {
             self.output(Output::Close { session: old, reason: "the worker opened another session" });
@@ -29,7 +35,8 @@ impl Coordinator {
         let leases = self.roster.get(id).map_or_else(Vec::new, |worker| worker.leases.clone());
         leases.into_iter().for_each(|number| self.release(number));
         // A name that was granted stays, unless someone else got it meanwhile.
-        let wished = self.roster.get(id).map_or(hello.name, |worker| worker.name.clone());
+        let own = identity.as_ref().map_or(hello.name, |identity| identity.name.clone());
+        let wished = self.roster.get(id).map_or(own, |worker| worker.name.clone());
         let name = self.free_name(id, &wished);
         if self.roster.get(id).is_none() {
             self.roster.insert(id, Worker::new(name.clone(), 1));
@@ -37,6 +44,7 @@ impl Coordinator {
         let draining = self.roster.get(id).is_some_and(|worker| worker.draining);
         self.roster.update(id, |worker| {
             worker.name.clone_from(&name);
+            worker.identity = identity;
             worker.draining |= hello.draining;
             worker.slots = hello.slots.clamp(1, SLOTS_MAX) as usize;
             worker.abilities = hello.abilities;
@@ -145,7 +153,7 @@ impl Coordinator {
 
     /// A session is lost. What waited for a slot is free again; what ran may be tried elsewhere at once, and counts
     /// as the worker's death unless it returns in time.
-    fn lose(&mut self, id: WorkerId) {
+    pub(super) fn lose(&mut self, id: WorkerId) {
         let Some(worker) = self.roster.get(id) else { return };
         let (name, running, queued) = (worker.name.clone(), worker.running().to_vec(), worker.queued().to_vec());
         self.timers.cancel(Timer::Silent(id));

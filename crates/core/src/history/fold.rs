@@ -43,7 +43,11 @@ impl JobHistory {
             | Event::AttemptFailed { .. }
             | Event::ResultsLost { .. }
             | Event::JobForgotten { .. }
-            | Event::SnapshotTaken { .. } => {}
+            | Event::SnapshotTaken { .. }
+            | Event::TokenCreated { .. }
+            | Event::TokenRevoked { .. }
+            | Event::Enrolled { .. }
+            | Event::IdentityRemoved { .. } => {}
         }
         None
     }

@@ -106,7 +106,7 @@ impl Running {
         };
         let (reply, answer) = oneshot::channel();
         let (job, submitter) = (JobId::from_bits(1), "kim".to_owned());
-        let call = Call::Submit { job, spec: Box::new(spec), submitter, missing: Vec::new() };
+        let call = Call::Submit { job, spec: Box::new(spec), submitter, owner: TokenId::LOCAL, missing: Vec::new() };
         self.commands.try_send(Command::Call { call, reply }).ok().unwrap();
         answer
     }

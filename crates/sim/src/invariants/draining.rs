@@ -15,7 +15,7 @@ pub struct Draining {
 
 impl Draining {
     pub fn on_input(&mut self, input: &Input) {
-        if let Input::Connected { session, hello } = input
+        if let Input::Connected { session, hello, .. } = input
             && hello.draining
         {
             self.sessions.insert(*session);

@@ -12,6 +12,8 @@ mod placement;
 mod recovery;
 mod roots;
 mod draining;
+mod enrolment;
+mod removal;
 
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
@@ -25,8 +27,8 @@ use super::{Combine, CombineOutcome, Config, Coordinator, Decision, Input, Outpu
 use crate::event::{Combined, Completion, Event, Metrics, Timing};
 use crate::message::{FromWorker, HEARTBEAT_MS, Held, Hello, ToWorker};
 use crate::{
-    Ability, Digest, JobId, JobSpec, LeaseId, Millis, Payload, Plan, Policy, RequestId, Rounds, SessionId, Split,
-    StageNumber, TaskId, Term, Work, WorkerId,
+    Ability, Caller, Digest, Identity, JobId, JobSpec, LeaseId, Millis, NewToken, Payload, Plan, Policy, RequestId,
+    Role, Rounds, SessionId, Split, StageNumber, TaskId, Term, TokenId, Work, WorkerId,
 };
 
 pub(super) struct Trace {
@@ -138,9 +140,13 @@ impl Trace {
     }
 
     pub(super) fn connect(&mut self, session: u64, hello: Hello) {
+        self.connect_as(session, hello, None);
+    }
+
+    pub(super) fn connect_as(&mut self, session: u64, hello: Hello, identity: Option<Identity>) {
         let note = format!("{} in session {session}, holding {}", hello.name, hello.holding.len());
         self.sessions.insert(SessionId(session), self.now);
-        self.decide(Some(note), Input::Connected { session: SessionId(session), hello });
+        self.decide(Some(note), Input::Connected { session: SessionId(session), hello, identity });
     }
 
     pub(super) fn hang_up(&mut self, session: u64) {
@@ -195,19 +201,61 @@ impl Trace {
     }
 
     pub(super) fn submit_missing(&mut self, job: u64, spec: &JobSpec, missing: Vec<Digest>) {
+        self.submit_for(TokenId::LOCAL, job, spec, missing);
+    }
+
+    pub(super) fn submit_for(&mut self, owner: TokenId, job: u64, spec: &JobSpec, missing: Vec<Digest>) {
         let input = Input::Submit {
             request: self.request(),
             job: JobId::from_bits(job),
             spec: spec.clone(),
             submitter: "kim".to_owned(),
+            owner,
             missing,
         };
         self.decide(Some(format!("submit {}", JobId::from_bits(job))), input);
     }
 
     pub(super) fn cancel(&mut self, job: u64) {
+        self.cancel_by(Caller::LOCAL, job);
+    }
+
+    pub(super) fn cancel_by(&mut self, by: Caller, job: u64) {
         let (request, job) = (self.request(), JobId::from_bits(job));
-        self.decide(Some(format!("cancel {job}")), Input::Cancel { request, job });
+        self.decide(Some(format!("cancel {job}")), Input::Cancel { request, job, by });
+    }
+
+    /// The time of the wall is a second, and as long after as the machine's.
+    fn wall_ms(&self) -> u64 {
+        1_000 + self.now
+    }
+
+    pub(super) fn create_token(&mut self, token: NewToken) {
+        let (request, wall_ms) = (self.request(), self.wall_ms());
+        self.decide(Some(format!("create token {}", token.token)), Input::CreateToken { request, token, wall_ms });
+    }
+
+    pub(super) fn revoke_token(&mut self, id: u64) {
+        let (request, token) = (self.request(), TokenId::from_bits(id));
+        self.decide(Some(format!("revoke token {token}")), Input::RevokeToken { request, token });
+    }
+
+    /// The secret of each token is its number; so is the key of each machine.
+    pub(super) fn enrol(&mut self, id: u64, secret: u8, name: &str, key: u8) {
+        let (request, wall_ms, token) = (self.request(), self.wall_ms(), TokenId::from_bits(id));
+        let (name, secret, key) = (name.to_owned(), Digest([secret; 32]), Digest([key; 32]));
+        let note = format!("{name:?} enrols by {token} with secret {secret:?} and key {key:?}");
+        self.decide(Some(note), Input::Enrol { request, token, secret, name, key, wall_ms });
+    }
+
+    pub(super) fn remove(&mut self, role: Role, name: &str) {
+        let (request, name) = (self.request(), name.to_owned());
+        self.decide(Some(format!("remove the {role} {name}")), Input::RemoveIdentity { request, role, name });
+    }
+
+    pub(super) fn tokens(&mut self) {
+        let request = self.request();
+        self.decide(Some("tokens".to_owned()), Input::Tokens { request });
     }
 
     pub(super) fn snapshot_stored(&mut self, through: u64) {

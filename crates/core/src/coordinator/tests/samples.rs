@@ -33,6 +33,16 @@ pub(super) fn lease(term: u64, number: u64) -> LeaseId {
     LeaseId { term: Term(term), number }
 }
 
+/// A token that lets in as many as it likes, under any name.
+pub(super) fn token(id: u64, role: Role) -> NewToken {
+    let (secret, by) = (Digest([id as u8; 32]), "kim".to_owned());
+    NewToken { token: TokenId::from_bits(id), role, name: None, secret, expires_ms: None, uses: None, by }
+}
+
+pub(super) fn identity(role: Role, token: u64, serial: u64, name: &str) -> Option<Identity> {
+    Some(Identity { role, token: TokenId::from_bits(token), serial, name: name.to_owned() })
+}
+
 /// A blob of nothing but this byte.
 pub(super) fn blob(byte: u8) -> Payload {
     Payload::blob(Digest([byte; 32]))
