@@ -6,20 +6,16 @@
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
-use convoke_core::coordinator::durable::{Durable, Misfit};
+use convoke_core::coordinator::durable::Durable;
 use convoke_core::event::Event;
 use convoke_core::history::JobHistory;
 use convoke_core::snapshot::{RecordedJob, Snapshot};
 use convoke_core::{Digest, JobId, Position};
-use convoke_proto::{DecodeError, decode_snapshot, encode_snapshot};
 use convoke_store::blobs::{BlobError, Blobs, Durability};
 use convoke_store::journal::{Frame, JournalReader, ReadError};
+pub use convoke_store::snapshots::{DamagedSnapshot, HistoryError};
+use convoke_store::snapshots::{FRAMES_MAX, Folded};
 use convoke_wire::JobSummary;
-
-/// How many frames are read at a time.
-const FRAMES: usize = 512;
-/// The most bytes of a snapshot.
-const SNAPSHOT_BYTES_MAX: u64 = 4 << 30;
 
 /// Finds a blob of at most so many bytes.
 pub(crate) type FindBlob = Box<dyn Fn(Digest, u64) -> Result<Option<Bytes>, BlobError> + Send + Sync>;
@@ -31,95 +27,12 @@ pub(crate) struct History {
     folded: Mutex<Folded>,
 }
 
-#[derive(Default)]
-struct Folded {
-    snapshot: Snapshot,
-    /// How many bytes of frames were folded since the last snapshot.
-    bytes_since: u64,
-    /// How large that was.
-    snapshot_bytes: u64,
-}
-
 /// What is told of a job.
 pub enum Told {
     /// All that is known, in place of events that are gone.
     History(Box<JobHistory>),
     /// Events, each with its frame's position and time in unix milliseconds.
     Events(Vec<(Position, u64, Event)>),
-}
-
-/// The journal's history cannot be told.
-#[derive(Debug, thiserror::Error)]
-pub enum HistoryError {
-    /// The journal cannot be read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// The journal's events do not follow from each other.
-    #[error("the journal cannot be folded at position {position}: {source}")]
-    Fold {
-        /// Where.
-        position: Position,
-        /// What does not fit.
-        source: Misfit,
-    },
-    /// No frame names a snapshot of what was trimmed.
-    #[error("the journal begins at position {first}, and names no snapshot of what was before")]
-    NoSnapshot {
-        /// The first frame that is kept.
-        first: Position,
-    },
-    /// The snapshot is not there.
-    #[error(
-        "the snapshot of the journal through position {through}, blob {state}, is missing: bring it back from a copy of the \
-         state directory, or start with an empty one"
-    )]
-    Missing {
-        /// The last frame that is folded into it.
-        through: Position,
-        /// The blob.
-        state: Digest,
-    },
-    /// The snapshot is spoiled.
-    #[error(
-        "the snapshot of the journal through position {through}, blob {state}, cannot be read: {source}; bring it back from \
-         a copy of the state directory, or start with an empty one"
-    )]
-    Damaged {
-        /// The last frame that is folded into it.
-        through: Position,
-        /// The blob.
-        state: Digest,
-        /// What is wrong with it.
-        source: Box<DamagedSnapshot>,
-    },
-    /// A snapshot cannot be stored.
-    #[error("the snapshot cannot be stored: {0}")]
-    Store(#[source] BlobError),
-}
-
-/// What is wrong with a snapshot.
-#[derive(Debug, thiserror::Error)]
-pub enum DamagedSnapshot {
-    /// Its bytes are not those that were written.
-    #[error(transparent)]
-    Blob(BlobError),
-    /// They are no snapshot that this build knows.
-    #[error(transparent)]
-    Decode(DecodeError),
-    /// It is another one.
-    #[error("it is one through position {0}")]
-    Another(Position),
-}
-
-impl HistoryError {
-    /// Whether what is on the disk is not what was written, rather than out of reach.
-    pub fn is_damage(&self) -> bool {
-        match self {
-            Self::Read(error) => matches!(error, ReadError::Damaged { .. }),
-            Self::Fold { .. } | Self::NoSnapshot { .. } | Self::Missing { .. } | Self::Damaged { .. } => true,
-            Self::Store(_) => false,
-        }
-    }
 }
 
 impl History {
@@ -150,7 +63,7 @@ impl History {
 
     /// What is told of a job from a position on, and the position to go on from; `None` at the end.
     pub(crate) fn tell(&self, job: JobId, from: Position) -> Result<Option<(Told, Position)>, HistoryError> {
-        let frames = match self.reader.read(from, FRAMES) {
+        let frames = match self.reader.read(from, FRAMES_MAX) {
             Err(ReadError::Trimmed { .. }) => return self.tell_all(job),
             frames => frames?,
         };
@@ -172,84 +85,23 @@ impl History {
         })
     }
 
-    /// Stores a snapshot once there are `every_bytes` of frames since the last one, and as many as that has: then all
-    /// snapshots together cost no more than the journal. The position that it reaches, and its blob.
+    /// Stores a snapshot if one is due ([`Folded::take_snapshot`]): the position that it reaches, and its blob.
     pub(crate) fn take_snapshot(
         &self,
         every_bytes: u64,
         blobs: &dyn Blobs,
     ) -> Result<Option<(Position, Digest)>, HistoryError> {
-        let taken = self.with_folded(|folded| {
-            if folded.bytes_since < every_bytes.max(folded.snapshot_bytes) {
-                return None;
-            }
-            let bytes = encode_snapshot(&folded.snapshot);
-            (folded.bytes_since, folded.snapshot_bytes) = (0, bytes.len() as u64);
-            Some((folded.snapshot.through, bytes))
-        })?;
-        let Some((through, bytes)) = taken else { return Ok(None) };
+        let Some((through, bytes)) = self.with_folded(|folded| folded.take_snapshot(every_bytes))? else {
+            return Ok(None);
+        };
         let state = blobs.put(&bytes, Durability::Synced).map_err(HistoryError::Store)?;
         Ok(Some((through, state)))
     }
 
     fn with_folded<T>(&self, look: impl FnOnce(&mut Folded) -> T) -> Result<T, HistoryError> {
         let mut folded = self.folded.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            let frames = match self.reader.read(folded.snapshot.through.next(), FRAMES) {
-                Err(ReadError::Trimmed { first }) => {
-                    *folded = self.restore(first)?;
-                    continue;
-                }
-                frames => frames?,
-            };
-            if frames.is_empty() {
-                return Ok(look(&mut folded));
-            }
-            for (position, frame) in frames {
-                let fitted = folded.snapshot.fold(position, frame.wall_ms, &frame.records);
-                fitted.map_err(|source| HistoryError::Fold { position, source })?;
-                folded.bytes_since += frame.size_bytes as u64;
-            }
-        }
-    }
-
-    /// What the first snapshot holds that the kept frames name and that is still there: the one that stands for what was
-    /// trimmed, or a later one that has taken its place.
-    fn restore(&self, mut first: Position) -> Result<Folded, HistoryError> {
-        let (mut next, mut refused) = (first, HistoryError::NoSnapshot { first });
-        loop {
-            let frames = match self.reader.read(next, FRAMES) {
-                // Trimmed again meanwhile.
-                Err(ReadError::Trimmed { first: later }) => {
-                    (first, next) = (later, later);
-                    continue;
-                }
-                frames => frames?,
-            };
-            let Some((last, _)) = frames.last() else { return Err(refused) };
-            next = last.next();
-            for event in frames.iter().flat_map(|(_, frame)| &frame.records) {
-                if let Event::SnapshotTaken { through, state } = *event
-                    && through.next() >= first
-                {
-                    match self.open_snapshot(through, state) {
-                        Ok(folded) => return Ok(folded),
-                        Err(error) => refused = error,
-                    }
-                }
-            }
-        }
-    }
-
-    fn open_snapshot(&self, through: Position, state: Digest) -> Result<Folded, HistoryError> {
-        let damaged = |source| HistoryError::Damaged { through, state, source: Box::new(source) };
-        let bytes = (self.blobs)(state, SNAPSHOT_BYTES_MAX).map_err(|source| damaged(DamagedSnapshot::Blob(source)))?;
-        let bytes = bytes.ok_or(HistoryError::Missing { through, state })?;
-        let snapshot = decode_snapshot(&bytes).map_err(|source| damaged(DamagedSnapshot::Decode(source)))?;
-        if snapshot.through != through {
-            return Err(damaged(DamagedSnapshot::Another(snapshot.through)));
-        }
-        Ok(Folded { snapshot, bytes_since: 0, snapshot_bytes: bytes.len() as u64 })
+        folded.catch_up(&*self.reader, &self.blobs)?;
+        Ok(look(&mut folded))
     }
 }
 
@@ -275,6 +127,7 @@ mod tests {
     use convoke_core::event::{Combined, Completion, Metrics, Purpose, TaskRecord, Timing};
     use convoke_core::history::Limits;
     use convoke_core::{Ability, JobSpec, Payload, Plan, Rounds, Split, StageNumber, TaskId, Term, TokenId, Work};
+    use convoke_proto::encode_snapshot;
     use convoke_store::blobs::MemoryBlobs;
     use convoke_store::journal::{Journal, MemoryJournal, Tail};
 
@@ -340,7 +193,7 @@ mod tests {
     fn kept_bytes(journal: &MemoryJournal) -> usize {
         let (mut next, mut bytes) = (Position(1), 0);
         loop {
-            match journal.reader().read(next, FRAMES) {
+            match journal.reader().read(next, FRAMES_MAX) {
                 Err(ReadError::Trimmed { first }) => next = first,
                 frames => {
                     let frames = frames.unwrap();

@@ -1,7 +1,7 @@
 //! Remembers: the journal of decisions, the blobs, and the directory that holds both.
 //!
 //! Two small traits, [`Journal`](journal::Journal) and [`Blobs`](blobs::Blobs), each with an implementation on disk and
-//! one in memory for the simulator. Everything here blocks and starts no thread; whoever calls it chooses on which. The
+//! one in memory. Everything here blocks and starts no thread; whoever calls it chooses on which. The
 //! crate stores events without knowing what they mean.
 
 mod disk;
@@ -9,6 +9,7 @@ pub mod files;
 mod sqlite;
 pub mod journal;
 pub mod blobs;
+pub mod snapshots;
 pub mod state;
 
 use convoke_core::Digest;
