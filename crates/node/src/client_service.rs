@@ -2,16 +2,16 @@
 //!
 //! Submissions and cancellations go through the decider; what is only read comes from the history.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use convoke_core::coordinator::{Notice, Refusal, Reply, Waiting};
 use convoke_core::history::JobHistory;
-use convoke_core::{Caller, Digest, Event, JobId, JobSpec, Payload, Position, Split, check_name};
+use convoke_core::{Caller, Digest, Event, JobId, JobSpec, Position, check_name};
 use convoke_proto::v1::Nothing;
 use convoke_proto::{DecodeError, job_id};
 use convoke_store::blobs::Blobs;
+use convoke_store::collector::{self, CollectError};
 use convoke_wire::protocol::DIGESTS_MAX;
 use convoke_wire::seen::Seen;
 use convoke_wire::v1;
@@ -23,7 +23,7 @@ use tonic::{Request, Response, Status};
 use crate::blob_service::{blocking, refusal};
 use crate::decider::{Call, Command, Said};
 use crate::history::{History, HistoryError, Told};
-use crate::manifest::{self, ManifestError};
+use crate::manifest;
 use crate::rollback::{Rollback, Takeover};
 
 /// How many messages may wait for a follower.
@@ -107,8 +107,8 @@ impl v1::clients_server::Clients for ClientService {
         check_name("submitter", &submitter).map_err(|error| Status::invalid_argument(error.to_string()))?;
         let (blobs, named) = (self.blobs.clone(), spec.clone());
         let missing = blocking(move || unpinned(&*blobs, &named)).await?.map_err(|error| match error {
-            ManifestError::Blob(error) => refusal(error),
-            ManifestError::Program(error) => Status::invalid_argument(error.to_string()),
+            CollectError::Blob(error) => refusal(error),
+            CollectError::Manifest(error) => Status::invalid_argument(error.to_string()),
         })?;
         let owner = Caller::LOCAL.token;
         let reply = self.call(Call::Submit { job, spec: Box::new(spec), submitter, owner, missing }).await?;
@@ -293,24 +293,9 @@ async fn stands_still(mut stalled: watch::Receiver<Option<String>>) -> String {
     }
 }
 
-/// Makes the blobs durable that a job starts from, shards among them, and says which are not there: at most
-/// [`DIGESTS_MAX`], and none of a manifest that is missing itself. From its submission on the job is what keeps them.
-pub(crate) fn unpinned(blobs: &dyn Blobs, spec: &JobSpec) -> Result<Vec<Digest>, ManifestError> {
-    let mut named: BTreeSet<Digest> = spec.payloads().filter_map(Payload::as_blob).collect();
-    for work in spec.works() {
-        let Split::Entries = work.split;
-        named.extend(manifest::entries(blobs, &work.input)?.unwrap_or_default());
-    }
-    let mut missing = Vec::new();
-    for digest in named {
-        if !blobs.sync(digest)? {
-            missing.push(digest);
-        }
-        if missing.len() == DIGESTS_MAX {
-            break;
-        }
-    }
-    Ok(missing)
+/// Pins what a job starts from; which blobs of it are not there, at most [`DIGESTS_MAX`].
+pub(crate) fn unpinned(blobs: &dyn Blobs, spec: &JobSpec) -> Result<Vec<Digest>, CollectError> {
+    collector::unpinned(blobs, spec, &manifest::entries, DIGESTS_MAX)
 }
 
 fn undecodable(error: DecodeError) -> Status {

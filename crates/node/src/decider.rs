@@ -19,12 +19,12 @@ use convoke_core::{
     Caller, Digest, Event, JobId, JobSpec, NewToken, Position, RequestId, Role, SessionId, Term, TokenId,
 };
 use convoke_store::blobs::BlobError;
+use convoke_store::holds::Holds;
 use convoke_store::journal::{AppendError, EncodeError, EncodedFrame, Frame, Journal, ReadError, append_once};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::clock::Clock;
 use crate::history::HistoryError;
-use crate::holds::Holds;
 use crate::rollback::Takeover;
 use crate::stall::{Patience, Stall};
 

@@ -2,10 +2,8 @@
 //!
 //! The coordinator's side is `coordinator` (its parts put together), `decider` (the loop around the machine, with its
 //! `clock`; `stall` says how a failing disk is waited for), `accept` (the one port), `dial` (workers that listen),
-//! `session`, `blob_service`, `client_service`, `history`, `snapshots`, `combine`, `holds` and
-//! `collector` (which blobs stay),
-//! with `record` for when none runs; the worker's is `worker` (the
-//! loop around its machine), `link`, `runs`, `cache`, `executor` and `compute`. Nothing here decides.
+//! `session`, `blob_service`, `client_service`, `history`, `snapshots`, `combine` and `collector`,
+//! with `record` for when none runs; the worker's is `worker` (the loop around its machine), `link`, `runs`, `cache`, `executor` and `compute`. Nothing here decides.
 
 mod clock;
 mod stall;
@@ -17,7 +15,6 @@ mod rollback;
 pub mod dial;
 pub mod listen;
 mod session;
-mod holds;
 mod blob_service;
 mod client_service;
 mod history;

@@ -10,6 +10,8 @@ mod sqlite;
 pub mod journal;
 pub mod blobs;
 pub mod snapshots;
+pub mod holds;
+pub mod collector;
 pub mod state;
 
 use convoke_core::Digest;

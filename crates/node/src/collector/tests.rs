@@ -8,10 +8,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use convoke_core::worker::Load;
-use convoke_core::{Ability, Event, JobSpec, Plan, Policy, Rounds, Split, Work};
+use convoke_core::{Ability, Digest, Event, JobSpec, Millis, Payload, Plan, Policy, Rounds, Split, Work};
 use convoke_ml::{Dataset, Mlp};
 use convoke_store::blobs::{Blobs, Durability, LayeredBlobs, MemoryBlobs};
 use convoke_store::digest_of;
+use convoke_store::holds::Times;
 use convoke_wire::program::{self, Combine, Entry, FullBatch, Manifest, Mean, Merge, Train};
 use convoke_wire::{Client, Followed};
 use tokio_stream::StreamExt;
@@ -20,7 +21,6 @@ use super::*;
 use crate::client_service::unpinned;
 use crate::coordinator::{Coordinator, Options};
 use crate::executor::TRAIN;
-use crate::holds::Times;
 use crate::link::Way;
 use crate::worker::{self, Worker};
 

@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex};
 use convoke_core::{Ability, Payload, Plan, Rounds, Split, Work, WorkerId};
 use convoke_store::DiskError;
 use convoke_store::blobs::MemoryBlobs;
+use convoke_store::holds::Times;
 use convoke_store::journal::{JournalReader, MemoryJournal, StoreError, Tail};
 
 use super::*;
-use crate::holds::Times;
 
 /// How an append fails that does.
 #[derive(Clone, Copy)]

@@ -2,9 +2,9 @@
 
 use convoke_core::event::{Combined, Metrics};
 use convoke_core::{JobId, Payload, StageNumber};
-use convoke_store::blobs::MemoryBlobs;
 
 use super::*;
+use crate::blobs::MemoryBlobs;
 
 const HOUR: Millis = 3_600_000;
 

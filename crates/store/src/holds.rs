@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use convoke_core::{Digest, Event, Millis};
-use convoke_store::blobs::{BlobError, BlobReader, BlobWriter, Blobs, Durability};
+
+use crate::blobs::{BlobError, BlobReader, BlobWriter, Blobs, Durability};
 
 /// How many holds there may be. When there is no room for another, everything is held.
 const HOLDS_MAX: usize = 1 << 18;
@@ -20,15 +21,15 @@ const RELEASED_MAX: usize = 1 << 18;
 
 /// How long things last.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Times {
+pub struct Times {
     /// A hold.
-    pub(crate) hold_ms: Millis,
+    pub hold_ms: Millis,
     /// What a hold still lasts once the record says what becomes of the blob.
-    pub(crate) grace_ms: Millis,
+    pub grace_ms: Millis,
     /// Between two turns of the collector.
-    pub(crate) turn_ms: Millis,
+    pub turn_ms: Millis,
     /// Between two looks through all blobs.
-    pub(crate) sweep_ms: Millis,
+    pub sweep_ms: Millis,
 }
 
 impl Default for Times {
@@ -38,7 +39,7 @@ impl Default for Times {
 }
 
 /// What is held, over the blobs.
-pub(crate) struct Holds {
+pub struct Holds {
     blobs: Arc<dyn Blobs>,
     times: Times,
     clock: Box<dyn Fn() -> Millis + Send + Sync>,
@@ -82,24 +83,25 @@ enum By {
 
 /// What a removal did.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Removal {
+pub struct Removal {
     /// What is gone.
-    pub(crate) gone: Vec<Digest>,
+    pub gone: Vec<Digest>,
     /// How many bytes that were.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
     /// Whether the roots were too old to remove anything.
-    pub(crate) late: bool,
+    pub late: bool,
 }
 
 impl Holds {
     /// Over blobs; uploads beyond so many bytes are refused.
-    pub(crate) fn new(blobs: Arc<dyn Blobs>, bytes_max: Option<u64>, times: Times) -> Arc<Self> {
+    pub fn new(blobs: Arc<dyn Blobs>, bytes_max: Option<u64>, times: Times) -> Arc<Self> {
         let began = Instant::now();
         let clock = move || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         Self::with_clock(blobs, bytes_max, times, Box::new(clock))
     }
 
-    pub(crate) fn with_clock(
+    /// With another clock than the system's.
+    pub fn with_clock(
         blobs: Arc<dyn Blobs>,
         bytes_max: Option<u64>,
         times: Times,
@@ -114,32 +116,32 @@ impl Holds {
     }
 
     /// The blobs, for clients: what they look for and put is held whatever becomes of the same blob elsewhere.
-    pub(crate) fn for_uploads(self: &Arc<Self>) -> Arc<dyn Blobs> {
+    pub fn for_uploads(self: &Arc<Self>) -> Arc<dyn Blobs> {
         Arc::new(Held { holds: self.clone(), by: By::Upload })
     }
 
     /// The blobs, for sessions and combines: their holds end soon after the record says what becomes of a blob.
-    pub(crate) fn for_work(self: &Arc<Self>) -> Arc<dyn Blobs> {
+    pub fn for_work(self: &Arc<Self>) -> Arc<dyn Blobs> {
         Arc::new(Held { holds: self.clone(), by: By::Work })
     }
 
     /// How long things last.
-    pub(crate) fn times(&self) -> Times {
+    pub fn times(&self) -> Times {
         self.times
     }
 
     /// The blobs, for one that holds nothing.
-    pub(crate) fn blobs(&self) -> &dyn Blobs {
+    pub fn blobs(&self) -> &dyn Blobs {
         &*self.blobs
     }
 
     /// The time.
-    pub(crate) fn now(&self) -> Millis {
+    pub fn now(&self) -> Millis {
         (self.clock)()
     }
 
     /// An event is durable. From here on the roots, not the work's holds, say whether its blob stays.
-    pub(crate) fn hear(&self, event: &Event) {
+    pub fn hear(&self, event: &Event) {
         let result = match event {
             Event::TaskDone { record, .. } => record.completion.result.as_blob(),
             Event::StageCombined { combined, .. } => combined.result.as_blob(),
@@ -155,7 +157,7 @@ impl Holds {
     }
 
     /// Whether the record changed since the last time, and the blobs that it released: their holds end after the grace.
-    pub(crate) fn take_released(&self) -> (bool, Vec<Digest>) {
+    pub fn take_released(&self) -> (bool, Vec<Digest>) {
         let changed = self.changed.swap(false, Ordering::Relaxed);
         let released = std::mem::take(&mut *self.released.lock().unwrap_or_else(PoisonError::into_inner));
         let mut table = self.table();
@@ -168,7 +170,7 @@ impl Holds {
 
     /// Removes those of the digests that are neither held nor roots. `roots_at` is when the roots were asked for;
     /// `released` says that the record was done with these blobs since this coordinator came.
-    pub(crate) fn remove(
+    pub fn remove(
         &self,
         digests: &[Digest],
         released: bool,
@@ -189,30 +191,30 @@ impl Holds {
     }
 
     /// Forgets holds that have ended.
-    pub(crate) fn tidy(&self) {
+    pub fn tidy(&self) {
         let mut table = self.table();
         let now = self.now();
         table.holds.retain(|_, hold| hold.upload_until > now || hold.work_until > now);
     }
 
     /// All blobs were looked through, and had so many bytes.
-    pub(crate) fn measured(&self, bytes: u64) {
+    pub fn measured(&self, bytes: u64) {
         self.level.measured.store(bytes, Ordering::Relaxed);
         self.level.uploaded.store(0, Ordering::Relaxed);
     }
 
     /// The most bytes that the blobs may have.
-    pub(crate) fn bytes_max(&self) -> Option<u64> {
+    pub fn bytes_max(&self) -> Option<u64> {
         self.level.bytes_max
     }
 
     /// Whether uploads were refused since [`Self::take_refused`].
-    pub(crate) fn has_refused(&self) -> bool {
+    pub fn has_refused(&self) -> bool {
         self.level.refused.load(Ordering::Relaxed) > 0
     }
 
     /// For how many bytes there was no room, at least.
-    pub(crate) fn take_refused(&self) -> u64 {
+    pub fn take_refused(&self) -> u64 {
         self.level.refused.swap(0, Ordering::Relaxed)
     }
 
@@ -302,7 +304,7 @@ impl Blobs for Held {
     }
 
     fn put(&self, bytes: &[u8], durability: Durability) -> Result<Digest, BlobError> {
-        let digest = convoke_store::digest_of(bytes);
+        let digest = crate::digest_of(bytes);
         let mut writer = self.writer(durability, Some(digest), bytes.len() as u64)?;
         writer.write(bytes)?;
         writer.finish()
