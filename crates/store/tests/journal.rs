@@ -1,254 +1,30 @@
-//! The journal's contract, as every backend has to keep it, and what is SQLite's own.
-//!
-//! A suite's argument opens one and the same journal each time it is called, as a restarted coordinator would.
+//! The contract of journals on every backend of this crate, and what is SQLite's own.
+
+#[macro_use]
+#[path = "conformance/journal.rs"]
+mod conformance;
 
 use std::path::Path;
 
-use convoke_core::{Digest, Event, JobId, Position, StageNumber, Term};
-use convoke_store::journal::{
-    AppendError, EncodedFrame, Frame, Journal, MemoryJournal, READ_BYTES_MAX, ReadError, SqliteJournal, StoreError,
-    Tail, append_once,
-};
+use convoke_core::{Event, JobId, Position, Term};
+use convoke_store::journal::{Frame, Journal, MemoryJournal, SqliteJournal, StoreError};
 use tempfile::TempDir;
 
-/// The frame after `previous` that opens a term.
-fn opened(previous: Digest, term: u64) -> EncodedFrame {
-    Frame::encode(previous, Term(term), 1_000 + term, &[Event::TermOpened { term: Term(term) }]).unwrap()
-}
+use conformance::{Open, append, refusal};
 
-fn append(journal: &mut dyn Journal, term: u64) -> EncodedFrame {
-    let frame = opened(journal.tail().hash, term);
-    journal.append(journal.tail().position.next(), &frame).unwrap();
-    frame
-}
+journals_conform!(in_memory, memory);
+journals_conform!(in_sqlite, sqlite);
 
-/// The terms that the frames from a position on open.
-fn terms(journal: &dyn Journal, from: u64) -> Vec<u64> {
-    let frames = journal.reader().read(Position(from), 100).unwrap();
-    for (place, (position, frame)) in frames.iter().enumerate() {
-        assert_eq!(position.0, from.max(1) + place as u64);
-        assert_eq!(frame.records, [Event::TermOpened { term: frame.term }]);
-    }
-    frames.iter().map(|(_, frame)| frame.term.0).collect()
-}
+type Check<'a> = &'a dyn Fn(Open);
 
-/// What reading from a position says, if it cannot be read.
-fn refusal(journal: &dyn Journal, from: u64) -> String {
-    journal.reader().read(Position(from), 100).err().map_or("read".to_owned(), |error| error.to_string())
-}
-
-type Open<'a> = &'a mut dyn FnMut() -> Box<dyn Journal>;
-
-fn what_is_appended_is_there_after_a_crash(open: Open) {
-    let mut journal = open();
-    assert_eq!(journal.tail(), Tail::EMPTY);
-    assert_eq!(terms(&*journal, 1), []);
-    append(&mut *journal, 1);
-    let last = append(&mut *journal, 2);
-    assert_eq!(journal.tail(), Tail { position: Position(2), hash: last.hash() });
-    drop(journal);
-
-    let mut journal = open();
-    assert_eq!(journal.tail(), Tail { position: Position(2), hash: last.hash() });
-    append(&mut *journal, 3);
-    assert_eq!(terms(&*journal, 1), [1, 2, 3]);
-}
-
-fn reading_starts_and_stops_where_it_is_told(open: Open) {
-    let mut journal = open();
-    (1..=5).for_each(|term| drop(append(&mut *journal, term)));
-    assert_eq!(terms(&*journal, 0), [1, 2, 3, 4, 5]);
-    assert_eq!(terms(&*journal, 4), [4, 5]);
-    for beyond in [6, 7, u64::MAX] {
-        assert_eq!(terms(&*journal, beyond), []);
-    }
-    let read = |frames_max| journal.reader().read(Position(2), frames_max).unwrap().len();
-    assert_eq!((read(0), read(1), read(3), read(usize::MAX)), (0, 1, 3, 4));
-}
-
-fn only_the_next_position_is_free(open: Open) {
-    let mut journal = open();
-    append(&mut *journal, 1);
-    let tail = journal.tail();
-    for at in [0, 1, 3, u64::MAX] {
-        let refused = journal.append(Position(at), &opened(tail.hash, 9)).unwrap_err();
-        assert!(matches!(&refused, AppendError::Conflict { at: a, tail: t } if a.0 == at && *t == tail), "{refused}");
-    }
-    assert_eq!(terms(&*journal, 1), [1]);
-}
-
-fn a_second_owner_makes_a_conflict(open: Open) {
-    let (mut stale, mut fresh) = (open(), open());
-    let theirs = append(&mut *fresh, 1);
-    let refused = stale.append(Position(1), &opened(Digest([0; 32]), 2)).unwrap_err();
-    assert_eq!(refused.to_string(), "cannot append at position 1: the journal ends at 1");
-    assert_eq!(stale.tail(), Tail { position: Position(1), hash: theirs.hash() });
-    append(&mut *stale, 3);
-    // The other owner learns of that frame by a conflict of its own, and goes on after it.
-    let refused = fresh.append(Position(2), &opened(Digest([0; 32]), 8)).unwrap_err();
-    assert!(matches!(refused, AppendError::Conflict { at: Position(2), .. }), "{refused}");
-    assert_eq!(fresh.tail(), stale.tail());
-    append(&mut *fresh, 4);
-    assert_eq!(terms(&*stale, 1), [1, 3, 4]);
-}
-
-fn a_lost_answer_is_found_out(open: Open) {
-    let (mut before, mut after) = (open(), open());
-    let frame = append(&mut *before, 1);
-    append_once(&mut *after, Position(1), &frame).unwrap();
-    let another = opened(Digest([0; 32]), 2);
-    assert!(matches!(append_once(&mut *after, Position(1), &another), Err(AppendError::Conflict { .. })));
-    assert!(matches!(append_once(&mut *after, Position(3), &another), Err(AppendError::Conflict { .. })));
-    append_once(&mut *after, Position(2), &opened(frame.hash(), 2)).unwrap();
-    assert_eq!(terms(&*after, 1), [1, 2]);
-}
-
-fn a_frame_of_another_past_is_refused(open: Open) {
-    let mut journal = open();
-    append(&mut *journal, 1);
-    let refused = journal.append(Position(2), &opened(Digest([7; 32]), 2)).unwrap_err();
-    assert!(matches!(refused, AppendError::Unchained { at: Position(2), .. }), "{refused}");
-    assert_eq!(terms(&*journal, 1), [1]);
-}
-
-fn readers_follow_from_other_threads(open: Open) {
-    const FRAMES: u64 = 50;
-    let mut journal = open();
-    let reader = journal.reader();
-    std::thread::scope(|scope| {
-        let followers: Vec<_> = (0..2)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut next = Position(1);
-                    while next.0 <= FRAMES {
-                        for (position, frame) in reader.read(next, 7).unwrap() {
-                            assert_eq!((position, frame.term.0), (next, next.0));
-                            next = next.next();
-                        }
-                        std::thread::yield_now();
-                    }
-                })
-            })
-            .collect();
-        (1..=FRAMES).for_each(|term| drop(append(&mut *journal, term)));
-        followers.into_iter().for_each(|follower| follower.join().unwrap());
-    });
-}
-
-fn one_read_is_bounded(open: Open) {
-    let mut journal = open();
-    let lost = Event::ResultsLost { job: JobId::from_bits(7), stage: StageNumber(1), indices: vec![u32::MAX; 4096] };
-    let events = vec![lost; 25];
-    let frames = READ_BYTES_MAX / (500 * 1024) + 2;
-    for _ in 0..frames {
-        let frame = Frame::encode(journal.tail().hash, Term(1), 0, &events).unwrap();
-        journal.append(journal.tail().position.next(), &frame).unwrap();
-    }
-    let read = journal.reader().read(Position(1), usize::MAX).unwrap();
-    assert!((1..frames).contains(&read.len()), "{} of {frames}", read.len());
-}
-
-fn what_is_trimmed_is_gone_and_the_rest_still_follows(open: Open) {
-    let mut journal = open();
-    journal.trim(Position(3)).unwrap();
-    assert_eq!(terms(&*journal, 1), []);
-    (1..=5).for_each(|term| drop(append(&mut *journal, term)));
-    let tail = journal.tail();
-    // The last is one that an earlier one has overtaken.
-    for through in [2, 2, 3, 1] {
-        journal.trim(Position(through)).unwrap();
-    }
-    let trimmed = "the journal begins at position 4: what was before was trimmed";
-    for _ in 0..2 {
-        assert_eq!(journal.tail(), tail);
-        assert_eq!([0, 1, 2, 3, 4].map(|from| refusal(&*journal, from)), [trimmed, trimmed, trimmed, trimmed, "read"]);
-        assert_eq!((terms(&*journal, 4), terms(&*journal, 5), terms(&*journal, 6)), (vec![4, 5], vec![5], vec![]));
-        drop(journal);
-        journal = open();
-    }
-    append(&mut *journal, 6);
-    assert_eq!(terms(&*journal, 4), [4, 5, 6]);
-}
-
-fn all_of_it_may_be_trimmed(open: Open) {
-    let mut journal = open();
-    (1..=3).for_each(|term| drop(append(&mut *journal, term)));
-    let tail = journal.tail();
-    journal.trim(Position(u64::MAX)).unwrap();
-    for _ in 0..2 {
-        assert_eq!(journal.tail(), tail);
-        assert_eq!(refusal(&*journal, 3), "the journal begins at position 4: what was before was trimmed");
-        assert_eq!(terms(&*journal, 4), []);
-        drop(journal);
-        journal = open();
-    }
-    append(&mut *journal, 4);
-    assert_eq!(terms(&*journal, 4), [4]);
-}
-
-fn readers_may_be_overtaken_by_a_trim(open: Open) {
-    const FRAMES: u64 = 200;
-    let mut journal = open();
-    let reader = journal.reader();
-    std::thread::scope(|scope| {
-        let follower = scope.spawn(|| {
-            let mut next = Position(1);
-            while next.0 <= FRAMES {
-                match reader.read(next, 7) {
-                    Ok(frames) => frames.last().into_iter().for_each(|(last, _)| next = last.next()),
-                    Err(ReadError::Trimmed { first }) => {
-                        assert!(first > next);
-                        next = first;
-                    }
-                    Err(error) => panic!("{error}"),
-                }
-            }
-        });
-        for term in 1..=FRAMES {
-            append(&mut *journal, term);
-            if term % 10 == 0 {
-                journal.trim(Position(term - 5)).unwrap();
-            }
-        }
-        follower.join().unwrap();
-    });
-}
-
-macro_rules! conformance {
-    ($backend:ident, $open:expr; $($check:ident),* $(,)?) => {
-        mod $backend {
-            $(#[test] fn $check() { super::$check(&mut $open) })*
-        }
-    };
-}
-macro_rules! every_backend {
-    ($($check:ident),* $(,)?) => {
-        conformance!(memory, super::memory(); $($check),*);
-        conformance!(sqlite, super::sqlite(); $($check),*);
-    };
-}
-every_backend!(
-    what_is_appended_is_there_after_a_crash,
-    reading_starts_and_stops_where_it_is_told,
-    only_the_next_position_is_free,
-    a_second_owner_makes_a_conflict,
-    a_lost_answer_is_found_out,
-    a_frame_of_another_past_is_refused,
-    readers_follow_from_other_threads,
-    one_read_is_bounded,
-    what_is_trimmed_is_gone_and_the_rest_still_follows,
-    all_of_it_may_be_trimmed,
-    readers_may_be_overtaken_by_a_trim,
-);
-
-fn memory() -> impl FnMut() -> Box<dyn Journal> {
+fn memory(check: Check) {
     let journal = MemoryJournal::new();
-    move || Box::new(journal.clone())
+    check(&mut || Box::new(journal.clone()));
 }
 
-fn sqlite() -> impl FnMut() -> Box<dyn Journal> {
+fn sqlite(check: Check) {
     let folder = tempfile::tempdir().unwrap();
-    move || Box::new(SqliteJournal::open(&folder.path().join("journal.sqlite")).unwrap())
+    check(&mut || Box::new(SqliteJournal::open(&folder.path().join("journal.sqlite")).unwrap()));
 }
 
 /// A journal of three frames on disk, changed behind its back; what reading it from a position says.

@@ -1,6 +1,6 @@
 //! Blobs: immutable bytes named by their BLAKE3 digest.
 //!
-//! This file is the contract; every backend passes `tests/blobs.rs`. Blobs know neither who needs them nor for how
+//! This file is the contract; every backend passes `tests/conformance/blobs.rs`. Blobs know neither who needs them nor for how
 //! long: what is kept, and when it goes, is decided elsewhere.
 
 mod folder;

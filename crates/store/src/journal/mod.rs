@@ -1,6 +1,6 @@
 //! The journal: frames of events, appended at an expected position, each carrying the hash of the one before.
 //!
-//! This file is the contract; every backend passes `tests/journal.rs`. A journal knows neither what events mean nor
+//! This file is the contract; every backend passes `tests/conformance/journal.rs`. A journal knows neither what events mean nor
 //! who may append: a stale owner finds out by [`AppendError::Conflict`].
 
 mod frame;
