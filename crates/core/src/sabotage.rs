@@ -34,12 +34,32 @@ pub enum Bug {
     FailJobTooSoon,
     /// The shell performs outputs, then appends the events.
     TellBeforeAppend,
-    /// The shell leaves an event out when it folds the journal.
+    /// An event is left out when the journal is folded.
     SkipEventInReplay,
     /// The shell does not sync a new model version.
     LeaveVersionUnsynced,
     /// The disk says that it synced a file's bytes, and did not.
     LeaveBytesUnsynced,
+    /// The disk says that it synced a frame of the journal, and did not.
+    LeaveFramesUnsynced,
+    /// The shell does not sync a snapshot, and trims all the same.
+    LeaveSnapshotUnsynced,
+    /// The shell trims the journal once a snapshot is stored, before that is on record.
+    TrimBeforeRecord,
+    /// A snapshot says that it reaches one frame further than it does.
+    OverstateSnapshot,
+    /// A snapshot leaves out the results of stages that are open.
+    LeaveResultsOutOfSnapshot,
+    /// The collector takes what a client has uploaded and not yet submitted.
+    CollectUpload,
+    /// The shards of a live job's manifest are no roots.
+    ForgetShards,
+    /// The best version is no root.
+    ForgetBest,
+    /// The newest snapshot is no root.
+    ForgetSnapshot,
+    /// The collector goes by roots however old they are.
+    BelieveOldRoots,
     /// The shell tells what it could not append.
     TellAfterFailedAppend,
     /// The shell combines results in the order in which they came.
@@ -66,6 +86,16 @@ impl Bug {
         Self::SkipEventInReplay,
         Self::LeaveVersionUnsynced,
         Self::LeaveBytesUnsynced,
+        Self::LeaveFramesUnsynced,
+        Self::LeaveSnapshotUnsynced,
+        Self::TrimBeforeRecord,
+        Self::OverstateSnapshot,
+        Self::LeaveResultsOutOfSnapshot,
+        Self::CollectUpload,
+        Self::ForgetShards,
+        Self::ForgetBest,
+        Self::ForgetSnapshot,
+        Self::BelieveOldRoots,
         Self::TellAfterFailedAppend,
         Self::CombineInOrderOfArrival,
     ];

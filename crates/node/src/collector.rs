@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use convoke_core::JobId;
 use convoke_core::coordinator::Input;
 use convoke_core::coordinator::roots::Roots;
-use convoke_store::collector::{Collected, Collector};
+use convoke_store::collector::{Collected, Collector, VERSIONS_BYTES_MAX};
 use convoke_store::holds::Holds;
 use tokio::sync::{mpsc, oneshot};
 
@@ -44,7 +44,7 @@ enum CollectError {
 
 impl Collecting {
     pub(crate) fn new(holds: Arc<Holds>, commands: mpsc::Sender<Command>, history: Arc<History>) -> Self {
-        let collector = Collector::new(holds.clone(), Box::new(manifest::entries));
+        let collector = Collector::new(holds.clone(), Box::new(manifest::entries), VERSIONS_BYTES_MAX);
         Self { holds, collector, commands, history, trouble: Trouble::default() }
     }
 

@@ -85,15 +85,14 @@ impl History {
         })
     }
 
-    /// Stores a snapshot if one is due ([`Folded::take_snapshot`]): the position that it reaches, and its blob.
+    /// Stores a snapshot if one is due ([`Folded::is_due`]): the position that it reaches, and its blob.
     pub(crate) fn take_snapshot(
         &self,
         every_bytes: u64,
         blobs: &dyn Blobs,
     ) -> Result<Option<(Position, Digest)>, HistoryError> {
-        let Some((through, bytes)) = self.with_folded(|folded| folded.take_snapshot(every_bytes))? else {
-            return Ok(None);
-        };
+        let taken = self.with_folded(|folded| folded.is_due(every_bytes).then(|| folded.take_snapshot()))?;
+        let Some((through, bytes)) = taken else { return Ok(None) };
         let state = blobs.put(&bytes, Durability::Synced).map_err(HistoryError::Store)?;
         Ok(Some((through, state)))
     }

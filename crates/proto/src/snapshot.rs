@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use convoke_core::coordinator::durable::{Best, Done, Durable, Failures, Job, Parts, Stage, TakenSnapshot, Version};
+use convoke_core::sabotage::{self, Bug};
 use convoke_core::snapshot::{RecordedJob, Snapshot};
 use convoke_core::{JobId, Position, StageNumber, Term, Work};
 use prost::Message;
@@ -156,7 +157,7 @@ fn open_stage((number, stage): (&StageNumber, &Stage)) -> v1::SnapshotStage {
         });
         v1::SnapshotDone { index: *index, result: Some((&done.result).into()), samples: done.samples, worker }
     });
-    let done = done.collect();
+    let done = done.filter(|_| !sabotage::is(Bug::LeaveResultsOutOfSnapshot)).collect();
     let failures = stage.failures.iter().map(|(index, failures)| v1::SnapshotFailures {
         index: *index,
         errors: failures.errors,

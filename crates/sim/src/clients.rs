@@ -4,18 +4,25 @@
 //! into the cluster.
 
 use convoke_core::coordinator::{Input, Refusal, Reply};
-use convoke_core::{Caller, JobSpec, Millis, Payload, RequestId, TokenId};
-use convoke_store::blobs::{BlobError, Blobs, Durability};
+use convoke_core::{Caller, JobSpec, Millis, RequestId, TokenId};
+use convoke_store::blobs::Durability;
+use convoke_store::collector::{self, CollectError};
 
+use crate::blobs::entries;
 use crate::compute::is_of_the_disk;
+use crate::happening::Happening;
 use crate::invariants::Violation;
 use crate::network::latency;
 use crate::observer::reply_kind;
-use crate::world::{Happening, World};
+use crate::scenario::JobPlan;
+use crate::world::World;
 
 /// What a client has been told so far.
 #[derive(Default)]
 pub struct Client {
+    /// Whether all that the job starts from is stored, as far as it knows.
+    uploaded: bool,
+    was_told_of_missing: bool,
     pub submitted: bool,
     pub cancelled: bool,
 }
@@ -23,6 +30,8 @@ pub struct Client {
 /// What a client asks for, by its job's place in the scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
+    /// Stores what the job starts from, as far as it is not stored already.
+    Upload(usize),
     Submit(usize),
     /// The same id with another spec.
     SubmitAnother(usize),
@@ -36,6 +45,7 @@ impl World {
     /// Sends the call, unless it is answered, and tries again later.
     pub fn call(&mut self, call: Call) {
         let is_answered = match call {
+            Call::Upload(job) => self.clients[job].uploaded,
             Call::Submit(job) => self.clients[job].submitted,
             Call::Cancel(job) => self.clients[job].cancelled,
             Call::SubmitAnother(_) | Call::Drain(_) | Call::Inspect => false,
@@ -60,22 +70,30 @@ impl World {
             }
             _ => self.queue.push(at, Happening::CallArrives { request }),
         }
-        if matches!(call, Call::Submit(_) | Call::Cancel(_)) {
+        if matches!(call, Call::Upload(_) | Call::Submit(_) | Call::Cancel(_)) {
             self.queue.push(self.now + self.dice.between(700, 2_000), Happening::Calls(call));
         }
     }
 
     pub fn call_arrives(&mut self, request: RequestId) -> Result<(), Violation> {
-        let Some(call) = self.called(request) else { return Ok(()) };
+        let Some(call) = self.called(request).filter(|_| self.coordinator.machine.is_some()) else { return Ok(()) };
         self.observer.line(self.now, "client", format!("{request}: {call:?}"));
         let input = match call {
+            Call::Upload(job) => return self.upload(job),
+            // It was forgotten long after its client knew that it had ended: no call is that late.
+            Call::Submit(job) | Call::SubmitAnother(job) if self.is_forgotten(job) => return Ok(()),
             Call::Submit(job) | Call::SubmitAnother(job) => {
                 let spec = self.scenario.jobs[job].spec.clone();
                 let seed = if matches!(call, Call::Submit(_)) { spec.seed } else { !spec.seed };
                 match self.submission(request, job, JobSpec { seed, ..spec }) {
-                    Ok(input) => input,
+                    Ok(input) => {
+                        let missing = if let Input::Submit { missing, .. } = &input { missing } else { &Vec::new() };
+                        let checked = self.invariants.retention.on_missing(self.now, missing, self.disk.losses());
+                        checked.map_err(|why| self.violation(why))?;
+                        input
+                    }
                     // The call is answered with an error, and the client asks again.
-                    Err(error) if is_of_the_disk(&error) => {
+                    Err(CollectError::Blob(error)) if is_of_the_disk(&error) => {
                         self.note("reply.disk-failed");
                         return Ok(());
                     }
@@ -89,17 +107,52 @@ impl World {
         self.feed_coordinator(input)
     }
 
-    /// As the real shell: what is there is made durable before the job is.
-    fn submission(&self, request: RequestId, job: usize, spec: JobSpec) -> Result<Input, BlobError> {
-        let mut missing = Vec::new();
-        for digest in spec.payloads().filter_map(Payload::as_blob) {
-            if !self.blobs.sync(digest)? {
-                missing.push(digest);
+    /// Looks for each blob, and puts what is missing; then, at some time, it submits.
+    fn upload(&mut self, job: usize) -> Result<(), Violation> {
+        self.note("client.uploads");
+        let plan = &self.scenario.jobs[job];
+        let forgotten = usize::from(plan.forgets && !self.clients[job].was_told_of_missing);
+        for (digest, bytes) in &plan.blobs[forgotten..] {
+            let uploads = &self.blobs.uploads;
+            let stored = uploads.has(*digest).and_then(|has| match has {
+                true => Ok(*digest),
+                false => uploads.put(bytes, Durability::Synced),
+            });
+            match stored {
+                Ok(digest) => self.invariants.retention.touched(self.now, digest, self.disk.losses()),
+                // The client asks again anyhow.
+                Err(error) if is_of_the_disk(&error) => {
+                    self.note("reply.disk-failed");
+                    return Ok(());
+                }
+                Err(error) => return Err(self.broken(error.into())),
             }
         }
-        let submitter = format!("client {job}");
-        let (job, owner) = (self.scenario.jobs[job].id, TokenId::LOCAL);
-        Ok(Input::Submit { request, job, spec, submitter, owner, missing })
+        if !std::mem::replace(&mut self.clients[job].uploaded, true) {
+            let hold_ms = self.scenario.retention.times.hold_ms;
+            let later = match self.dice.between(0, 19) {
+                0 => hold_ms + self.dice.between(0, 8_000),
+                1..=4 => self.dice.between(0, 4_000),
+                _ => self.dice.between(0, 500),
+            };
+            self.queue.push(self.now + later, Happening::Calls(Call::Submit(job)));
+        }
+        Ok(())
+    }
+
+    /// As the real shell: what is there is made durable before the job is.
+    fn submission(&mut self, request: RequestId, place: usize, spec: JobSpec) -> Result<Input, CollectError> {
+        let JobPlan { id, blobs, .. } = &self.scenario.jobs[place];
+        let missing = collector::unpinned(&*self.blobs.uploads, &spec, &entries, usize::MAX)?;
+        let there = blobs.iter().map(|(digest, _)| *digest).filter(|digest| !missing.contains(digest));
+        there.for_each(|digest| self.invariants.retention.touched(self.now, digest, self.disk.losses()));
+        let submitter = format!("client {place}");
+        let owner = TokenId::LOCAL;
+        Ok(Input::Submit { request, job: *id, spec, submitter, owner, missing })
+    }
+
+    fn is_forgotten(&self, job: usize) -> bool {
+        self.invariants.acknowledged.is_forgotten(self.scenario.jobs[job].id)
     }
 
     fn called(&self, request: RequestId) -> Option<Call> {
@@ -117,14 +170,11 @@ impl World {
                 }
             }
             (Call::Submit(job), Reply::Missing(_)) => {
-                let kept =
-                    self.scenario.jobs[job].forgets.as_ref().map(|bytes| self.blobs.put(bytes, Durability::Synced));
-                match kept.transpose() {
-                    Ok(_) => self.call(call),
-                    // The client asks again anyhow, and is told again.
-                    Err(error) if is_of_the_disk(&error) => self.note("reply.disk-failed"),
-                    Err(error) => return Err(self.broken(error.into())),
-                }
+                (self.clients[job].uploaded, self.clients[job].was_told_of_missing) = (false, true);
+                self.call(Call::Upload(job));
+            }
+            (Call::Cancel(job), Reply::Refused(Refusal::NoSuchJob(_))) if self.is_forgotten(job) => {
+                self.clients[job].cancelled = true;
             }
             (Call::Cancel(job), Reply::Ended(outcome)) => {
                 self.clients[job].cancelled = true;

@@ -17,7 +17,8 @@ pub const MEAN: &[u8] = b"mean";
 /// The combine rule of an evaluation stage.
 pub const COUNTS: &[u8] = b"counts";
 
-const BYTES_MAX: u64 = 1 << 20;
+/// The most bytes of a blob here.
+pub const BYTES_MAX: u64 = 1 << 20;
 /// How many parts of a combine stay open; the others are synced first, and opened again and again.
 const OPEN_MAX: usize = 2;
 const TRAINING: FullBatch = FullBatch { training_epochs: 2, eta: 0.1, early_stop: None };
@@ -29,17 +30,29 @@ pub struct Made {
     pub blob: Option<Vec<u8>>,
 }
 
+/// A blob is not there.
+#[derive(Debug)]
+pub struct Gone(&'static str);
+
+impl std::fmt::Display for Gone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the {} is gone", self.0)
+    }
+}
+
+impl std::error::Error for Gone {}
+
 /// Gets a payload's bytes; `None` if they are not there.
 pub type Fetch<'a> = dyn FnMut(&Payload) -> Result<Option<Vec<u8>>, anyhow::Error> + 'a;
 
 /// Runs an attempt, on what `fetch` gets.
 pub fn execute(assignment: &Assignment, fetch: &mut Fetch<'_>) -> Result<Made, anyhow::Error> {
-    let base = fetch(&assignment.base)?.context("the base is gone")?;
-    let manifest = fetch(&assignment.input)?.context("the manifest is gone")?;
+    let base = fetch(&assignment.base)?.ok_or(Gone("base"))?;
+    let manifest = fetch(&assignment.input)?.ok_or(Gone("manifest"))?;
     let entry =
         manifest.chunks_exact(32).nth(assignment.task.index as usize).context("the manifest has no such entry")?;
     let shard = Payload::blob(Digest(entry.try_into()?));
-    let shard = fetch(&shard)?.context("the shard is gone")?;
+    let shard = fetch(&shard)?.ok_or(Gone("shard"))?;
     let (bytes, samples, is_blob) = match assignment.ability.as_str() {
         "train" => {
             let (bytes, samples) = train_shard(&base, &shard)?;
@@ -73,7 +86,7 @@ pub fn combine(blobs: &dyn Blobs, order: &Combine) -> Result<CombineOutcome, any
     let combined = |result, metrics| CombineOutcome::Combined(Combined { result, metrics, refused: Vec::new() });
     match order.rule.as_inline() {
         Some(MEAN) => {
-            let base = read(blobs, &order.base)?.context("the base is gone")?;
+            let base = read(blobs, &order.base)?.ok_or(Gone("base"))?;
             let version = merge_parts(&base, &parts)?;
             let durability = match sabotage::is(Bug::LeaveVersionUnsynced) {
                 true => Durability::Unsynced,
@@ -83,7 +96,7 @@ pub fn combine(blobs: &dyn Blobs, order: &Combine) -> Result<CombineOutcome, any
         }
         Some(COUNTS) => {
             let total = parts.iter().map(|(bytes, _)| read_counts(bytes)).sum::<Result<Counts, _>>()?;
-            let metrics = [("loss", total.loss), ("error", total.error())].into_iter().collect();
+            let metrics = [("loss", total.loss), ("validation_error", total.error())].into_iter().collect();
             Ok(combined(Payload::inline(&counts_bytes(&total))?, metrics))
         }
         _ => bail!("no such combine"),

@@ -1,28 +1,28 @@
 //! The coordinator's shell, simulated: it appends a decision's events as one frame, then performs its outputs one by one.
 //!
-//! It may die between any two of these steps, and starts again from what the journal holds. It decides nothing.
+//! It may die between any two of these steps, and starts again from what the journal holds. How outputs are performed is
+//! in `outputs`. It decides nothing.
+
+mod outputs;
 
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::sync::Arc;
 
-use convoke_core::coordinator::{Combine, Config, Coordinator, Decision, Input, Output, durable::Durable};
+use convoke_core::coordinator::{Config, Coordinator, Decision, Input, Output};
 use convoke_core::message::{FromWorker, ToWorker};
 use convoke_core::sabotage::{self, Bug};
 use convoke_core::{Event, Millis, Position, SessionId};
-use convoke_store::blobs::FolderBlobs;
-use convoke_store::journal::{AppendError, EncodedFrame, Frame, Journal, JournalReader, append_once};
+use convoke_store::journal::{AppendError, EncodedFrame, Frame, Journal, JournalReader, ReadError, append_once};
+use convoke_store::snapshots::Folded;
+
+use crate::blobs::CoordinatorBlobs;
 
 use crate::clock::Clock;
-use crate::compute::{self, is_of_the_disk};
+use crate::compute::is_of_the_disk;
 use crate::disk::{Disk, SimulatedJournal};
-use crate::invariants::{Violation, replay};
-use crate::network::{Way, latency};
-use crate::observer::{down_kind, event_kind, input_kind, notice_kind};
-use crate::world::{Happening, World};
-
-/// Where the blobs are.
-pub const BLOBS: &str = "blobs";
+use crate::happening::Happening;
+use crate::invariants::{Journaled, Violation};
+use crate::observer::{event_kind, input_kind};
+use crate::world::World;
 
 /// The coordinator's process, and the journal that outlives it.
 pub struct CoordinatorHost {
@@ -33,7 +33,13 @@ pub struct CoordinatorHost {
     /// What was decided, while the disk does not take it.
     stalled: Option<Stalled>,
     /// What the last process died over: it may be in the journal.
-    in_doubt: Option<(Position, Vec<Event>)>,
+    in_doubt: Option<Decided>,
+    /// What the history has made of the journal.
+    pub folded: Folded,
+    /// Whether the history will look again.
+    pub remembers: bool,
+    /// How far the journal is trimmed.
+    pub trimmed: Position,
     clock: Clock,
     pub paused_until: Millis,
     /// When the process dies: after so many more steps.
@@ -41,18 +47,35 @@ pub struct CoordinatorHost {
     wakes_at: Option<Millis>,
 }
 
+/// Events, and the frame that they make.
+#[derive(Clone)]
+struct Decided {
+    at: Position,
+    wall_ms: Millis,
+    frame: EncodedFrame,
+    events: Vec<Event>,
+}
+
 /// A decision whose frame the disk did not take: nobody is told of it, and nothing else is decided.
 struct Stalled {
     until: Millis,
-    at: Position,
-    frame: EncodedFrame,
-    events: Vec<Event>,
+    decided: Decided,
     outputs: Vec<Output>,
+}
+
+/// A step of the process, between two of which it may die.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Step {
+    /// Storing, recording or trimming.
+    OfASnapshot,
+    Other,
 }
 
 #[derive(Clone, Copy)]
 pub struct Doom {
     pub steps: u64,
+    /// Whether only steps of a snapshot count.
+    pub at_a_snapshot: bool,
     /// Whether what was not synced goes, too.
     pub power_cut: bool,
 }
@@ -65,6 +88,9 @@ impl CoordinatorHost {
             journal: SimulatedJournal::new(disk),
             stalled: None,
             in_doubt: None,
+            folded: Folded::default(),
+            remembers: false,
+            trimmed: Position(0),
             clock: Clock::default(),
             paused_until: 0,
             doom: None,
@@ -78,35 +104,23 @@ impl CoordinatorHost {
     }
 
     /// Whether this is a process that was told to die at this step.
-    fn dies_now(&mut self) -> Option<Doom> {
-        let doom = self.doom.as_mut()?;
+    pub fn dies_now(&mut self, step: Step) -> Option<Doom> {
+        let doom = self.doom.as_mut().filter(|doom| !doom.at_a_snapshot || step == Step::OfASnapshot)?;
         doom.steps = doom.steps.saturating_sub(1);
         if doom.steps == 0 { self.doom.take() } else { None }
     }
 
-    /// What the journal folds to, by its own encoding.
-    pub fn replay(&self) -> Result<Durable, anyhow::Error> {
-        let reader: &dyn JournalReader = &self.journal;
-        let mut durable = Durable::default();
-        let mut from = Position(1);
-        loop {
-            let frames = reader.read(from, 1_000)?;
-            let Some((last, _)) = frames.last() else { return Ok(durable) };
-            from = last.next();
-            for event in frames.iter().flat_map(|(_, frame)| &frame.records) {
-                if matches!(event, Event::AttemptFailed { .. }) && sabotage::is(Bug::SkipEventInReplay) {
-                    continue;
-                }
-                durable.apply(event)?;
-            }
-        }
+    /// What its clock shows.
+    pub fn time(&self, now: Millis) -> Millis {
+        if self.machine.is_some() { self.clock.read(now) } else { 0 }
     }
 
-    /// The frame that comes next, and its place.
-    fn encode(&self, now: Millis, events: &[Event]) -> Result<(Position, EncodedFrame), anyhow::Error> {
+    /// The frame that comes next.
+    fn encode(&self, now: Millis, events: Vec<Event>) -> Result<Decided, anyhow::Error> {
         let term = self.machine.as_ref().map(Coordinator::term).unwrap_or_default();
         let tail = self.journal.tail();
-        Ok((tail.position.next(), Frame::encode(tail.hash, term, now, events)?))
+        let frame = Frame::encode(tail.hash, term, now, &events)?;
+        Ok(Decided { at: tail.position.next(), wall_ms: now, frame, events })
     }
 }
 
@@ -124,31 +138,43 @@ impl World {
             self.queue.push(at, Happening::CoordinatorStarts);
             return Ok(());
         }
-        if let Some((at, events)) = self.coordinator.in_doubt.take()
-            && self.coordinator.journal.tail().position >= at
+        if let Some(decided) = self.coordinator.in_doubt.take()
+            && self.coordinator.journal.tail().position >= decided.at
         {
-            self.journaled(&events)?;
+            self.journaled(&decided)?;
         }
-        let durable = self.coordinator.replay().map_err(|error| self.broken(error))?;
-        self.invariants.acknowledged.on_restart(&durable).map_err(|why| self.violation(why))?;
+        let durable = self.check_journal(&[])?.durable;
+        self.coordinator.folded = Folded::default();
+        self.coordinator.remember(self.blobs.all()).map_err(|error| self.broken(error.into()))?;
         for (_, job) in durable.live_jobs() {
             self.observer.coverage.count("transition.job-taken-up");
             let closed = job.stages.values().filter(|stage| stage.closed);
             closed.for_each(|_| self.observer.coverage.count("transition.combine-taken-up"));
         }
         let config = Config { policy: self.scenario.default_policy };
-        self.coordinator.clock = Clock::start(self.now, &mut self.dice);
         let (machine, decision) = Coordinator::start(0, config, durable);
         self.observer.line(self.now, "coordinator", "starts");
         self.coordinator.machine = Some(machine);
         self.coordinator.wakes_at = None;
+        let life = self.coordinator.life;
+        self.queue.push(self.now + self.scenario.retention.times.turn_ms, Happening::CollectorTurns { life });
         self.perform(decision)
     }
 
     /// What a process does before it takes anything over.
     fn open_disk(&mut self) -> Result<(), anyhow::Error> {
-        self.blobs = FolderBlobs::open_over(Arc::new(self.disk.clone()), Path::new(BLOBS))?;
-        Ok(self.coordinator.journal.look_again()?)
+        self.coordinator.clock = Clock::start(self.now, &mut self.dice);
+        self.blobs = CoordinatorBlobs::open(&self.disk, &self.scenario.retention)?;
+        self.coordinator.journal.look_again()?;
+        let reader: &dyn JournalReader = &self.coordinator.journal;
+        self.coordinator.trimmed = match reader.read(Position(1), 0) {
+            Err(ReadError::Trimmed { first }) => {
+                self.observer.coverage.count("transition.restored-from-a-snapshot");
+                Position(first.0 - 1)
+            }
+            read => read.map(|_| Position(0))?,
+        };
+        Ok(())
     }
 
     /// Due timers first, then the input: so that what follows from the input alone can be told.
@@ -219,48 +245,68 @@ impl World {
             }
         }
         if !events.is_empty() {
-            if let Some(doom) = self.coordinator.dies_now() {
-                return self.coordinator_dies(doom, &events);
+            let decided = self.coordinator.encode(self.now, events).map_err(|error| self.broken(error))?;
+            let is_taken = |event: &Event| matches!(event, Event::SnapshotTaken { .. });
+            let step = if decided.events.iter().any(is_taken) { Step::OfASnapshot } else { Step::Other };
+            if let Some(doom) = self.coordinator.dies_now(step) {
+                return self.dies_at_an_append(doom, decided);
             }
-            let (at, frame) = self.coordinator.encode(self.now, &events).map_err(|error| self.broken(error))?;
-            return self.append(Stalled { until: self.now, at, frame, events, outputs });
+            return self.append(Stalled { until: self.now, decided, outputs });
         }
         self.tell(outputs)
     }
 
     /// Appends what was decided, then tells it; or waits, if the disk does not take it.
-    fn append(&mut self, mut decided: Stalled) -> Result<(), Violation> {
-        match append_once(&mut self.coordinator.journal, decided.at, &decided.frame) {
+    fn append(&mut self, mut stalled: Stalled) -> Result<(), Violation> {
+        let Decided { at, frame, events, .. } = &stalled.decided;
+        match append_once(&mut self.coordinator.journal, *at, frame) {
             Ok(()) => {
-                self.journaled(&decided.events)?;
-                self.tell(decided.outputs)
+                events.iter().for_each(|event| self.blobs.holds.hear(event));
+                self.journaled(&stalled.decided)?;
+                self.remembers_soon();
+                self.invariants.acknowledged.told(self.coordinator.journal.tail());
+                self.tell(stalled.outputs)
             }
             Err(error) if is_of_the_store(&error) => {
                 self.note("transition.append-failed");
                 if sabotage::is(Bug::TellAfterFailedAppend) {
-                    return self.tell(decided.outputs);
+                    return self.tell(stalled.outputs);
                 }
                 if self.now < self.scenario.faults_until && self.dice.chance(10) {
                     self.happens("fault.append-kills");
-                    self.coordinator.in_doubt = Some((decided.at, decided.events.clone()));
                     let power_cut = self.dice.chance(50);
-                    return self.coordinator_dies(Doom { steps: 0, power_cut }, &decided.events);
+                    return self.dies_in_doubt(Doom { steps: 0, at_a_snapshot: false, power_cut }, stalled.decided);
                 }
-                decided.until = self.now + self.dice.between(50, 1_000);
-                self.queue.push(decided.until, Happening::AppendAgain { life: self.coordinator.life });
-                self.coordinator.stalled = Some(decided);
+                stalled.until = self.now + self.dice.between(50, 1_000);
+                self.queue.push(stalled.until, Happening::AppendAgain { life: self.coordinator.life });
+                self.coordinator.stalled = Some(stalled);
                 Ok(())
             }
             Err(error) => Err(self.broken(error.into())),
         }
     }
 
+    /// Before it has appended, or while it does.
+    fn dies_at_an_append(&mut self, doom: Doom, decided: Decided) -> Result<(), Violation> {
+        if self.dice.chance(50) {
+            return self.coordinator_dies(doom, &decided.events);
+        }
+        self.note("fault.crash-in-an-append");
+        self.coordinator.journal.write(&decided.frame);
+        self.dies_in_doubt(doom, decided)
+    }
+
+    /// It dies over a frame that may be in the journal.
+    fn dies_in_doubt(&mut self, doom: Doom, decided: Decided) -> Result<(), Violation> {
+        self.coordinator.in_doubt = Some(decided.clone());
+        self.coordinator_dies(doom, &decided.events)
+    }
+
     /// The same frame again. The workers hear meanwhile that the coordinator is there, and nothing else.
     pub fn append_again(&mut self) -> Result<(), Violation> {
         let Some(stalled) = self.coordinator.stalled.take() else { return Ok(()) };
-        if let Some(doom) = self.coordinator.dies_now() {
-            self.coordinator.in_doubt = Some((stalled.at, stalled.events.clone()));
-            return self.coordinator_dies(doom, &stalled.events);
+        if let Some(doom) = self.coordinator.dies_now(Step::Other) {
+            return self.dies_in_doubt(doom, stalled.decided);
         }
         self.append(stalled)?;
         if self.coordinator.stalled.is_none() {
@@ -274,18 +320,21 @@ impl World {
     }
 
     /// Events are in the journal.
-    fn journaled(&mut self, events: &[Event]) -> Result<(), Violation> {
-        for event in events {
+    fn journaled(&mut self, decided: &Decided) -> Result<(), Violation> {
+        for event in &decided.events {
             self.observer.coverage.count(event_kind(event));
             self.observer.line(self.now, "journal", event);
-            self.invariants.on_event(event).map_err(|why| self.violation(why))?;
         }
-        Ok(())
+        let Decided { at, wall_ms, events, .. } = decided;
+        let frame = Journaled { at: *at, wall_ms: *wall_ms, events };
+        let has = |digest| self.blobs.all().has(digest).unwrap_or(false);
+        self.invariants.on_frame(frame, &has, self.disk.losses()).map_err(|why| self.violation(why))
     }
 
     fn tell(&mut self, outputs: Vec<Output>) -> Result<(), Violation> {
         for output in outputs {
-            if let Some(doom) = self.coordinator.dies_now() {
+            let step = if matches!(output, Output::Trim { .. }) { Step::OfASnapshot } else { Step::Other };
+            if let Some(doom) = self.coordinator.dies_now(step) {
                 return self.coordinator_dies(doom, &[]);
             }
             self.perform_output(output)?;
@@ -299,87 +348,22 @@ impl World {
         Ok(())
     }
 
-    fn perform_output(&mut self, output: Output) -> Result<(), Violation> {
-        let is_beat = matches!(&output, Output::Send { message: ToWorker::Heartbeat, .. });
-        if !is_beat {
-            self.observer.line(self.now, "coordinator", &output);
-        }
-        self.invariants.draining.on_output(&output).map_err(|why| self.violation(why))?;
-        match output {
-            Output::Send { session, message } => {
-                self.observer.coverage.count(down_kind(&message));
-                if let Some(link) = self.network.links.get_mut(&session) {
-                    let at = link.down.send(self.now, message, &mut self.dice);
-                    self.queue.push(at, Happening::Moves { session, way: Way::Down });
-                }
-            }
-            Output::Close { session, reason } => {
-                match reason {
-                    "the worker opened another session" => self.observer.coverage.count("transition.session-replaced"),
-                    "nothing was heard from the worker" => {
-                        self.observer.coverage.count("transition.silent-worker-given-up");
-                    }
-                    _ => {}
-                }
-                self.observer.coverage.count("network.closed-by-the-coordinator");
-                self.cut(session, 100);
-                self.tell_worker_gone(session, 100);
-                let at = self.now + self.dice.between(0, 50);
-                self.queue.push(at, Happening::GoneForCoordinator { life: self.coordinator.life, session });
-            }
-            Output::Combine(combine) => {
-                self.invariants.on_combine(&combine).map_err(|why| self.violation(why))?;
-                let at = self.now + self.dice.between(1, 800);
-                self.queue.push(at, Happening::CombineEnds { life: self.coordinator.life, combine });
-            }
-            // No snapshot is taken here yet, so none is asked for.
-            Output::Trim { through } => {
-                self.coordinator.journal.trim(through).map_err(|error| self.broken(error.into()))?
-            }
-            Output::Reply { request, reply } => {
-                if self.now < self.scenario.faults_until && self.dice.chance(5) {
-                    self.note("fault.reply-lost");
-                    return Ok(());
-                }
-                self.queue.push(self.now + latency(&mut self.dice), Happening::ReplyArrives { request, reply });
-            }
-            Output::Notice(notice) => self.observer.coverage.count(notice_kind(&notice)),
-        }
-        Ok(())
-    }
-
-    pub fn combine_ends(&mut self, combine: &Combine) -> Result<(), Violation> {
-        let mut combine = combine.clone();
-        if sabotage::is(Bug::CombineInOrderOfArrival) {
-            self.invariants.stages.sort_by_arrival(&mut combine);
-        }
-        let outcome = match compute::combine(&self.blobs, &combine) {
-            Err(error) if error.downcast_ref().is_some_and(is_of_the_disk) => {
-                self.note("transition.combine-waits-for-the-disk");
-                let at = self.now + self.dice.between(100, 1_000);
-                self.queue.push(at, Happening::CombineEnds { life: self.coordinator.life, combine });
-                return Ok(());
-            }
-            outcome => outcome.map_err(|error| self.broken(error))?,
-        };
-        self.feed_coordinator(Input::Combined { job: combine.job, stage: combine.stage, outcome })
-    }
-
     /// The process is gone, and what it had decided but not appended with it.
-    fn coordinator_dies(&mut self, doom: Doom, vanished: &[Event]) -> Result<(), Violation> {
-        let Some(machine) = self.coordinator.machine.take() else { return Ok(()) };
+    pub fn coordinator_dies(&mut self, doom: Doom, vanished: &[Event]) -> Result<(), Violation> {
         self.happens(if vanished.is_empty() { "fault.crash" } else { "fault.crash-before-append" });
         self.observer.line(self.now, "coordinator", format!("dies; {} events vanish", vanished.len()));
-        let replayed = self.coordinator.replay().map_err(|error| self.broken(error))?;
-        replay::check(replayed, vanished, machine.durable()).map_err(|why| self.violation(why))?;
+        self.check_journal(vanished)?;
+        self.coordinator.machine = None;
         if doom.power_cut {
             self.happens("fault.power-cut");
             self.disk.cut_power();
+            self.coordinator.journal.cut_power();
         }
         self.invariants.one_result.on_crash();
         self.coordinator.life += 1;
         self.coordinator.paused_until = 0;
         self.coordinator.stalled = None;
+        self.coordinator.remembers = false;
         let sessions: Vec<SessionId> = self.network.links.keys().copied().collect();
         for session in sessions {
             self.cut(session, 0);

@@ -8,9 +8,10 @@ use convoke_core::{Millis, SessionId};
 
 use crate::clients::Call;
 use crate::coordinator::Doom;
+use crate::happening::Happening;
 use crate::invariants::Violation;
 use crate::network::{Up, Way};
-use crate::world::{Happening, World};
+use crate::world::World;
 
 /// How many faults there are in a run, at least. Tasks that fail or take long, and what operators do, do not count.
 pub const FAULTS_MIN: u64 = 10;
@@ -59,8 +60,9 @@ impl World {
                 self.processes.get_mut(&process).into_iter().for_each(|process| process.paused_until = until);
             }
             (3, _, _) if self.coordinator.machine.is_some() && self.coordinator.doom.is_none() => {
-                let steps = self.dice.between(1, 40);
-                self.coordinator.doom = Some(Doom { steps, power_cut: self.dice.chance(40) });
+                let at_a_snapshot = self.dice.chance(30);
+                let steps = self.dice.between(1, if at_a_snapshot { 6 } else { 40 });
+                self.coordinator.doom = Some(Doom { steps, at_a_snapshot, power_cut: self.dice.chance(40) });
             }
             (4, _, _) if self.coordinator.machine.is_some() => {
                 self.happens("fault.coordinator-stops");

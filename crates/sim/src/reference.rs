@@ -8,7 +8,6 @@ use anyhow::Context;
 use convoke_core::Payload;
 use convoke_core::event::Purpose;
 use convoke_ml::Counts;
-use convoke_store::blobs::Blobs;
 use convoke_store::digest_of;
 
 use crate::compute::{counts_bytes, evaluate_shard, merge_parts, read, train_shard};
@@ -28,13 +27,10 @@ pub struct StageResults {
 }
 
 impl Reference {
-    pub fn compute(job: &JobPlan, blobs: &dyn Blobs) -> Result<Self, anyhow::Error> {
-        let plan = job.rounds();
-        let stored = |payload: &Payload| read(blobs, payload)?.context("it is uploaded before the job");
-        let mut base = match &job.forgets {
-            Some(bytes) => bytes.clone(),
-            None => stored(&plan.base)?,
-        };
+    pub fn compute(job: &JobPlan) -> Result<Self, anyhow::Error> {
+        let (plan, blobs) = (job.rounds(), job.all_blobs()?);
+        let stored = |payload: &Payload| read(&blobs, payload)?.context("the job's client has it");
+        let mut base = stored(&plan.base)?;
         let manifest = stored(&plan.train.input)?;
         let shards = manifest.chunks_exact(32).map(|entry| {
             let digest = convoke_core::Digest(entry.try_into().context("an entry is a digest")?);

@@ -2,9 +2,11 @@
 //!
 //! Data and models are tiny, but real: final bits mean something. It knows nothing of time but when jobs are submitted.
 
-use convoke_core::{Ability, JobId, JobSpec, Millis, Payload, Plan, Policy, Rounds, SpecError, Split, Work};
+use convoke_core::{Ability, Digest, JobId, JobSpec, Millis, Payload, Plan, Policy, Rounds, SpecError, Split, Work};
 use convoke_ml::{Dataset, Mlp};
-use convoke_store::blobs::{Blobs, Durability};
+use convoke_store::blobs::{Blobs, Durability, MemoryBlobs};
+use convoke_store::digest_of;
+use convoke_store::holds::Times;
 
 use crate::compute::{COUNTS, MEAN};
 use crate::dice::Dice;
@@ -29,6 +31,19 @@ pub struct Scenario {
     /// When the faults stop.
     pub faults_until: Millis,
     pub default_policy: Policy,
+    /// How many bytes of frames there are at least between two snapshots.
+    pub snapshot_every_bytes: u64,
+    pub retention: Retention,
+}
+
+/// For how long things stay.
+#[derive(Clone, Copy)]
+pub struct Retention {
+    pub times: Times,
+    /// How many bytes a job's versions may have beside the last and the best.
+    pub versions_bytes_max: u64,
+    /// For how long a job is remembered after its end.
+    pub finished_age_ms: Millis,
 }
 
 /// A machine on which worker processes run, one after the other.
@@ -53,17 +68,19 @@ pub struct JobPlan {
     pub spec: JobSpec,
     pub submit_at: Millis,
     pub cancel_at: Option<Millis>,
-    /// Whether one blob is forgotten in the first upload.
-    pub forgets: Option<Vec<u8>>,
+    /// What it starts from: the parameters, the manifest and the shards.
+    pub blobs: Vec<(Digest, Vec<u8>)>,
+    /// Whether the first of these is forgotten in the first upload.
+    pub forgets: bool,
     /// A task that kills the worker that runs it: its place in each training stage.
     pub poison: Option<u32>,
 }
 
 impl Scenario {
-    pub fn draw(dice: &mut Dice, blobs: &dyn Blobs) -> Result<Self, anyhow::Error> {
+    pub fn draw(dice: &mut Dice) -> Result<Self, anyhow::Error> {
         let workers = (0..dice.between(WORKERS_MIN as u64, 6)).map(|number| Machine::draw(number, dice)).collect();
         let jobs = (0..dice.between(JOBS_MIN as u64, 4))
-            .map(|number| JobPlan::draw(number, dice, blobs))
+            .map(|number| JobPlan::draw(number, dice))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             workers,
@@ -71,6 +88,8 @@ impl Scenario {
             calm_ms: dice.between(300, 4_000),
             faults_until: dice.between(VIRTUAL_MS_MIN, 75_000),
             default_policy: policy(dice),
+            snapshot_every_bytes: dice.between(500, 6_000),
+            retention: Retention::draw(dice),
         })
     }
 }
@@ -97,6 +116,20 @@ impl Scenario {
     }
 }
 
+impl Retention {
+    /// Much shorter than of a real coordinator, and in the same order.
+    fn draw(dice: &mut Dice) -> Self {
+        let times = Times {
+            hold_ms: dice.between(6_000, 15_000),
+            grace_ms: 2_000,
+            turn_ms: dice.between(200, 1_000),
+            sweep_ms: dice.between(2_000, 10_000),
+        };
+        let versions_bytes_max = if dice.chance(50) { 0 } else { dice.between(0, 3_000) };
+        Self { times, versions_bytes_max, finished_age_ms: dice.between(5_000, 30_000) }
+    }
+}
+
 impl Machine {
     fn draw(number: u64, dice: &mut Dice) -> Self {
         Self {
@@ -113,25 +146,23 @@ impl Machine {
 }
 
 impl JobPlan {
-    fn draw(number: u64, dice: &mut Dice, blobs: &dyn Blobs) -> Result<Self, anyhow::Error> {
+    fn draw(number: u64, dice: &mut Dice) -> Result<Self, anyhow::Error> {
         let submit_at = dice.between(0, 40_000);
         let cancelled = dice.chance(15);
         let shards = dice.between(3, 7);
-        let manifest = (0..shards).map(|_| put_shard(dice, blobs)).collect::<Result<Vec<_>, _>>()?.concat();
+        let named = |bytes: Vec<u8>| (digest_of(&bytes), bytes);
+        let parts = (0..shards).map(|_| Ok(named(shard(dice)?))).collect::<Result<Vec<_>, anyhow::Error>>()?;
+        let manifest = named(parts.iter().flat_map(|(digest, _)| digest.0).collect());
         let model = Mlp::uniform_start(&[INPUTS, 3, CLASSES], vec!["no".into(), "yes".into()], dice.bits())?;
-        let base = model.to_safetensors();
-        let input = Payload::blob(blobs.put(&manifest, Durability::Synced)?);
+        let base = named(model.to_safetensors());
+        let input = Payload::blob(manifest.0);
         let work = |name, combine| work(name, combine, input.clone(), shards as u32);
         let rounds = Rounds {
             rounds: dice.between(1, 6) as u32,
-            base: Payload::blob(convoke_store::digest_of(&base)),
+            base: Payload::blob(base.0),
             train: work("train", MEAN)?,
             evaluate: if dice.chance(70) { Some(work("evaluate", COUNTS)?) } else { None },
         };
-        let forgets = dice.chance(20);
-        if !forgets {
-            blobs.put(&base, Durability::Synced)?;
-        }
         let spec = JobSpec {
             name: format!("job {number}"),
             plan: Plan::Rounds(rounds),
@@ -145,9 +176,19 @@ impl JobPlan {
             spec,
             submit_at,
             cancel_at: cancelled.then(|| submit_at + dice.between(0, 15_000)),
-            forgets: forgets.then_some(base),
+            blobs: [base, manifest].into_iter().chain(parts).collect(),
+            forgets: dice.chance(20),
             poison: if dice.chance(4) { Some(dice.between(0, shards - 1) as u32) } else { None },
         })
+    }
+
+    /// What it starts from, where nothing is ever lost.
+    pub fn all_blobs(&self) -> Result<MemoryBlobs, anyhow::Error> {
+        let blobs = MemoryBlobs::new();
+        for (_, bytes) in &self.blobs {
+            blobs.put(bytes, Durability::Unsynced)?;
+        }
+        Ok(blobs)
     }
 
     pub fn rounds(&self) -> &Rounds {
@@ -172,12 +213,11 @@ fn work(name: &str, combine: &[u8], input: Payload, count: u32) -> Result<Work, 
     })
 }
 
-/// Stores a few rows of two separable classes, and gives the digest's bytes for the manifest.
-fn put_shard(dice: &mut Dice, blobs: &dyn Blobs) -> Result<[u8; 32], anyhow::Error> {
+/// A few rows of two separable classes.
+fn shard(dice: &mut Dice) -> Result<Vec<u8>, anyhow::Error> {
     let rows = dice.between(2, 7) as usize;
     let labels: Vec<u32> = (0..rows).map(|_| dice.place(CLASSES) as u32).collect();
     let mut feature = |label: u32| label as f32 - 0.5 + dice.between(0, 1_000) as f32 / 500.0;
     let features = labels.iter().flat_map(|label| [feature(*label), feature(*label)]).collect();
-    let shard = Dataset::new(features, labels, INPUTS)?;
-    Ok(blobs.put(&shard.to_safetensors(), Durability::Synced)?.0)
+    Ok(Dataset::new(features, labels, INPUTS)?.to_safetensors())
 }

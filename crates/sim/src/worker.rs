@@ -13,11 +13,12 @@ use convoke_core::{Ability, Digest, Millis, SessionId, WorkerId};
 use convoke_store::blobs::{Blobs, Durability, MemoryBlobs};
 
 use crate::clock::Clock;
-use crate::compute;
+use crate::compute::{self, Gone};
+use crate::happening::Happening;
 use crate::invariants::Violation;
 use crate::network::{Up, Way, latency};
 use crate::observer::worker_notice_kind;
-use crate::world::{Happening, World};
+use crate::world::World;
 
 /// A worker's process.
 pub struct Process {
@@ -225,7 +226,7 @@ impl World {
             return self.feed_worker(id, Input::Finished { run, outcome });
         }
         let reachable = self.coordinator.machine.is_some() && self.partitioned[process.host] <= self.now;
-        let blobs = &self.blobs;
+        let blobs = self.blobs.all();
         let mut fetch = |payload: &Payload| {
             let cached = compute::read(&process.cache, payload)?;
             if cached.is_some() {
@@ -243,6 +244,12 @@ impl World {
                 let at = self.now + self.dice.between(100, 2_000);
                 self.queue.push(at, Happening::ExecutorEnds { process: id, run });
                 return Ok(());
+            }
+            // It is done, or its job has ended: nobody will want to hear of it.
+            Err(error) if error.is::<Gone>() && self.invariants.record.durable.wanted(assignment.task).is_none() => {
+                self.note("worker.finds-a-blob-gone");
+                self.invariants.every_job_ends.executor_failed(assignment.task);
+                return self.feed_worker(id, Input::Finished { run, outcome: Err(error.to_string()) });
             }
             made => made.map_err(|error| self.broken(error))?,
         };

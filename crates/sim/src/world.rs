@@ -4,23 +4,23 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
-use convoke_core::coordinator::{Combine, Input, Reply};
+use convoke_core::coordinator::Input;
 use convoke_core::message::FromWorker;
-use convoke_core::worker::Run;
-use convoke_core::{Millis, RequestId, SessionId};
-use convoke_store::blobs::{Blobs, Durability, FolderBlobs};
+use convoke_core::{Millis, SessionId};
+use convoke_store::blobs::Durability;
 use convoke_store::files::Files;
 
+use crate::blobs::{BLOBS, CoordinatorBlobs};
 use crate::clients::{Call, Client};
 use crate::compute::is_of_the_disk;
-use crate::coordinator::{BLOBS, CoordinatorHost};
+use crate::coordinator::CoordinatorHost;
 use crate::coverage::Coverage;
 use crate::dice::Dice;
 use crate::disk::Disk;
 use crate::faults::FAULTS_MIN;
-use crate::invariants::{Invariants, Violation, replay};
+use crate::happening::Happening;
+use crate::invariants::{Invariants, Violation};
 use crate::network::{Moved, Network, Up, Way};
 use crate::observer::{Observer, up_kind};
 use crate::queue::Queue;
@@ -31,69 +31,6 @@ use crate::worker::Process;
 const PATIENCE_MS: Millis = 300_000;
 /// How much may happen in one millisecond before the cluster is said to spin.
 const AT_ONCE_MAX: u64 = 20_000;
-
-/// Something that happens at an instant.
-pub enum Happening {
-    CoordinatorStarts,
-    /// A frame that the disk did not take is appended again.
-    AppendAgain {
-        life: u64,
-    },
-    /// What the coordinator was to decide on while it could not append.
-    Waited {
-        life: u64,
-        input: Box<Input>,
-    },
-    DiskHasRoom,
-    CoordinatorWakes {
-        life: u64,
-        at: Millis,
-    },
-    GoneForCoordinator {
-        life: u64,
-        session: SessionId,
-    },
-    CombineEnds {
-        life: u64,
-        combine: Combine,
-    },
-    CallArrives {
-        request: RequestId,
-    },
-    ReplyArrives {
-        request: RequestId,
-        reply: Reply,
-    },
-    Calls(Call),
-    Moves {
-        session: SessionId,
-        way: Way,
-    },
-    WorkerStarts {
-        host: usize,
-    },
-    WorkerWakes {
-        process: u64,
-        at: Millis,
-    },
-    DialEnds {
-        process: u64,
-        session: SessionId,
-    },
-    GoneForWorker {
-        process: u64,
-        session: SessionId,
-    },
-    ExecutorEnds {
-        process: u64,
-        run: Run,
-    },
-    Poisoned {
-        process: u64,
-        run: Run,
-    },
-    Fault,
-}
 
 /// A run's end.
 pub struct Report {
@@ -114,7 +51,7 @@ pub struct World {
     pub scenario: Scenario,
     /// The coordinator's.
     pub disk: Disk,
-    pub blobs: FolderBlobs,
+    pub blobs: CoordinatorBlobs,
     pub network: Network,
     pub coordinator: CoordinatorHost,
     pub processes: BTreeMap<u64, Process>,
@@ -152,16 +89,16 @@ impl World {
         let disk = Disk::new(dice.bits());
         disk.create_folder(Path::new(BLOBS))?;
         disk.sync_folder(Path::new(""))?;
-        let blobs = FolderBlobs::open_over(Arc::new(disk.clone()), Path::new(BLOBS))?;
-        let scenario = Scenario::draw(&mut dice, &blobs)?;
-        let invariants = Invariants::new(&scenario, &blobs)?;
+        let scenario = Scenario::draw(&mut dice)?;
+        let blobs = CoordinatorBlobs::open(&disk, &scenario.retention)?;
+        let invariants = Invariants::new(&scenario)?;
         let mut queue = Queue::new();
         queue.push(dice.between(0, 1_000), Happening::CoordinatorStarts);
         for host in 0..scenario.workers.len() {
             queue.push(dice.between(0, 10_000), Happening::WorkerStarts { host });
         }
         for (place, job) in scenario.jobs.iter().enumerate() {
-            queue.push(job.submit_at, Happening::Calls(Call::Submit(place)));
+            queue.push(job.submit_at, Happening::Calls(Call::Upload(place)));
         }
         queue.push(dice.between(1, 5_000), Happening::Fault);
         let mut observer = Observer::new(traced);
@@ -194,6 +131,7 @@ impl World {
                 return Err(self.violation("(7) the cluster spins".to_owned()));
             }
             self.now = self.now.max(at);
+            self.blobs.time_is(self.coordinator.time(self.now));
             if self.now > self.scenario.faults_until && self.faults >= FAULTS_MIN && self.is_done() {
                 break;
             }
@@ -222,13 +160,19 @@ impl World {
             | Happening::CombineEnds { .. }
             | Happening::Waited { .. }
             | Happening::CallArrives { .. }
+            | Happening::SnapshotStored { .. }
+            | Happening::RootsAsked { .. }
             | Happening::Moves { way: Way::Up, .. } => {
                 // Where it is stopped at that moment, what waits for the disk waits for it to try.
                 let stalled = self.coordinator.stalled_until().map(|until| until.max(self.now + 1));
                 let until = self.coordinator.paused_until.max(stalled.unwrap_or_default());
                 return Some(until).filter(|until| *until > self.now);
             }
-            Happening::AppendAgain { .. } => {
+            Happening::AppendAgain { .. }
+            | Happening::Remembers { .. }
+            | Happening::StoresSnapshot { .. }
+            | Happening::CollectorTurns { .. }
+            | Happening::Collects { .. } => {
                 return Some(self.coordinator.paused_until).filter(|until| *until > self.now);
             }
             _ => None,
@@ -248,7 +192,29 @@ impl World {
             Happening::CombineEnds { life: of, combine } if of == life => self.combine_ends(&combine),
             Happening::AppendAgain { life: of } if of == life => self.append_again(),
             Happening::Waited { life: of, input } if of == life => self.feed_coordinator(*input),
-            Happening::CoordinatorWakes { .. }
+            Happening::Remembers { life: of } if of == life => self.remembers(),
+            Happening::StoresSnapshot { life: of, through, bytes } if of == life => {
+                self.stores_snapshot(through, &bytes)
+            }
+            Happening::SnapshotStored { life: of, through, state } if of == life => {
+                self.feed_coordinator(Input::SnapshotStored { through, state })
+            }
+            Happening::CollectorTurns { life: of } if of == life => {
+                self.collector_turns();
+                Ok(())
+            }
+            Happening::RootsAsked { life: of, at } if of == life => {
+                self.roots_asked(at);
+                Ok(())
+            }
+            Happening::Collects { life: of, at, roots } if of == life => self.collects(at, roots),
+            Happening::Remembers { .. }
+            | Happening::StoresSnapshot { .. }
+            | Happening::SnapshotStored { .. }
+            | Happening::CollectorTurns { .. }
+            | Happening::RootsAsked { .. }
+            | Happening::Collects { .. }
+            | Happening::CoordinatorWakes { .. }
             | Happening::GoneForCoordinator { .. }
             | Happening::AppendAgain { .. }
             | Happening::Waited { .. }
@@ -304,8 +270,11 @@ impl World {
     /// again in the next one.
     fn keep_result(&mut self, session: SessionId, blob: Option<Vec<u8>>) -> Result<bool, Violation> {
         let Some(bytes) = blob.filter(|_| self.coordinator.machine.is_some()) else { return Ok(true) };
-        match self.blobs.put(&bytes, Durability::Unsynced) {
-            Ok(_) => Ok(true),
+        match self.blobs.work.put(&bytes, Durability::Unsynced) {
+            Ok(digest) => {
+                self.invariants.retention.result_kept(digest, self.disk.losses());
+                Ok(true)
+            }
             Err(error) if is_of_the_disk(&error) => {
                 self.note("network.session-ended-for-the-disk");
                 self.tell_worker_gone(session, 100);
@@ -339,11 +308,8 @@ impl World {
     }
 
     fn at_end(&mut self) -> Result<(), Violation> {
-        let replayed = self.coordinator.replay().map_err(|error| self.broken(error))?;
-        if let Some(machine) = &self.coordinator.machine {
-            replay::check(replayed.clone(), &[], machine.durable()).map_err(|why| self.violation(why))?;
-        }
-        self.invariants.acknowledged.on_restart(&replayed).map_err(|why| self.violation(why))?;
+        self.check_journal(&[])?;
+        self.collect_to_the_end()?;
         self.was_a_run()
     }
 

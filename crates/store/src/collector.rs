@@ -7,13 +7,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use convoke_core::coordinator::roots::{JobRoots, Roots};
+use convoke_core::sabotage::{self, Bug};
 use convoke_core::{Digest, JobId, JobSpec, Millis, Payload, Split};
 
 use crate::blobs::{BlobError, Blobs};
 use crate::holds::Holds;
 
-/// How many bytes a job's versions may have beside the last and the best.
-const VERSIONS_BYTES_MAX: u64 = 256 << 20;
+/// How many bytes a job's versions may have beside the last and the best, unless something else is tried out.
+pub const VERSIONS_BYTES_MAX: u64 = 256 << 20;
 /// How many blobs are removed at a time: as long, whoever is to hold one waits.
 const REMOVED_MAX: usize = 64;
 /// How many blobs are listed at a time.
@@ -30,6 +31,7 @@ pub type Entries = dyn Fn(&dyn Blobs, &Payload) -> Result<Option<Vec<Digest>>, C
 pub struct Collector {
     holds: Arc<Holds>,
     read_entries: Box<Entries>,
+    versions_bytes_max: u64,
     /// What the record has released in this term, and is there still.
     released: HashSet<Digest>,
     /// Whether some of it may go soon.
@@ -83,14 +85,15 @@ pub enum CollectError {
 }
 
 impl Collector {
-    /// Over what is held.
-    pub fn new(holds: Arc<Holds>, read_entries: Box<Entries>) -> Self {
+    /// Over what is held. A job's versions beside the last and the best may have so many bytes.
+    pub fn new(holds: Arc<Holds>, read_entries: Box<Entries>, versions_bytes_max: u64) -> Self {
         // Where there is a limit, it matters at once how far it is.
         let first = if holds.bytes_max().is_some() { 0 } else { sweep_ms(&holds) };
         Self {
             next_sweep_at: holds.now() + first,
             holds,
             read_entries,
+            versions_bytes_max,
             released: HashSet::new(),
             pending: false,
             manifests: HashMap::new(),
@@ -218,7 +221,7 @@ impl Collector {
         let mut needed = Needed { at, digests: snapshot.into_iter().collect(), finished: Vec::new() };
         let (mut manifests, mut sizes) = (HashMap::new(), HashMap::new());
         for JobRoots { job, finished, mut blobs, manifests: listed, versions } in jobs {
-            let mut room = VERSIONS_BYTES_MAX;
+            let mut room = self.versions_bytes_max;
             for digest in versions {
                 let bytes = self.size(digest)?;
                 sizes.insert(digest, bytes);
@@ -226,7 +229,7 @@ impl Collector {
                 room = left;
                 blobs.push(digest);
             }
-            for manifest in listed {
+            for manifest in listed.into_iter().filter(|_| !sabotage::is(Bug::ForgetShards)) {
                 let entries = self.entries(&manifest)?;
                 needed.digests.extend(entries.iter());
                 manifest.as_blob().and_then(|digest| manifests.insert(digest, entries));

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use convoke_core::sabotage::{self, Bug};
 use convoke_core::{Digest, Event, Millis};
 
 use crate::blobs::{BlobError, BlobReader, BlobWriter, Blobs, Durability};
@@ -180,7 +181,7 @@ impl Holds {
         // Held over the removal, so that a hold that begins meanwhile waits, and then finds no blob.
         let table = self.table();
         let now = self.now();
-        if now >= roots_at + self.times.grace_ms {
+        if now >= roots_at + self.times.grace_ms && !sabotage::is(Bug::BelieveOldRoots) {
             return Ok(Removal { late: true, ..Removal::default() });
         }
         let goes = |digest: &&Digest| !is_root(digest) && !table.holds(digest, released, now);
@@ -244,7 +245,10 @@ impl Table {
     }
 
     fn holds(&self, digest: &Digest, released: bool, now: Millis) -> bool {
-        let hold = self.holds.get(digest).copied().unwrap_or_default();
+        let mut hold = self.holds.get(digest).copied().unwrap_or_default();
+        if sabotage::is(Bug::CollectUpload) {
+            hold.upload_until = 0;
+        }
         let all_until = if released { self.crowded_until } else { self.crowded_until.max(self.begun_until) };
         now < all_until.max(hold.upload_until).max(hold.work_until)
     }

@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use convoke_core::coordinator::durable::Misfit;
+use convoke_core::sabotage::{self, Bug};
 use convoke_core::snapshot::Snapshot;
 use convoke_core::{Digest, Event, Position};
 use convoke_proto::{DecodeError, decode_snapshot, encode_snapshot};
@@ -127,15 +128,21 @@ impl Folded {
         }
     }
 
-    /// A snapshot to store, and the position that it reaches, once there are `every_bytes` of frames since the last one,
-    /// and as many as that has: then all snapshots together cost no more than the journal.
-    pub fn take_snapshot(&mut self, every_bytes: u64) -> Option<(Position, Vec<u8>)> {
-        if self.bytes_since < every_bytes.max(self.snapshot_bytes) {
-            return None;
-        }
+    /// Whether there are `every_bytes` of frames since the last snapshot, and as many as that has: then all snapshots
+    /// together cost no more than the journal.
+    pub fn is_due(&self, every_bytes: u64) -> bool {
+        self.bytes_since >= every_bytes.max(self.snapshot_bytes)
+    }
+
+    /// A snapshot to store, and the position that it reaches.
+    pub fn take_snapshot(&mut self) -> (Position, Vec<u8>) {
         let bytes = encode_snapshot(&self.snapshot);
         (self.bytes_since, self.snapshot_bytes) = (0, bytes.len() as u64);
-        Some((self.snapshot.through, bytes))
+        if sabotage::is(Bug::OverstateSnapshot) {
+            let through = self.snapshot.through.next();
+            return (through, encode_snapshot(&Snapshot { through, ..self.snapshot.clone() }));
+        }
+        (self.snapshot.through, bytes)
     }
 
     /// What the first snapshot holds that the kept frames name and that is still there: the one that stands for what was

@@ -3,6 +3,7 @@
 //! It names blobs by what the state says of them. What a manifest lists, and how large a blob is, whoever has the blobs
 //! finds out; nothing is read here.
 
+use crate::sabotage::{self, Bug};
 use crate::{Digest, JobId, Payload, Split, Work};
 
 use super::durable::{Durable, Job};
@@ -35,7 +36,8 @@ impl Durable {
     /// What has to stay.
     pub fn roots(&self) -> Roots {
         let jobs = self.live_jobs().chain(self.finished_jobs()).map(|(id, job)| job.roots(id)).collect();
-        Roots { snapshot: self.snapshot().map(|taken| taken.state), jobs }
+        let snapshot = self.snapshot().filter(|_| !sabotage::is(Bug::ForgetSnapshot));
+        Roots { snapshot: snapshot.map(|taken| taken.state), jobs }
     }
 }
 
@@ -44,7 +46,7 @@ impl Job {
     /// only the names in its manifest.
     pub fn roots(&self, id: JobId) -> JobRoots {
         let finished = self.outcome.is_some();
-        let best = self.best.as_ref().map(|best| &best.version.parameters);
+        let best = self.best.as_ref().filter(|_| !sabotage::is(Bug::ForgetBest)).map(|best| &best.version.parameters);
         let mut blobs: Vec<&Payload> = std::iter::once(&self.version.parameters).chain(best).collect();
         let mut manifests = Vec::new();
         for work in self.spec.works() {

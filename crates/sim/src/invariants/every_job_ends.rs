@@ -77,6 +77,9 @@ impl EveryJobEnds {
                     _ => {}
                 }
             }
+            Event::JobForgotten { job } if self.jobs.get(job).is_some_and(|job| !job.ended) => {
+                return Err(format!("(7) job {job} was forgotten before it ended"));
+            }
             _ => {}
         }
         Ok(())

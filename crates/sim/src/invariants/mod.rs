@@ -10,12 +10,13 @@ pub mod replay;
 pub mod same_bits;
 pub mod every_job_ends;
 pub mod draining;
+pub mod retention;
 
 use std::fmt;
 
 use convoke_core::coordinator::Combine;
-use convoke_core::{Event, Millis};
-use convoke_store::blobs::Blobs;
+use convoke_core::snapshot::Snapshot;
+use convoke_core::{Digest, Event, Millis, Position};
 
 use crate::scenario::Scenario;
 
@@ -35,6 +36,8 @@ impl fmt::Display for Violation {
 }
 
 pub struct Invariants {
+    /// All that was ever journaled, folded as it came.
+    pub record: Snapshot,
     pub one_result: one_result::OneResult,
     pub stages: stages::Stages,
     pub versions: versions::Versions,
@@ -42,28 +45,45 @@ pub struct Invariants {
     pub same_bits: same_bits::SameBits,
     pub every_job_ends: every_job_ends::EveryJobEnds,
     pub draining: draining::Draining,
+    pub retention: retention::Retention,
+}
+
+/// A frame, as it was journaled.
+#[derive(Clone, Copy)]
+pub struct Journaled<'a> {
+    pub at: Position,
+    pub wall_ms: u64,
+    pub events: &'a [Event],
 }
 
 impl Invariants {
-    pub fn new(scenario: &Scenario, blobs: &dyn Blobs) -> Result<Self, anyhow::Error> {
+    pub fn new(scenario: &Scenario) -> Result<Self, anyhow::Error> {
         Ok(Self {
+            record: Snapshot::default(),
             one_result: one_result::OneResult::default(),
             stages: stages::Stages::default(),
             versions: versions::Versions::default(),
             acknowledged: acknowledged::Acknowledged::default(),
-            same_bits: same_bits::SameBits::new(scenario, blobs)?,
+            same_bits: same_bits::SameBits::new(scenario)?,
             every_job_ends: every_job_ends::EveryJobEnds::new(scenario),
             draining: draining::Draining::default(),
+            retention: retention::Retention::new(scenario),
         })
     }
 
-    /// An event was appended.
-    pub fn on_event(&mut self, event: &Event) -> Result<(), String> {
-        self.one_result.on_event(event)?;
-        self.same_bits.on_event(event, &self.stages)?;
-        self.stages.on_event(event)?;
-        self.versions.on_event(event, &self.stages)?;
-        self.every_job_ends.on_event(event)
+    /// A frame was appended; `has` says which blobs are there, `losses` how often the disk lost something.
+    pub fn on_frame(&mut self, frame: Journaled<'_>, has: &dyn Fn(Digest) -> bool, losses: u64) -> Result<(), String> {
+        for event in frame.events {
+            self.one_result.on_event(event)?;
+            self.same_bits.on_event(event, &self.stages)?;
+            self.stages.on_event(event)?;
+            self.versions.on_event(event, &self.stages)?;
+            self.every_job_ends.on_event(event)?;
+            self.acknowledged.on_event(event);
+            self.retention.on_event(event, &self.record.durable, has, losses)?;
+        }
+        let Journaled { at, wall_ms, events } = frame;
+        self.record.fold(at, wall_ms, events).map_err(|misfit| format!("(4) {misfit}"))
     }
 
     /// A combine was ordered.

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use convoke_core::coordinator::Combine;
 use convoke_core::event::{Outcome, Purpose};
 use convoke_core::{Event, JobId};
-use convoke_store::blobs::Blobs;
 
 use super::stages::Stages;
 use crate::reference::{Reference, StageResults};
@@ -22,9 +21,9 @@ struct Progress {
 }
 
 impl SameBits {
-    pub fn new(scenario: &Scenario, blobs: &dyn Blobs) -> Result<Self, anyhow::Error> {
+    pub fn new(scenario: &Scenario) -> Result<Self, anyhow::Error> {
         let progress = |reference| Progress { reference, combined: 0, last: None };
-        let jobs = scenario.jobs.iter().map(|job| Ok((job.id, progress(Reference::compute(job, blobs)?))));
+        let jobs = scenario.jobs.iter().map(|job| Ok((job.id, progress(Reference::compute(job)?))));
         Ok(Self(jobs.collect::<Result<_, anyhow::Error>>()?))
     }
 

@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use convoke_core::event::{Combined, Completion, Metrics, Purpose, TaskRecord, Timing};
-use convoke_core::{Ability, JobId, JobSpec, Payload, Plan, Rounds, Split, StageNumber, TaskId, Term, Work};
+use convoke_core::{Ability, JobId, JobSpec, Payload, Plan, Rounds, Split, StageNumber, TaskId, Term, TokenId, Work};
 use convoke_store::journal::{Journal, MemoryJournal, Tail};
 
 use super::*;
@@ -21,7 +21,8 @@ fn submission() -> Vec<Event> {
     let plan = Plan::Rounds(Rounds { rounds: 9, base: version(0), train: work(), evaluate: None });
     let name = "tiny".to_owned();
     let spec = JobSpec { name, plan, policy: None, seed: 1, attempt_timeout_ms: None, priority: 0 };
-    let submitted = Event::JobSubmitted { job: JOB, spec: Box::new(spec), submitter: "ann".to_owned() };
+    let (submitter, owner) = ("ann".to_owned(), TokenId::LOCAL);
+    let submitted = Event::JobSubmitted { job: JOB, spec: Box::new(spec), submitter, owner };
     vec![Event::TermOpened { term: Term(1) }, submitted]
 }
 

@@ -46,6 +46,13 @@ impl MemoryJournal {
         Self::default()
     }
 
+    /// Loses the frames after a position, as a power cut does where a disk lies about what it has written.
+    pub fn lose_after(&self, position: Position) {
+        let mut frames = self.frames();
+        let count = position.0.saturating_sub(frames.base.position.0);
+        frames.kept.truncate(usize::try_from(count).unwrap_or(usize::MAX));
+    }
+
     fn frames(&self) -> MutexGuard<'_, Frames> {
         // What is done under the lock is done in one step, so a panic elsewhere leaves the frames whole.
         self.frames.lock().unwrap_or_else(PoisonError::into_inner)

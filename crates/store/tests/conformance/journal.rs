@@ -32,6 +32,9 @@ macro_rules! journals_conform {
     };
 }
 
+/// No terms.
+const NONE: [u64; 0] = [];
+
 /// The frame after `previous` that opens a term.
 fn opened(previous: Digest, term: u64) -> EncodedFrame {
     Frame::encode(previous, Term(term), 1_000 + term, &[Event::TermOpened { term: Term(term) }]).unwrap()
@@ -64,7 +67,7 @@ pub type Open<'a> = &'a mut dyn FnMut() -> Box<dyn Journal>;
 pub fn what_is_appended_is_there_after_a_crash(open: Open) {
     let mut journal = open();
     assert_eq!(journal.tail(), Tail::EMPTY);
-    assert_eq!(terms(&*journal, 1), []);
+    assert_eq!(terms(&*journal, 1), NONE);
     append(&mut *journal, 1);
     let last = append(&mut *journal, 2);
     assert_eq!(journal.tail(), Tail { position: Position(2), hash: last.hash() });
@@ -82,7 +85,7 @@ pub fn reading_starts_and_stops_where_it_is_told(open: Open) {
     assert_eq!(terms(&*journal, 0), [1, 2, 3, 4, 5]);
     assert_eq!(terms(&*journal, 4), [4, 5]);
     for beyond in [6, 7, u64::MAX] {
-        assert_eq!(terms(&*journal, beyond), []);
+        assert_eq!(terms(&*journal, beyond), NONE);
     }
     let read = |frames_max| journal.reader().read(Position(2), frames_max).unwrap().len();
     assert_eq!((read(0), read(1), read(3), read(usize::MAX)), (0, 1, 3, 4));
@@ -173,7 +176,7 @@ pub fn one_read_is_bounded(open: Open) {
 pub fn what_is_trimmed_is_gone_and_the_rest_still_follows(open: Open) {
     let mut journal = open();
     journal.trim(Position(3)).unwrap();
-    assert_eq!(terms(&*journal, 1), []);
+    assert_eq!(terms(&*journal, 1), NONE);
     (1..=5).for_each(|term| drop(append(&mut *journal, term)));
     let tail = journal.tail();
     // The last is one that an earlier one has overtaken.
@@ -200,7 +203,7 @@ pub fn all_of_it_may_be_trimmed(open: Open) {
     for _ in 0..2 {
         assert_eq!(journal.tail(), tail);
         assert_eq!(refusal(&*journal, 3), "the journal begins at position 4: what was before was trimmed");
-        assert_eq!(terms(&*journal, 4), []);
+        assert_eq!(terms(&*journal, 4), NONE);
         drop(journal);
         journal = open();
     }
