@@ -3,10 +3,10 @@
 //! Between the question and the removal anything may happen. What may go, the product's own collector says.
 
 use convoke_core::coordinator::Input;
+use convoke_core::coordinator::durable::Job;
+use convoke_core::coordinator::roots::Roots;
 use convoke_core::{JobId, Millis};
-use convoke_store::collector::CollectError;
 
-use crate::compute::is_of_the_disk;
 use crate::happening::Happening;
 use crate::invariants::Violation;
 use crate::world::World;
@@ -34,26 +34,24 @@ impl World {
     pub fn roots_asked(&mut self, at: Millis) {
         let Some(machine) = &self.coordinator.machine else { return };
         let (life, roots) = (self.coordinator.life, machine.durable().roots());
-        let late_ms = if self.dice.chance(10) { self.dice.between(500, 3_000) } else { self.dice.between(0, 300) };
+        // A slow disk may keep the collector for longer than anything is held.
+        let late_ms = match self.dice.between(0, 19) {
+            0 => self.dice.between(0, 2 * self.scenario.retention.times.hold_ms),
+            1 | 2 => self.dice.between(500, 3_000),
+            _ => self.dice.between(0, 300),
+        };
         self.queue.push(self.now + late_ms, Happening::Collects { life, at, roots });
     }
 
     /// Some blobs go, and jobs that ended long ago with them.
-    pub fn collects(&mut self, at: Millis, roots: convoke_core::coordinator::roots::Roots) -> Result<(), Violation> {
+    pub fn collects(&mut self, at: Millis, roots: Roots) -> Result<(), Violation> {
         if self.blobs.holds.now() >= at + self.scenario.retention.times.grace_ms {
             self.note("collector.roots-too-old");
         }
-        let swept = match self.blobs.collector.turn(at, roots) {
-            Ok(collected) => collected.swept,
-            Err(CollectError::Blob(error)) if is_of_the_disk(&error) => {
-                self.note("collector.disk-failed");
-                None
-            }
-            Err(error) => return Err(self.broken(error.into())),
-        };
+        let collected = self.blobs.collector.turn(at, roots).map_err(|error| self.broken(error.into()))?;
         self.check_removed()?;
         self.collector_waits();
-        if swept.is_some() {
+        if collected.swept.is_some() {
             self.note("collector.looked-through-all");
             for job in self.forgettable() {
                 self.blobs.collector.sweep_soon();
@@ -76,7 +74,7 @@ impl World {
         let mut old: Vec<_> = known.map(|(plan, _)| plan.id).filter(is_old).collect();
         if self.dice.chance(10) {
             let any = self.scenario.jobs[self.dice.place(self.scenario.jobs.len())].id;
-            let is_live = |job: &convoke_core::coordinator::durable::Job| job.outcome.is_none();
+            let is_live = |job: &Job| job.outcome.is_none();
             old.extend(self.invariants.record.durable.job(any).filter(|job| is_live(job)).map(|_| any));
         }
         old

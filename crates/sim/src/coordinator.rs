@@ -1,23 +1,21 @@
 //! The coordinator's shell, simulated: it appends a decision's events as one frame, then performs its outputs one by one.
 //!
-//! It may die between any two of these steps, and starts again from what the journal holds. How outputs are performed is
-//! in `outputs`. It decides nothing.
+//! It may die between any two of these steps (`life`), and starts again from what the journal holds. How outputs are
+//! performed is in `outputs`. It decides nothing.
 
+mod life;
 mod outputs;
 
 use std::collections::BTreeSet;
 
-use convoke_core::coordinator::{Config, Coordinator, Decision, Input, Output};
+use convoke_core::coordinator::{Coordinator, Decision, Input, Output};
 use convoke_core::message::{FromWorker, ToWorker};
 use convoke_core::sabotage::{self, Bug};
-use convoke_core::{Event, Millis, Position, SessionId};
-use convoke_store::journal::{AppendError, EncodedFrame, Frame, Journal, JournalReader, ReadError, append_once};
+use convoke_core::{Event, Millis, Position};
+use convoke_store::journal::{AppendError, EncodedFrame, Frame, Journal, append_once};
 use convoke_store::snapshots::Folded;
 
-use crate::blobs::CoordinatorBlobs;
-
 use crate::clock::Clock;
-use crate::compute::is_of_the_disk;
 use crate::disk::{Disk, SimulatedJournal};
 use crate::happening::Happening;
 use crate::invariants::{Journaled, Violation};
@@ -125,58 +123,6 @@ impl CoordinatorHost {
 }
 
 impl World {
-    pub fn coordinator_starts(&mut self) -> Result<(), Violation> {
-        if self.coordinator.machine.is_some() {
-            return Ok(());
-        }
-        if let Err(error) = self.open_disk() {
-            if !error.downcast_ref().is_some_and(is_of_the_disk) && !error.downcast_ref().is_some_and(is_of_the_store) {
-                return Err(self.broken(error));
-            }
-            self.note("transition.start-refused-by-the-disk");
-            let at = self.now + self.dice.between(200, 2_000);
-            self.queue.push(at, Happening::CoordinatorStarts);
-            return Ok(());
-        }
-        if let Some(decided) = self.coordinator.in_doubt.take()
-            && self.coordinator.journal.tail().position >= decided.at
-        {
-            self.journaled(&decided)?;
-        }
-        let durable = self.check_journal(&[])?.durable;
-        self.coordinator.folded = Folded::default();
-        self.coordinator.remember(self.blobs.all()).map_err(|error| self.broken(error.into()))?;
-        for (_, job) in durable.live_jobs() {
-            self.observer.coverage.count("transition.job-taken-up");
-            let closed = job.stages.values().filter(|stage| stage.closed);
-            closed.for_each(|_| self.observer.coverage.count("transition.combine-taken-up"));
-        }
-        let config = Config { policy: self.scenario.default_policy };
-        let (machine, decision) = Coordinator::start(0, config, durable);
-        self.observer.line(self.now, "coordinator", "starts");
-        self.coordinator.machine = Some(machine);
-        self.coordinator.wakes_at = None;
-        let life = self.coordinator.life;
-        self.queue.push(self.now + self.scenario.retention.times.turn_ms, Happening::CollectorTurns { life });
-        self.perform(decision)
-    }
-
-    /// What a process does before it takes anything over.
-    fn open_disk(&mut self) -> Result<(), anyhow::Error> {
-        self.coordinator.clock = Clock::start(self.now, &mut self.dice);
-        self.blobs = CoordinatorBlobs::open(&self.disk, &self.scenario.retention)?;
-        self.coordinator.journal.look_again()?;
-        let reader: &dyn JournalReader = &self.coordinator.journal;
-        self.coordinator.trimmed = match reader.read(Position(1), 0) {
-            Err(ReadError::Trimmed { first }) => {
-                self.observer.coverage.count("transition.restored-from-a-snapshot");
-                Position(first.0 - 1)
-            }
-            read => read.map(|_| Position(0))?,
-        };
-        Ok(())
-    }
-
     /// Due timers first, then the input: so that what follows from the input alone can be told.
     pub fn feed_coordinator(&mut self, input: Input) -> Result<(), Violation> {
         let now = self.coordinator.clock.read(self.now);
@@ -286,22 +232,6 @@ impl World {
         }
     }
 
-    /// Before it has appended, or while it does.
-    fn dies_at_an_append(&mut self, doom: Doom, decided: Decided) -> Result<(), Violation> {
-        if self.dice.chance(50) {
-            return self.coordinator_dies(doom, &decided.events);
-        }
-        self.note("fault.crash-in-an-append");
-        self.coordinator.journal.write(&decided.frame);
-        self.dies_in_doubt(doom, decided)
-    }
-
-    /// It dies over a frame that may be in the journal.
-    fn dies_in_doubt(&mut self, doom: Doom, decided: Decided) -> Result<(), Violation> {
-        self.coordinator.in_doubt = Some(decided.clone());
-        self.coordinator_dies(doom, &decided.events)
-    }
-
     /// The same frame again. The workers hear meanwhile that the coordinator is there, and nothing else.
     pub fn append_again(&mut self) -> Result<(), Violation> {
         let Some(stalled) = self.coordinator.stalled.take() else { return Ok(()) };
@@ -345,34 +275,6 @@ impl World {
             self.coordinator.wakes_at = Some(at);
             self.queue.push(at, Happening::CoordinatorWakes { life: self.coordinator.life, at });
         }
-        Ok(())
-    }
-
-    /// The process is gone, and what it had decided but not appended with it.
-    pub fn coordinator_dies(&mut self, doom: Doom, vanished: &[Event]) -> Result<(), Violation> {
-        self.happens(if vanished.is_empty() { "fault.crash" } else { "fault.crash-before-append" });
-        self.observer.line(self.now, "coordinator", format!("dies; {} events vanish", vanished.len()));
-        self.check_journal(vanished)?;
-        self.coordinator.machine = None;
-        if doom.power_cut {
-            self.happens("fault.power-cut");
-            self.disk.cut_power();
-            self.coordinator.journal.cut_power();
-        }
-        self.invariants.one_result.on_crash();
-        self.coordinator.life += 1;
-        self.coordinator.paused_until = 0;
-        self.coordinator.stalled = None;
-        self.coordinator.remembers = false;
-        let sessions: Vec<SessionId> = self.network.links.keys().copied().collect();
-        for session in sessions {
-            self.cut(session, 0);
-            if !doom.power_cut {
-                self.tell_worker_gone(session, 100);
-            }
-        }
-        let at = self.now + self.dice.between(20, 4_000);
-        self.queue.push(at, Happening::CoordinatorStarts);
         Ok(())
     }
 }

@@ -8,7 +8,6 @@ use std::fmt::{Display, Formatter};
 /// Every name, in order. What is counted under another is a mistake of the simulator's.
 const NAMES: &[&str] = &[
     "client.uploads",
-    "collector.disk-failed",
     "collector.looked-through-all",
     "collector.removed-a-blob",
     "collector.roots-too-old",

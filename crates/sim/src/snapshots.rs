@@ -73,7 +73,7 @@ impl World {
         self.observer.line(self.now, "history", format!("a snapshot through position {through} is stored as {state}"));
         if let Some(doom) = self.coordinator.dies_now(Step::OfASnapshot) {
             self.note("fault.crash-after-a-snapshot-is-stored");
-            return self.coordinator_dies(doom, &[]);
+            return self.coordinator_dies_beside(doom);
         }
         if sabotage::is(Bug::TrimBeforeRecord) {
             self.trim(through)?;

@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use convoke_core::JobId;
 use convoke_core::coordinator::durable::Durable;
 use convoke_core::event::{Event, Outcome};
-use convoke_core::{JobId, Position};
 use convoke_store::journal::{Journal, ReadError, Tail};
 
 pub struct Acknowledged {
@@ -66,8 +66,11 @@ impl Acknowledged {
 
     fn told_is_there(&self, journal: &dyn Journal) -> Result<(), String> {
         let (told, tail) = (self.told, journal.tail());
+        if told == Tail::EMPTY {
+            return Ok(());
+        }
         let there = match journal.reader().read(told.position, 1) {
-            Ok(frames) => frames.first().map_or(told.position == Position(0), |(_, frame)| frame.hash == told.hash),
+            Ok(frames) => frames.first().is_some_and(|(_, frame)| frame.hash == told.hash),
             Err(ReadError::Trimmed { .. }) => told.position <= tail.position,
             Err(_) => false,
         };
