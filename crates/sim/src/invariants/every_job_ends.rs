@@ -23,7 +23,7 @@ struct Job {
     may_be_cancelled: bool,
     ended: bool,
     failures: BTreeMap<TaskId, Failures>,
-    /// Attempts that failed. Their numbers start again with a term, from what the journal knows.
+    /// Attempts that failed. Their numbers start again with a term, and where a result is lost, from what the journal knows.
     attempts: BTreeSet<(Term, TaskId, u32)>,
 }
 
@@ -76,6 +76,11 @@ impl EveryJobEnds {
                     }
                     _ => {}
                 }
+            }
+            Event::ResultsLost { job: id, stage, indices } => {
+                let Some(job) = self.jobs.get_mut(id) else { return Ok(()) };
+                let lost = |task: &TaskId| task.stage == *stage && indices.contains(&task.index);
+                job.attempts.retain(|(_, task, _)| !lost(task));
             }
             Event::JobForgotten { job } if self.jobs.get(job).is_some_and(|job| !job.ended) => {
                 return Err(format!("(7) job {job} was forgotten before it ended"));
