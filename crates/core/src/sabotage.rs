@@ -58,6 +58,8 @@ pub enum Bug {
     ForgetBest,
     /// The newest snapshot is no root.
     ForgetSnapshot,
+    /// What a job started from stays a root once it has ended.
+    KeepFinished,
     /// The collector goes by roots however old they are.
     BelieveOldRoots,
     /// The shell tells what it could not append.
@@ -95,6 +97,7 @@ impl Bug {
         Self::ForgetShards,
         Self::ForgetBest,
         Self::ForgetSnapshot,
+        Self::KeepFinished,
         Self::BelieveOldRoots,
         Self::TellAfterFailedAppend,
         Self::CombineInOrderOfArrival,

@@ -96,6 +96,7 @@ impl World {
         let roots = machine.durable().roots();
         let times = self.scenario.retention.times;
         self.disk.is_repaired();
+        let ended = self.now;
         self.now += 2 * (times.hold_ms + times.sweep_ms);
         let mut sweeps = 0;
         for _ in 0..LAST_TURNS_MAX {
@@ -113,6 +114,7 @@ impl World {
                 }
             }
         }
+        self.now = ended;
         let left = self.blobs.all().list(None, usize::MAX).map_err(|error| self.broken(error.into()))?;
         self.invariants
             .retention

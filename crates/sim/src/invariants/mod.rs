@@ -73,17 +73,22 @@ impl Invariants {
 
     /// A frame was appended; `has` says which blobs are there, `losses` how often the disk lost something.
     pub fn on_frame(&mut self, frame: Journaled<'_>, has: &dyn Fn(Digest) -> bool, losses: u64) -> Result<(), String> {
-        for event in frame.events {
-            self.one_result.on_event(event)?;
-            self.same_bits.on_event(event, &self.stages)?;
-            self.stages.on_event(event)?;
-            self.versions.on_event(event, &self.stages)?;
-            self.every_job_ends.on_event(event)?;
-            self.acknowledged.on_event(event);
+        let Journaled { at, wall_ms, events } = frame;
+        for event in events {
+            self.on_event(event)?;
             self.retention.on_event(event, &self.record.durable, has, losses)?;
         }
-        let Journaled { at, wall_ms, events } = frame;
         self.record.fold(at, wall_ms, events).map_err(|misfit| format!("(4) {misfit}"))
+    }
+
+    /// An event was appended.
+    fn on_event(&mut self, event: &Event) -> Result<(), String> {
+        self.one_result.on_event(event)?;
+        self.same_bits.on_event(event, &self.stages)?;
+        self.stages.on_event(event)?;
+        self.versions.on_event(event, &self.stages)?;
+        self.acknowledged.on_event(event);
+        self.every_job_ends.on_event(event)
     }
 
     /// A combine was ordered.
