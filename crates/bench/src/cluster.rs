@@ -4,11 +4,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use convoke_wire::Client;
 use convoke_wire::channel::Target;
 use convoke_wire::core::JobId;
+use convoke_wire::tls::Book;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -35,7 +37,7 @@ impl Cluster {
     /// Starts a coordinator whose state is in `dir`.
     pub fn start(dir: Option<&Path>) -> anyhow::Result<Self> {
         let (binary, folder) = (binary::find()?, folder_in(dir)?);
-        let mut command = Command::new(&binary);
+        let mut command = command(&binary, folder.path());
         command.args(["coordinator", "--quiet", "--bind", "127.0.0.1:0", "--state"]).arg(folder.path().join("state"));
         let coordinator = Running::start(command)?;
         let line = coordinator.says("coordinator on ")?;
@@ -60,14 +62,14 @@ impl Cluster {
 
     /// Starts a worker with one slot and these arguments.
     pub fn worker_with(&self, name: &str, arguments: &[&str]) -> anyhow::Result<Running> {
-        let mut command = Command::new(&self.binary);
+        let mut command = command(&self.binary, self.folder.path());
         command.args(["worker", &self.address, "--slots", "1", "--name", name]).args(arguments);
         Running::start(command)
     }
 
     /// Starts a client that trains on some data and follows.
     pub fn train(&self, data: &Path, arguments: &[String]) -> anyhow::Result<Running> {
-        let mut command = Command::new(&self.binary);
+        let mut command = command(&self.binary, self.folder.path());
         command.arg("train").arg(data).args(arguments).args(["--coordinator", &self.address, "--output", "json"]);
         command.arg("--model").arg(self.folder.path().join("model.safetensors"));
         Running::start(command)
@@ -75,7 +77,7 @@ impl Cluster {
 
     /// Submits a job on the data, and leaves it to the cluster.
     pub fn submit(&self, arguments: &[String]) -> anyhow::Result<JobId> {
-        let mut command = Command::new(&self.binary);
+        let mut command = command(&self.binary, self.folder.path());
         command.arg("train").arg(self.data()).args(arguments);
         command.args(["--coordinator", &self.address, "--detach", "--output", "json"]);
         let output = command.output().context("cannot run `convoke train`")?;
@@ -86,6 +88,19 @@ impl Cluster {
 
     /// A client.
     pub async fn client(&self) -> anyhow::Result<Client> {
-        Ok(Client::connect(&Target::parse(&self.address)?).await?)
+        Ok(Client::connect(&target(&self.address, self.folder.path())?).await?)
     }
+}
+
+/// The binary, with credentials in a folder of its own.
+pub fn command(binary: &Path, folder: &Path) -> Command {
+    let mut command = Command::new(binary);
+    command.env("XDG_CONFIG_HOME", folder.join("config")).env("XDG_STATE_HOME", folder.join("user-state"));
+    command
+}
+
+/// A coordinator that was started so, as its user reaches it.
+pub fn target(address: &str, folder: &Path) -> anyhow::Result<Target> {
+    let trust = Book::new(&folder.join("config/convoke/clusters")).trust(address)?;
+    Ok(Target::Address { address: address.to_owned(), trust: Arc::new(trust) })
 }

@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use convoke_node::coordinator::{Coordinator, Options, SNAPSHOT_EVERY_BYTES};
 use convoke_store::journal::{Journal, MemoryJournal, StoreError};
-use convoke_wire::Client;
-use convoke_wire::channel::Target;
 use convoke_wire::core::event::Outcome;
-use convoke_wire::core::{Ability, JobId, JobSpec, Payload, Plan, Policy, Rounds, Split, Work};
+use convoke_wire::core::{Ability, JobId, JobSpec, Payload, Plan, Policy, Role, Rounds, Split, TokenId, Work};
 use convoke_wire::program::{self, Combine, Count};
+use convoke_wire::tls::JoinToken;
+use convoke_wire::tls::token::Secret;
+use convoke_wire::{Client, TokenTerms};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use serde::Serialize;
@@ -144,17 +145,20 @@ async fn run(arguments: &Arguments, state: &Path, in_memory: bool) -> anyhow::Re
         })
     };
     let coordinator = Coordinator::start_on(options, journal).await?;
-    let target = Target::parse(&coordinator.address().context("it listens")?.to_string())?;
+    let address = coordinator.address().context("it listens")?.to_string();
+    let mut client = Client::connect(&coordinator.target()).await?;
+    let token = JoinToken { id: TokenId::from_bits(1), secret: Secret([7; 16]), authority: coordinator.authority() };
+    let terms = TokenTerms { role: Role::Worker, name: None, expires_ms: None, uses: None };
+    client.create_token(&token, terms).await?;
     let warm_up = u64::from(arguments.tasks);
     let progress = Arc::new(Progress::new(warm_up..warm_up * u64::from(arguments.rounds + 1)));
-    let workers: Vec<_> = (1..=arguments.workers)
-        .map(|number| {
-            let (target, progress, (stop, stopped)) = (target.clone(), progress.clone(), oneshot::channel());
-            let slots = arguments.slots;
-            (stop, std::thread::spawn(move || noop::work(&target, number, slots, &progress, stopped)))
-        })
-        .collect();
-    let mut client = Client::connect(&target).await?;
+    let mut workers = Vec::new();
+    for number in 1..=arguments.workers {
+        let target = noop::join(&address, &token, number).await?;
+        let (progress, slots, (stop, stopped)) = (progress.clone(), arguments.slots, oneshot::channel());
+        let work = std::thread::spawn(move || noop::work(&target, number, slots, &progress, stopped));
+        workers.push((stop, work));
+    }
     let job = JobId::from_bits(1);
     client.submit(job, &spec(arguments)?, "bench").await?;
     let submitted = Instant::now();

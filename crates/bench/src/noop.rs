@@ -3,8 +3,8 @@
 //! It counts what the coordinator has accepted, which is durable by then. What is measured with it it does not know.
 
 use std::collections::VecDeque;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -17,8 +17,11 @@ use convoke_wire::program::{self, Count};
 use convoke_wire::protocol::SayVersion;
 use convoke_wire::seen::Seen;
 use convoke_wire::session::{CoordinatorFrame, WorkerFrame};
-use convoke_wire::v1;
+use convoke_wire::tls::handshake::Trust;
+use convoke_wire::tls::verify::Expected;
+use convoke_wire::tls::{JoinToken, Key};
 use convoke_wire::v1::sessions_client::SessionsClient;
+use convoke_wire::{enrolment, v1};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -50,6 +53,20 @@ impl Progress {
             self.ended.get_or_init(Instant::now);
         }
     }
+}
+
+/// Joins a coordinator by a token, as a worker's process does; how the worker then reaches it.
+pub async fn join(address: &str, token: &JoinToken, number: u64) -> anyhow::Result<Target> {
+    let at = |credentials| {
+        let trust = Arc::new(Trust::new(Expected::Authority(token.authority), credentials));
+        Target::Address { address: address.to_owned(), trust }
+    };
+    let channel = at(Vec::new()).connect().await?;
+    Ok(at(vec![enrolment::enrol(channel, token, &name(number), &Key::generate()?).await?]))
+}
+
+fn name(number: u64) -> String {
+    format!("noop-{number}")
 }
 
 /// Works until `stop` is dropped; on one thread, as a worker's process does.
@@ -135,7 +152,7 @@ fn completion(queued_ms: u64) -> Completion {
 fn config(number: u64, slots: u32) -> anyhow::Result<Config> {
     let hello = Hello {
         worker: WorkerId(number),
-        name: format!("noop-{number}"),
+        name: name(number),
         slots,
         abilities: vec![Ability::new(ABILITY)?],
         profile: "bench/profile".to_owned(),

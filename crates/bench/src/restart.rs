@@ -5,14 +5,12 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use convoke_store::StateDir;
 use convoke_store::journal::{Frame, Journal};
 use convoke_wire::Client;
-use convoke_wire::channel::Target;
 use convoke_wire::core::coordinator::durable::Durable;
 use convoke_wire::core::coordinator::{CombineOutcome, Config, Coordinator, Input, Output};
 use convoke_wire::core::event::{Combined, Completion, Metrics, Timing};
@@ -23,7 +21,7 @@ use convoke_wire::core::{
 use serde::Serialize;
 
 use crate::binary::{self, Running};
-use crate::cluster::folder_in;
+use crate::cluster::{command, folder_in, target};
 use crate::figures::{Table, milliseconds};
 
 /// How many inputs share a frame.
@@ -88,13 +86,14 @@ pub async fn measure(arguments: &Arguments) -> anyhow::Result<Figures> {
 
 /// Starts a coordinator, and says how long it took until it has listed its jobs.
 async fn start(state: &Path, rounds: u32) -> anyhow::Result<(Running, f64)> {
-    let mut command = Command::new(binary::find()?);
+    let folder = state.parent().context("the state is in a folder")?;
+    let mut command = command(&binary::find()?, folder);
     command.args(["coordinator", "--verbose", "--bind", "127.0.0.1:0", "--state"]).arg(state);
     let began = Instant::now();
     let coordinator = Running::start(command)?;
     let line = coordinator.says("coordinator on ")?;
     let address = line.trim_start_matches("coordinator on ").split(',').next().unwrap_or_default().to_owned();
-    let jobs = Client::connect(&Target::parse(&address)?).await?.jobs().await?;
+    let jobs = Client::connect(&target(&address, folder)?).await?.jobs().await?;
     let took_ms = milliseconds(began.elapsed());
     ensure!(jobs.len() == 1 && jobs[0].rounds_done == rounds, "the record is another: {jobs:?}");
     Ok((coordinator, took_ms))

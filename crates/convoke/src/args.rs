@@ -2,6 +2,7 @@
 //!
 //! Values are parsed into what they mean; nothing here acts on them.
 
+mod access;
 mod data;
 mod train;
 
@@ -13,6 +14,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use convoke_wire::channel::PORT;
 use convoke_wire::core::{JobId, Policy};
 
+pub use access::{
+    CreateTokenArgs, LoginArgs, RemoveWorkerArgs, RevokeTokenArgs, TokenAction, TokenCommand, WorkerAction,
+    WorkerCommand,
+};
 pub use data::{EvaluateArgs, LayoutArgs, PredictArgs, SplitArgs, Validate};
 pub use train::{Keep, ModelArgs, TrainArgs};
 
@@ -62,7 +67,11 @@ pub enum Command {
     /// Hold the plan and the record: workers join it, clients submit to it
     Coordinator(CoordinatorArgs),
     /// Join a coordinator and execute its tasks
-    Worker(WorkerArgs),
+    Worker(WorkerCommand),
+    /// Make, list and revoke the tokens that others join by
+    Token(TokenCommand),
+    /// Join a coordinator on another machine as a client, with a token
+    Login(LoginArgs),
     /// Measure a model on data
     Evaluate(EvaluateArgs),
     /// Print a model's label for each row
@@ -118,13 +127,17 @@ pub struct LoadArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   convoke coordinator                         listens on 127.0.0.1:9095
+  convoke coordinator --bind 0.0.0.0:9095     for other machines too; prints the line that their workers join by
   convoke coordinator --bind 127.0.0.1:0      on a port that the system chooses, printed at the start
   convoke coordinator --policy round-robin --state /var/lib/convoke
   convoke coordinator --nodes nodes.txt       dials listening workers too: a line for each, such as 127.0.0.1,7001")]
 pub struct CoordinatorArgs {
-    /// Where to listen; loopback only, until workers can enrol
+    /// Where to listen: 0.0.0.0:9095 for all that reach this machine
     #[arg(long, default_value = "127.0.0.1:9095", value_name = "ADDR")]
     pub bind: SocketAddr,
+    /// The address that others reach it by, where that is not the one it listens on: it is only printed
+    #[arg(long, value_name = "ADDR")]
+    pub advertise: Option<String>,
     /// Where its journal and blobs are kept [default: convoke/coordinator in the XDG state directory]
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
@@ -146,6 +159,8 @@ pub struct CoordinatorArgs {
 #[command(after_help = "Examples:
   convoke worker                              joins 127.0.0.1:9095
   convoke worker 127.0.0.1:9095 --slots 1 --name left
+  convoke worker 10.0.0.5:9095 --token cvk1…  joins a coordinator elsewhere, by a token that it prints
+  convoke worker remove gpu-box               takes a worker's credentials out of service
   convoke worker --wait 1m                    may be started before its coordinator
   convoke worker --listen 127.0.0.1:7001      waits to be dialled, by a coordinator with --nodes
   convoke worker --load-probability 0.5       behaves as a machine that is busy half of the time")]
@@ -162,7 +177,10 @@ pub struct WorkerArgs {
     /// For how long to wait for a coordinator that is not there yet
     #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub wait: Duration,
-    /// Wait here for a coordinator with --nodes, instead of dialling one; loopback only, port 9095 unless given
+    /// The token to join by: once; from then on the worker has credentials of its own
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// Wait here for a coordinator with --nodes, instead of dialling one; port 9095 unless given
     #[arg(long, value_name = "ADDR", conflicts_with_all = ["coordinator", "wait"], value_parser = parse_listen)]
     pub listen: Option<SocketAddr>,
     /// The most mebibytes of blobs that it keeps in memory

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::CommandFactory;
 use convoke_wire::channel::{ConnectError, PORT};
+use convoke_wire::tls::TlsError;
 use convoke_wire::{CallError, SubmitError};
 
 use crate::args::Cli;
@@ -76,10 +77,25 @@ impl Failure {
 
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
-        match error {
+        match &error {
             ConnectError::Address { .. } => {
                 Self::bad_input(error).hint("a coordinator prints its address when it starts")
             }
+            ConnectError::Untrusted { source: TlsError::Unknown { .. }, target } => Self::no_coordinator(&error).hint(format!(
+                "join with a token that the coordinator's user makes: `convoke token create --role client` there, then \
+                 `convoke login {target} --token …` here; a worker takes it with --token"
+            )),
+            ConnectError::Untrusted { source: TlsError::Impostor { .. }, target } => {
+                Self::no_coordinator(&error).hint(format!(
+                    "if the coordinator's state directory was replaced, join anew: `convoke login {target} --token …`; if \
+                     not, do not trust what is there"
+                ))
+            }
+            ConnectError::Untrusted { source: TlsError::TooEarly { .. } | TlsError::TooLate { .. }, .. } => {
+                Self::no_coordinator(error).hint("set the clocks of both machines")
+            }
+            ConnectError::Untrusted { .. } => Self::no_coordinator(error)
+                .hint("check the address: a coordinator says where it listens when it starts"),
             ConnectError::Unreachable { .. } => Self::no_coordinator(error).hint(format!(
                 "start one with `convoke coordinator`, wait for it with --wait 1m, or name another with --coordinator \
                  host:port (the port is {PORT} by default)"
@@ -98,6 +114,10 @@ impl From<CallError> for Failure {
             CallError::Lost(_) => Self::no_coordinator(error).hint("`convoke coordinator` starts one"),
             CallError::RolledBack(_) => Self::no_coordinator(error)
                 .hint("restore the coordinator's newer state directory, or submit the job again: its record may be gone"),
+            CallError::Denied(_) => Self::no_coordinator(error).hint(
+                "ask whoever runs the coordinator for a token with that role: `convoke token create`, then `convoke login` or \
+                 --token",
+            ),
             CallError::Refused(_) => {
                 Self::no_coordinator(error).hint("change what the coordinator refuses; its own log may say more")
             }

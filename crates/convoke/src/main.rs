@@ -5,6 +5,7 @@
 mod args;
 mod failure;
 mod place;
+mod access;
 mod nodes;
 mod logging;
 mod output;
@@ -23,7 +24,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use args::{Cli, Command};
+use args::{Cli, Command, WorkerAction, WorkerCommand};
 use failure::Failure;
 
 /// Without arguments, help is the answer.
@@ -67,7 +68,12 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match command {
         Command::Train(args) => cmd::train::run(*args, &global).await,
         Command::Coordinator(args) => cmd::coordinator::run(args).await,
-        Command::Worker(args) => cmd::worker::run(args).await,
+        Command::Worker(WorkerCommand { remove: Some(WorkerAction::Remove(args)), .. }) => {
+            cmd::remove::run(&args, &global).await
+        }
+        Command::Worker(WorkerCommand { join, .. }) => cmd::worker::run(join).await,
+        Command::Token(command) => cmd::token::run(&command, &global).await,
+        Command::Login(args) => cmd::login::run(&args, &global).await,
         Command::Evaluate(args) => cmd::evaluate::run(&args, &global),
         Command::Predict(args) => cmd::predict::run(&args, &global),
         Command::Data(args) => cmd::data::run(&args, &global),

@@ -3,17 +3,18 @@
 //! It looks places up; it creates nothing.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use convoke_node::record::GONE;
-use convoke_wire::Client;
-use convoke_wire::channel::{ConnectError, PORT, Target};
+use convoke_wire::channel::{self, ConnectError, PORT, Target};
 use convoke_wire::core::JobId;
+use convoke_wire::{Client, enrolment};
 use etcetera::BaseStrategy;
 
 use crate::args::At;
 use crate::failure::Failure;
-use crate::output;
+use crate::{access, output};
 
 /// The variable that names the coordinator where no argument does.
 pub const VARIABLE: &str = "CONVOKE_COORDINATOR";
@@ -38,7 +39,11 @@ pub async fn reach(target: &Target, wait: Duration) -> Result<Client, Failure> {
     loop {
         let error = match Client::connect(target).await {
             Err(error @ ConnectError::Unreachable { .. }) => error,
-            connected => return Ok(connected?),
+            connected => {
+                let client = connected?;
+                renew(target, &client).await;
+                return Ok(client);
+            }
         };
         // A wait too long for the clock has no end.
         if until.is_some_and(|until| Instant::now() >= until) {
@@ -52,10 +57,27 @@ pub async fn reach(target: &Target, wait: Duration) -> Result<Client, Failure> {
     }
 }
 
+/// Renews the user's credentials once half their time is over.
+async fn renew(target: &Target, client: &Client) {
+    let Target::Address { trust, .. } = target else { return };
+    let Ok(book) = access::book() else { return };
+    let renewed = enrolment::renew_if_due(client.channel(), trust, |authority| book.file(authority)).await;
+    if let Err(error) = renewed {
+        output::note(format!("warning: the credentials cannot be renewed for now: {error}"));
+    }
+}
+
 /// The coordinator's address, where one was named; else this machine's.
-pub fn target(coordinator: Option<&str>) -> Result<Target, Failure> {
+pub fn address(coordinator: Option<&str>) -> Result<String, Failure> {
     let address = named(coordinator).unwrap_or_else(|| format!("127.0.0.1:{PORT}"));
-    Ok(Target::parse(&address)?)
+    Ok(channel::parse(&address)?)
+}
+
+/// A coordinator's address, and what the user may show there.
+pub fn target(coordinator: Option<&str>) -> Result<Target, Failure> {
+    let address = address(coordinator)?;
+    let trust = Arc::new(access::book()?.trust(&address)?);
+    Ok(Target::Address { address, trust })
 }
 
 /// Where a coordinator keeps its state.
@@ -98,7 +120,7 @@ pub fn remove_what_is_gone() -> Result<(), Failure> {
 }
 
 /// Convoke's part of the user's state directory.
-fn state() -> Result<PathBuf, Failure> {
+pub fn state() -> Result<PathBuf, Failure> {
     let no_home = |error| {
         Failure::bad_input(format!("there is no place for the state: {error}"))
             .hint("set HOME or XDG_STATE_HOME, or name a directory with --state")

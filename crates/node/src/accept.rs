@@ -1,20 +1,30 @@
-//! Accepting: every connection, from wherever it comes, becomes HTTP on the one router.
+//! Accepting: every connection, from wherever it comes, becomes TLS and then HTTP on the one router. What comes from
+//! inside this process needs no TLS.
 //!
 //! This is the only file that knows how a stream turns into requests. What the router serves it does not know.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http;
 use convoke_wire::channel::{PING_EVERY, PING_TIMEOUT};
+use convoke_wire::tls::verify::MemberVerifier;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tower::util::MapRequest;
+
+use crate::peer::Peer;
 
 /// How many connections may stand at a time.
 const CONNECTIONS_MAX: usize = 16_384;
@@ -24,22 +34,36 @@ const STREAMS_MAX: u32 = 1_024;
 const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// What all streams of a connection may have under way.
 const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+/// What a request's headers may have.
+const HEADERS_BYTES_MAX: u32 = 16 * 1024;
 /// How long to wait after the system refused to accept, which it does when it has no room.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long a peer has until its first bytes say which HTTP it speaks. The server waits for those without end.
-const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long to wait for more of them, where some came.
-const FIRST_BYTES_PAUSE: Duration = Duration::from_millis(10);
-/// What a peer that speaks HTTP/2 begins with.
-const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How long a peer has to show who it is: until the handshake is over, and, where it showed no certificate, until it has
+/// enrolled and gone.
+const STRANGER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many peers may be there that have not shown who they are. One more, and the oldest of them goes: whoever has
+/// something to show does so in milliseconds.
+const STRANGERS_MAX: usize = 256;
+/// What such a peer may have under way: no more than an enrolment needs.
+const STRANGER_WINDOW_BYTES: u32 = 64 * 1024;
+/// What the first record of a handshake begins with (RFC 8446, 5.1).
+const HANDSHAKE: u8 = 22;
+/// What whoever speaks HTTP without TLS is told.
+const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
+    This port speaks TLS: use a convoke client or worker.\n";
 
 /// What becomes of connections, from wherever they come: the router, and room for so many.
 #[derive(Clone)]
 pub(crate) struct Acceptor {
     router: Router,
     room: Arc<Semaphore>,
+    tls: TlsAcceptor,
+    members: Arc<MemberVerifier>,
 }
+
+/// A connection after its handshake.
+pub(crate) type Secured = TlsStream<TcpStream>;
 
 /// Why nothing can be served on a stream.
 #[derive(Debug, thiserror::Error)]
@@ -50,43 +74,39 @@ pub(crate) enum Mute {
     /// It ended, and had said nothing.
     #[error("it ended the connection without a word")]
     Ended,
-    /// It broke.
+    /// It speaks something else.
+    #[error("it does not speak TLS")]
+    Plain,
+    /// It broke, or the handshake failed.
     #[error(transparent)]
     Broken(#[from] std::io::Error),
 }
 
-/// What a stream's first bytes say of its peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Speaks {
-    /// As a worker or a client does.
-    Http2,
-    /// HTTP/1, or nothing that is known.
-    Other,
-}
-
 impl Acceptor {
-    pub(crate) fn new(router: Router) -> Self {
-        Self { router, room: Arc::new(Semaphore::new(CONNECTIONS_MAX)) }
+    pub(crate) fn new(router: Router, config: Arc<ServerConfig>, members: Arc<MemberVerifier>) -> Self {
+        Self { router, room: Arc::new(Semaphore::new(CONNECTIONS_MAX)), tls: config.into(), members }
     }
 
     /// Serves the router on both ways in until dropped.
     pub(crate) async fn accept(self, listener: Option<TcpListener>, mut inside: mpsc::Receiver<DuplexStream>) {
         let mut connections = JoinSet::new();
+        let mut strangers = Strangers::default();
         loop {
             let permit = self.room().await;
             let acceptor = self.clone();
             tokio::select! {
-                stream = accept_tcp(listener.as_ref()) => {
-                    connections.spawn(async move {
-                        match first_bytes(&stream, FIRST_BYTES_TIMEOUT).await {
-                            Ok(_) => acceptor.serve(stream).await,
-                            Err(mute) => tracing::debug!("a connection ended: {mute}"),
+                (stream, address) = accept_tcp(listener.as_ref()) => {
+                    let (known, knows) = oneshot::channel();
+                    let connection = connections.spawn(async move {
+                        if let Err(mute) = acceptor.serve_tcp(stream, address, known).await {
+                            tracing::debug!(%address, "a connection ended: {mute}");
                         }
                         drop(permit);
                     });
+                    strangers.add(connection, knows);
                 }
                 Some(stream) = inside.recv() => {
-                    connections.spawn(async move { acceptor.serve(stream).await; drop(permit); });
+                    connections.spawn(async move { acceptor.serve(stream, Peer::inside()).await; drop(permit); });
                 }
             }
             while connections.try_join_next().is_some() {}
@@ -102,28 +122,99 @@ impl Acceptor {
         }
     }
 
+    /// Serves whoever dialled; says so on `known` once it is a member.
+    async fn serve_tcp(&self, stream: TcpStream, address: SocketAddr, known: oneshot::Sender<()>) -> Result<(), Mute> {
+        let (stream, peer) = self.greet(stream, address, STRANGER_TIMEOUT).await?;
+        if !peer.is_stranger() {
+            // The list may be gone, with everything else.
+            known.send(()).ok();
+        }
+        self.serve_known(stream, peer).await;
+        Ok(())
+    }
+
+    /// Serves the router on a connection until it ends; a stranger, for no longer than it takes to enrol.
+    pub(crate) async fn serve_known(&self, stream: Secured, peer: Peer) {
+        let patience = if peer.is_stranger() { STRANGER_TIMEOUT } else { Duration::MAX };
+        drop(tokio::time::timeout(patience, self.serve(stream, peer)).await);
+    }
+
+    /// Shakes hands with a peer, and finds out who it is.
+    pub(crate) async fn greet(
+        &self,
+        mut stream: TcpStream,
+        address: SocketAddr,
+        timeout: Duration,
+    ) -> Result<(Secured, Peer), Mute> {
+        let greeted = async {
+            let mut first = [0];
+            match stream.peek(&mut first).await? {
+                0 => return Err(Mute::Ended),
+                _ if first[0] == HANDSHAKE => {}
+                _ => {
+                    // Whoever it is may be gone already.
+                    drop(stream.write_all(PLAIN).await);
+                    drop(stream.shutdown().await);
+                    return Err(Mute::Plain);
+                }
+            }
+            Ok(self.tls.accept(stream).await?)
+        };
+        let stream = tokio::time::timeout(timeout, greeted).await.unwrap_or(Err(Mute::Silent))?;
+        let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        let peer = Peer::of(shown, &self.members, address);
+        Ok((stream, peer))
+    }
+
     /// Serves the router on a stream until it ends.
-    pub(crate) async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+    pub(crate) async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
         let mut builder = Builder::new(TokioExecutor::new());
+        let (streams_max, stream_bytes, connection_bytes) = if peer.is_stranger() {
+            (1, STRANGER_WINDOW_BYTES, STRANGER_WINDOW_BYTES)
+        } else {
+            (STREAMS_MAX, STREAM_WINDOW_BYTES, CONNECTION_WINDOW_BYTES)
+        };
         builder
             .http2()
             .timer(TokioTimer::new())
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_TIMEOUT)
-            .max_concurrent_streams(STREAMS_MAX)
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+            .max_concurrent_streams(streams_max)
+            .initial_stream_window_size(stream_bytes)
+            .initial_connection_window_size(connection_bytes)
+            .max_header_list_size(HEADERS_BYTES_MAX);
         builder.http1().timer(TokioTimer::new());
-        let service = TowerToHyperService::new(self.router.clone());
-        if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+        let named = MapRequest::new(self.router.clone(), move |mut request: http::Request<_>| {
+            request.extensions_mut().insert(peer.clone());
+            request
+        });
+        if let Err(error) = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(named)).await {
             tracing::debug!("a connection ended: {error}");
         }
     }
 }
 
-async fn accept_tcp(listener: Option<&TcpListener>) -> TcpStream {
+/// The connections of peers that have not shown who they are, the oldest first.
+#[derive(Default)]
+struct Strangers(VecDeque<(AbortHandle, oneshot::Receiver<()>)>);
+
+impl Strangers {
+    fn add(&mut self, connection: AbortHandle, known: oneshot::Receiver<()>) {
+        if self.0.len() >= STRANGERS_MAX {
+            self.0.retain_mut(|(connection, known)| !connection.is_finished() && known.try_recv().is_err());
+        }
+        if self.0.len() >= STRANGERS_MAX
+            && let Some((oldest, _)) = self.0.pop_front()
+        {
+            oldest.abort();
+        }
+        self.0.push_back((connection, known));
+    }
+}
+
+async fn accept_tcp(listener: Option<&TcpListener>) -> (TcpStream, SocketAddr) {
     match listener {
-        Some(listener) => next_stream(listener).await.0,
+        Some(listener) => next_stream(listener).await,
         None => std::future::pending().await,
     }
 }
@@ -142,45 +233,5 @@ pub(crate) async fn next_stream(listener: &TcpListener) -> (TcpStream, SocketAdd
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
-    }
-}
-
-/// Waits until the stream's first bytes say which HTTP it speaks; they stay to be read.
-pub(crate) async fn first_bytes(stream: &TcpStream, timeout: Duration) -> Result<Speaks, Mute> {
-    let decided = async {
-        let mut bytes = [0; HTTP2_PREFACE.len()];
-        loop {
-            let count = stream.peek(&mut bytes).await?;
-            match &bytes[..count] {
-                [] => return Err(Mute::Ended),
-                HTTP2_PREFACE => return Ok(Speaks::Http2),
-                some if HTTP2_PREFACE.starts_with(some) => tokio::time::sleep(FIRST_BYTES_PAUSE).await,
-                _ => return Ok(Speaks::Other),
-            }
-        }
-    };
-    tokio::time::timeout(timeout, decided).await.unwrap_or(Err(Mute::Silent))
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::io::AsyncWriteExt;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn first_bytes_decide() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (http2, other) = (Some(Speaks::Http2), Some(Speaks::Other));
-        for (bytes, speaks) in [(&b""[..], None), (b"PRI * HT", None), (HTTP2_PREFACE, http2), (b"GET /", other)] {
-            let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-            let (stream, _) = listener.accept().await.unwrap();
-            peer.write_all(bytes).await.unwrap();
-            let decided = first_bytes(&stream, Duration::from_millis(200)).await;
-            assert_eq!(decided.ok(), speaks, "{}", bytes.escape_ascii());
-        }
-        drop(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());
-        let (stream, _) = listener.accept().await.unwrap();
-        assert!(matches!(first_bytes(&stream, FIRST_BYTES_TIMEOUT).await, Err(Mute::Ended)));
     }
 }

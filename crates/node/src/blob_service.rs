@@ -18,6 +18,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::disk::Disk;
+use crate::grants::Grants;
+use crate::peer::Peer;
 
 /// The most bytes of a blob.
 pub(crate) const BLOB_BYTES_MAX: u64 = 16 << 30;
@@ -33,11 +35,34 @@ pub(crate) struct BlobService {
     blobs: Arc<dyn Blobs>,
     transfers: Arc<Semaphore>,
     disk: Disk,
+    grants: Arc<Grants>,
 }
 
 impl BlobService {
-    pub(crate) fn new(blobs: Arc<dyn Blobs>, disk: Disk) -> Self {
-        Self { blobs, transfers: Arc::new(Semaphore::new(TRANSFERS_MAX)), disk }
+    pub(crate) fn new(blobs: Arc<dyn Blobs>, disk: Disk, grants: Arc<Grants>) -> Self {
+        Self { blobs, transfers: Arc::new(Semaphore::new(TRANSFERS_MAX)), disk, grants }
+    }
+
+    /// Whether a worker may read a blob. Who else may call may read any whose digest it knows.
+    fn check_read(&self, peer: &Peer, digest: Digest) -> Result<(), Status> {
+        match peer.worker() {
+            Some(worker) if !self.grants.covers(worker.serial, digest) => {
+                tracing::warn!("{peer} asked for blob {digest}, which no task of its names");
+                Err(Status::permission_denied(format!("no task of this worker names blob {digest}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// How durable what a peer stores may be. What a worker stores can be computed again.
+    fn check_write(&self, peer: &Peer, synced: bool) -> Result<Durability, Status> {
+        match peer.worker() {
+            Some(worker) if !self.grants.is_there(worker.serial) => {
+                Err(Status::permission_denied("a worker without a session has no results to store"))
+            }
+            None if synced => Ok(Durability::Synced),
+            _ => Ok(Durability::Unsynced),
+        }
     }
 }
 
@@ -57,10 +82,11 @@ impl v1::blobs_server::Blobs for BlobService {
     }
 
     async fn put(&self, request: Request<Streaming<v1::PutChunk>>) -> Result<Response<Nothing>, Status> {
+        let peer = Peer::calling(&request)?;
         let mut inbound = request.into_inner();
         let first = next_chunk(&mut inbound).await?.ok_or_else(|| Status::invalid_argument("no chunk came"))?;
         let digest = digest_of(&first.digest)?;
-        let durability = if first.synced { Durability::Synced } else { Durability::Unsynced };
+        let durability = self.check_write(&peer, first.synced)?;
         let (chunks, mut waiting) = mpsc::channel::<Bytes>(CHUNKS_MAX);
         let permit = transfer(self.transfers.clone()).await?;
         let blobs = self.blobs.clone();
@@ -103,7 +129,9 @@ impl v1::blobs_server::Blobs for BlobService {
     type GetStream = ReceiverStream<Result<v1::Chunk, Status>>;
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<Self::GetStream>, Status> {
+        let peer = Peer::calling(&request)?;
         let digest = digest_of(&request.into_inner().digest)?;
+        self.check_read(&peer, digest)?;
         let (chunks, outbound) = mpsc::channel(CHUNKS_MAX + 1);
         let last = chunks.clone().try_reserve_owned().map_err(|_| Status::internal("a new queue has no room"))?;
         let (blobs, transfers) = (self.blobs.clone(), self.transfers.clone());

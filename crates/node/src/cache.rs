@@ -11,6 +11,7 @@ use convoke_core::Digest;
 use convoke_store::digest_of;
 use convoke_wire::{BlobClient, CallError};
 use tokio::sync::watch;
+use tonic::transport::Channel;
 
 use crate::blob_service::BLOB_BYTES_MAX;
 use crate::stall::Stall;
@@ -23,7 +24,7 @@ pub(crate) struct Cache {
     kept: Mutex<Kept>,
     bytes_max: u64,
     /// The connection of the day, once there is one.
-    connection: watch::Receiver<Option<BlobClient>>,
+    connection: watch::Receiver<Option<Channel>>,
 }
 
 #[derive(Default)]
@@ -36,7 +37,7 @@ struct Kept {
 }
 
 impl Cache {
-    pub(crate) fn new(bytes_max: u64, connection: watch::Receiver<Option<BlobClient>>) -> Self {
+    pub(crate) fn new(bytes_max: u64, connection: watch::Receiver<Option<Channel>>) -> Self {
         Self { kept: Mutex::default(), bytes_max, connection }
     }
 
@@ -74,9 +75,9 @@ impl Cache {
         let mut connection = self.connection.clone();
         let mut stall = Stall::default();
         loop {
-            let client = connection.wait_for(Option::is_some).await.ok().and_then(|client| client.clone());
-            let Some(client) = client else { return Err(CallError::Lost("the worker ends".to_owned())) };
-            match call(client).await {
+            let channel = connection.wait_for(Option::is_some).await.ok().and_then(|channel| channel.clone());
+            let Some(channel) = channel else { return Err(CallError::Lost("the worker ends".to_owned())) };
+            match call(BlobClient::new(channel)).await {
                 // Anything else would be no better the next time.
                 Err(CallError::Lost(_)) => tokio::time::sleep(RETRY_PAUSE).await,
                 Err(error @ CallError::Disk(_)) => {

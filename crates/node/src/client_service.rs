@@ -3,11 +3,10 @@
 //! Submissions and cancellations go through the decider; what is only read comes from the history.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use convoke_core::coordinator::{Notice, Refusal, Reply, Waiting};
 use convoke_core::history::JobHistory;
-use convoke_core::{Caller, Digest, Event, JobId, JobSpec, Position, check_name};
+use convoke_core::{Digest, Event, JobId, JobSpec, Position, Role, TokenId, check_name};
 use convoke_proto::v1::Nothing;
 use convoke_proto::{DecodeError, job_id};
 use convoke_store::blobs::Blobs;
@@ -16,82 +15,48 @@ use convoke_wire::protocol::DIGESTS_MAX;
 use convoke_wire::seen::Seen;
 use convoke_wire::v1;
 use convoke_wire::v1::followed::Kind;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::blob_service::{blocking, refusal};
-use crate::decider::{Call, Command, Said};
+use crate::calls::{Call, Calls};
+use crate::decider::Said;
 use crate::history::{History, HistoryError, Told};
 use crate::manifest;
+use crate::peer::Peer;
 use crate::rollback::{Rollback, Takeover};
+use crate::tokens;
 
 /// How many messages may wait for a follower.
 const FOLLOWED_MAX: usize = 256;
-/// How long a call waits for a disk that takes nothing: it is answered before the client takes the coordinator for lost.
-const STALL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The service.
 pub(crate) struct ClientService {
-    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) calls: Calls,
     pub(crate) blobs: Arc<dyn Blobs>,
     pub(crate) history: Arc<History>,
     pub(crate) notices: broadcast::Sender<Said>,
     pub(crate) position: watch::Receiver<Position>,
-    /// What the disk says while the decider waits for it.
-    pub(crate) stalled: watch::Receiver<Option<String>>,
     pub(crate) rollback: Arc<Rollback>,
 }
 
 impl ClientService {
     /// What a follower that stays hears from now on. That the decider waits already is news to it.
     fn live(&self) -> Live {
-        let mut stalled = self.stalled.clone();
+        let mut stalled = self.calls.stalled.clone();
         stalled.mark_unchanged();
         if stalled.borrow().is_some() {
             stalled.mark_changed();
         }
         Live { notices: self.notices.subscribe(), position: self.position.clone(), stalled }
     }
-
-    async fn call(&self, call: Call) -> Result<Reply, Status> {
-        let ends = || Status::unavailable("the coordinator ends");
-        let (reply, answer) = oneshot::channel();
-        let answered = async {
-            self.commands.send(Command::Call { call, reply }).await.map_err(|_| ends())?;
-            answer.await.map_err(|_| ends())
-        };
-        let reply = tokio::select! {
-            biased;
-            reply = answered => reply?,
-            reason = stands_still(self.stalled.clone()) => return Err(Status::aborted(reason)),
-        };
-        match reply {
-            Reply::Refused(refusal) => Err(status(&refusal)),
-            reply => Ok(reply),
-        }
-    }
-}
-
-fn status(refusal: &Refusal) -> Status {
-    let said = refusal.to_string();
-    match refusal {
-        Refusal::Spec(_) => Status::invalid_argument(said),
-        Refusal::AnotherSpec(_) | Refusal::AnotherToken(_) => Status::already_exists(said),
-        Refusal::TooManyJobs | Refusal::TooManyTokens | Refusal::TooManyRemoved => Status::resource_exhausted(said),
-        Refusal::NoSuchJob(_) | Refusal::NoSuchWorker(_) | Refusal::NoSuchToken | Refusal::NoSuchIdentity { .. } => {
-            Status::not_found(said)
-        }
-        Refusal::NotYours(_) | Refusal::TokenExpired { .. } | Refusal::TokenUsedUp | Refusal::NameRemoved { .. } => {
-            Status::permission_denied(said)
-        }
-    }
 }
 
 impl ClientService {
     /// A line for a follower that comes when nobody is there to do the job: it was said before.
     async fn waits(&self, job: JobId) -> Option<String> {
-        let Ok(Reply::Workers(workers)) = self.call(Call::Inspect).await else { return None };
+        let Ok(Reply::Workers(workers)) = self.calls.call(Call::Inspect).await else { return None };
         let nobody = !workers.iter().any(|worker| worker.connected);
         nobody.then(|| Notice::Waiting { job, reason: Waiting::NoWorkers }.to_string())
     }
@@ -100,18 +65,20 @@ impl ClientService {
 #[tonic::async_trait]
 impl v1::clients_server::Clients for ClientService {
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitReply>, Status> {
+        let peer = Peer::calling(&request)?;
         let request = request.into_inner();
         let job = job_id("SubmitRequest.job", request.job).map_err(undecodable)?;
         let spec: JobSpec = convoke_proto::required("SubmitRequest.spec", request.spec).map_err(undecodable)?;
-        let submitter = request.submitter;
+        // Whoever has a certificate is called what that says.
+        let submitter = peer.name().map_or(request.submitter, str::to_owned);
         check_name("submitter", &submitter).map_err(|error| Status::invalid_argument(error.to_string()))?;
         let (blobs, named) = (self.blobs.clone(), spec.clone());
         let missing = blocking(move || unpinned(&*blobs, &named)).await?.map_err(|error| match error {
             CollectError::Blob(error) => refusal(error),
             CollectError::Manifest(error) => Status::invalid_argument(error.to_string()),
         })?;
-        let owner = Caller::LOCAL.token;
-        let reply = self.call(Call::Submit { job, spec: Box::new(spec), submitter, owner, missing }).await?;
+        let owner = peer.caller().token;
+        let reply = self.calls.call(Call::Submit { job, spec: Box::new(spec), submitter, owner, missing }).await?;
         let missing = if let Reply::Missing(missing) = reply { missing } else { Vec::new() };
         let missing = missing.iter().map(|digest| digest.0.to_vec()).collect();
         let seen = self.rollback.takeover.seen(*self.position.borrow());
@@ -119,21 +86,22 @@ impl v1::clients_server::Clients for ClientService {
     }
 
     async fn cancel(&self, request: Request<v1::JobRequest>) -> Result<Response<convoke_proto::v1::Outcome>, Status> {
+        let by = Peer::calling(&request)?.caller();
         let job = job_id("JobRequest.job", request.into_inner().job).map_err(undecodable)?;
-        match self.call(Call::Cancel { job, by: Caller::LOCAL }).await? {
+        match self.calls.call(Call::Cancel { job, by }).await? {
             Reply::Ended(outcome) => Ok(Response::new((&outcome).into())),
             _ => Err(Status::internal("the job did not end")),
         }
     }
 
-    async fn jobs(&self, _: Request<Nothing>) -> Result<Response<v1::JobList>, Status> {
-        let history = self.history.clone();
-        let jobs = blocking(move || history.jobs()).await?.map_err(unreadable)?;
+    async fn jobs(&self, request: Request<Nothing>) -> Result<Response<v1::JobList>, Status> {
+        let (history, caller) = (self.history.clone(), Peer::calling(&request)?.caller());
+        let jobs = blocking(move || history.jobs_of(caller)).await?.map_err(unreadable)?;
         Ok(Response::new(v1::JobList { jobs: jobs.iter().map(Into::into).collect() }))
     }
 
     async fn workers(&self, _: Request<Nothing>) -> Result<Response<v1::WorkerList>, Status> {
-        let Reply::Workers(workers) = self.call(Call::Inspect).await? else {
+        let Reply::Workers(workers) = self.calls.call(Call::Inspect).await? else {
             return Err(Status::internal("the workers were not told"));
         };
         Ok(Response::new(v1::WorkerList { workers: workers.into_iter().map(Into::into).collect() }))
@@ -142,21 +110,57 @@ impl v1::clients_server::Clients for ClientService {
     async fn drain(&self, request: Request<v1::DrainRequest>) -> Result<Response<v1::DrainReply>, Status> {
         let worker = request.into_inner().worker;
         check_name("worker", &worker).map_err(|error| Status::invalid_argument(error.to_string()))?;
-        match self.call(Call::Drain { worker }).await? {
+        match self.calls.call(Call::Drain { worker }).await? {
             Reply::Draining { running } => Ok(Response::new(v1::DrainReply { running: running as u32 })),
             _ => Err(Status::internal("the worker was not told")),
         }
     }
 
+    async fn create_token(&self, request: Request<v1::CreateTokenRequest>) -> Result<Response<Nothing>, Status> {
+        let by = Peer::calling(&request)?;
+        let token = tokens::new_token(request.into_inner(), by.name().unwrap_or("the coordinator"))?;
+        tracing::info!("{by} creates the {} token {}", token.role, token.token);
+        self.calls.call(Call::CreateToken { token }).await?;
+        Ok(Response::new(Nothing {}))
+    }
+
+    async fn tokens(&self, _: Request<Nothing>) -> Result<Response<v1::TokenList>, Status> {
+        let Reply::Tokens(tokens) = self.calls.call(Call::Tokens).await? else {
+            return Err(Status::internal("the tokens were not told"));
+        };
+        Ok(Response::new(v1::TokenList { tokens: tokens.into_iter().map(Into::into).collect() }))
+    }
+
+    async fn revoke_token(&self, request: Request<v1::TokenRequest>) -> Result<Response<Nothing>, Status> {
+        let by = Peer::calling(&request)?;
+        let token = TokenId::from_bits(request.into_inner().token);
+        tracing::info!("{by} revokes the token {token}");
+        self.calls.call(Call::RevokeToken { token }).await?;
+        Ok(Response::new(Nothing {}))
+    }
+
+    async fn remove_worker(&self, request: Request<v1::RemoveRequest>) -> Result<Response<Nothing>, Status> {
+        let by = Peer::calling(&request)?;
+        let name = request.into_inner().worker;
+        check_name("worker", &name).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        tracing::info!("{by} removes the worker {}", name.escape_debug());
+        self.calls.call(Call::RemoveIdentity { role: Role::Worker, name }).await?;
+        Ok(Response::new(Nothing {}))
+    }
+
     type FollowStream = ReceiverStream<Result<v1::Followed, Status>>;
 
     async fn follow(&self, request: Request<v1::FollowRequest>) -> Result<Response<Self::FollowStream>, Status> {
+        let caller = Peer::calling(&request)?.caller();
         let request = request.into_inner();
         let job = job_id("FollowRequest.job", request.job).map_err(undecodable)?;
         self.rollback.admit("the client", request.seen.map(Seen::from).unwrap_or_default())?;
         let history = self.history.clone();
-        let submitted = blocking(move || history.position_of(job)).await?.map_err(unreadable)?;
-        let submitted = submitted.ok_or_else(|| Status::not_found(Refusal::NoSuchJob(job).to_string()))?;
+        let submission = blocking(move || history.submission_of(job)).await?.map_err(unreadable)?;
+        let (submitted, owner) = submission.ok_or_else(|| Status::not_found(Refusal::NoSuchJob(job).to_string()))?;
+        if !caller.may_act_for(owner) {
+            return Err(Status::permission_denied(Refusal::NotYours(job).to_string()));
+        }
         let (messages, outbound) = mpsc::channel(FOLLOWED_MAX);
         let waits = if request.live { self.waits(job).await } else { None };
         let follower = Follower {
@@ -279,18 +283,6 @@ async fn change(stalled: &mut watch::Receiver<Option<String>>) -> Result<Said, b
         None => "the coordinator goes on".to_owned(),
     };
     Ok(Said { job: None, line })
-}
-
-/// Ready with the reason once the decider has waited for the disk for so long that a call is better answered.
-async fn stands_still(mut stalled: watch::Receiver<Option<String>>) -> String {
-    loop {
-        let reason = stalled.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
-        // Otherwise the decider has ended, and the call with it.
-        let Some(reason) = reason else { return std::future::pending().await };
-        if tokio::time::timeout(STALL_TIMEOUT, stalled.wait_for(Option::is_none)).await.is_err() {
-            return reason;
-        }
-    }
 }
 
 /// Pins what a job starts from; which blobs of it are not there, at most [`DIGESTS_MAX`].

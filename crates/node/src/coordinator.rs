@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use convoke_core::coordinator::{Config, LIVE_JOBS_MAX};
-use convoke_core::{Policy, Position};
+use convoke_core::{Digest, Identity, Policy, Position, Role, TokenId};
 pub use convoke_store::blobs::BlobError;
 use convoke_store::holds::{Holds, Times};
 use convoke_store::journal::Journal;
@@ -19,15 +19,19 @@ use convoke_store::state::StateDir;
 pub use convoke_store::state::StateError;
 use convoke_wire::channel::Target;
 use convoke_wire::protocol::{CheckVersion, MESSAGE_BYTES_MAX};
+use convoke_wire::tls::Credentials;
 use convoke_wire::v1::blobs_server::BlobsServer;
 use convoke_wire::v1::clients_server::ClientsServer;
+use convoke_wire::v1::enrolment_server::EnrolmentServer;
 use convoke_wire::v1::sessions_server::SessionsServer;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle as TaskHandle;
 use tonic::service::interceptor::InterceptedService;
 
 use crate::accept::Acceptor;
+use crate::authority::{Authority, AuthorityError};
 use crate::blob_service::BlobService;
+use crate::calls::Calls;
 use crate::client_service::ClientService;
 use crate::collector::Collecting;
 use crate::combine::Combining;
@@ -35,9 +39,12 @@ pub use crate::decider::DecideError;
 use crate::decider::{COMMANDS_MAX, Command, Decider, Outlets};
 use crate::dial::{self, Node};
 use crate::disk::Disk;
+use crate::enrolment_service::EnrolmentService;
+use crate::grants::Grants;
 use crate::history::History;
 pub use crate::history::{DamagedSnapshot, HistoryError};
 use crate::listen::{ListenError, bind};
+use crate::peer::Guard;
 use crate::rollback::Rollback;
 use crate::session::SessionService;
 use crate::snapshots;
@@ -49,6 +56,8 @@ const NOTICES_MAX: usize = 256;
 const COMBINES_MAX: usize = LIVE_JOBS_MAX * 4;
 /// How many connections inside the process may wait to be accepted.
 const INSIDE_MAX: usize = 16;
+/// The most bytes of what somebody says who has not shown a certificate.
+const ENROLMENT_BYTES_MAX: usize = 4 * 1024;
 
 /// What a coordinator is started with.
 #[derive(Clone, Debug)]
@@ -87,6 +96,7 @@ pub struct Coordinator {
     /// Dropped when the decider has ended.
     ended: watch::Receiver<Position>,
     state: StateDir,
+    authority: Arc<Authority>,
 }
 
 /// A coordinator cannot start.
@@ -110,6 +120,9 @@ pub enum StartError {
     /// The system gives no thread.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] std::io::Error),
+    /// There is no authority to let peers in.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
 }
 
 impl Coordinator {
@@ -137,6 +150,9 @@ impl Coordinator {
         };
         let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
         let state = StateDir::open(&options.state)?;
+        let is_reached = listener.is_some() || !options.nodes.is_empty();
+        let authority = if is_reached { Authority::open(state.path())? } else { Authority::fleeting()? };
+        let authority = Arc::new(authority);
         let holds = Holds::new(Arc::new(state.blobs()?), options.state_max, times);
         let (uploads, work) = (holds.for_uploads(), holds.for_work());
         let journal = journal(&state)?;
@@ -148,9 +164,11 @@ impl Coordinator {
         let (position, positions) = watch::channel(Position(0));
         let (combines, orders) = mpsc::channel(COMBINES_MAX);
         let (stalled, stalls) = watch::channel(None);
-        let outlets = Outlets { combines, notices: notices.clone(), position, stalled, holds: holds.clone() };
-        let (config, patience) = (Config { policy: options.policy }, options.patience);
         let durable = history.durable().map_err(DecideError::from)?;
+        let (credentials, known) = watch::channel(Arc::new(durable.credentials().clone()));
+        let holding = holds.clone();
+        let outlets = Outlets { combines, notices: notices.clone(), position, stalled, holds: holding, credentials };
+        let (config, patience) = (Config { policy: options.policy }, options.patience);
         let decider = Decider::start(config, journal, durable, outlets, patience)?;
         let rollback = Arc::new(Rollback::new(decider.takeover()));
         let (stop, stopped) = oneshot::channel();
@@ -167,13 +185,15 @@ impl Coordinator {
         let every_bytes = options.snapshot_every_bytes;
         let snapshots = snapshots::keep(every_bytes, histories, snapshots, commands.clone(), position);
         let remembering = tokio::spawn(snapshots);
+        let calls = Calls { commands: commands.clone(), stalled: stalls };
+        let enrolment = EnrolmentService { authority: authority.clone(), calls: calls.clone() };
+        let grants = Arc::new(Grants::default());
         let clients = ClientService {
-            commands: commands.clone(),
+            calls,
             blobs: uploads.clone(),
             history,
             notices,
             position: positions.clone(),
-            stalled: stalls,
             rollback: rollback.clone(),
         };
         let sessions = SessionService {
@@ -183,18 +203,25 @@ impl Coordinator {
             rollback,
             position: positions.clone(),
             next_session: AtomicU64::new(1),
+            grants: grants.clone(),
         };
         let sessions = SessionsServer::new(sessions);
-        let blobs = BlobService::new(uploads, disk(&commands));
+        let blobs = BlobService::new(uploads, disk(&commands), grants);
         let (clients, blobs) = (ClientsServer::new(clients), BlobsServer::new(blobs));
         let sessions = sessions.max_decoding_message_size(MESSAGE_BYTES_MAX);
         let clients = clients.max_decoding_message_size(MESSAGE_BYTES_MAX);
         let blobs = blobs.max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let enrolment = EnrolmentServer::new(enrolment).max_decoding_message_size(ENROLMENT_BYTES_MAX);
         let routes = tonic::service::Routes::new(InterceptedService::new(sessions, CheckVersion))
+            .add_service(InterceptedService::new(enrolment, CheckVersion))
             .add_service(InterceptedService::new(clients, CheckVersion))
             .add_service(InterceptedService::new(blobs, CheckVersion));
         let (inside, connections) = mpsc::channel(INSIDE_MAX);
-        let acceptor = Acceptor::new(routes.into_axum_router());
+        let guard = Guard::new(known);
+        let guarded = move |request, next| guard.clone().pass(request, next);
+        let router = routes.into_axum_router().layer(axum::middleware::from_fn(guarded));
+        let (config, members) = authority.server_config()?;
+        let acceptor = Acceptor::new(router, config, members);
         let dialling = tokio::spawn(dial::keep_all(options.nodes, acceptor.clone()));
         let accepting = tokio::spawn(acceptor.accept(listener, connections));
         Ok(Self {
@@ -209,6 +236,7 @@ impl Coordinator {
             collect: Some(collect),
             ended: positions,
             state,
+            authority,
         })
     }
 
@@ -220,6 +248,17 @@ impl Coordinator {
     /// The state directory.
     pub fn state(&self) -> &Path {
         self.state.path()
+    }
+
+    /// What names its cluster.
+    pub fn authority(&self) -> Digest {
+        self.authority.digest()
+    }
+
+    /// Credentials of an admin for the user who starts it.
+    pub fn local_credentials(&self, name: &str) -> Result<Credentials, AuthorityError> {
+        let (role, token) = (Role::Admin, TokenId::LOCAL);
+        self.authority.credentials(&Identity { role, token, serial: 0, name: name.to_owned() })
     }
 
     /// How to reach it from inside this process.

@@ -11,18 +11,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use convoke_core::coordinator::credentials::Credentials;
 use convoke_core::coordinator::durable::Durable;
 use convoke_core::coordinator::roots::Roots;
 use convoke_core::coordinator::{Combine, Config, Coordinator, Decision, Input, Notice, Output, Reply};
 use convoke_core::message::{HEARTBEAT_MS, Hello, ToWorker};
-use convoke_core::{
-    Caller, Digest, Event, JobId, JobSpec, NewToken, Position, RequestId, Role, SessionId, Term, TokenId,
-};
+use convoke_core::{Event, Identity, JobId, Position, RequestId, SessionId, Term};
 use convoke_store::blobs::BlobError;
 use convoke_store::holds::Holds;
 use convoke_store::journal::{AppendError, EncodeError, EncodedFrame, Frame, Journal, ReadError, append_once};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use crate::calls::Call;
 use crate::clock::Clock;
 use crate::history::HistoryError;
 use crate::rollback::Takeover;
@@ -40,7 +40,7 @@ const TURN_MAX: usize = 512;
 #[expect(clippy::large_enum_variant, reason = "a command is handed over once, and a submission is rare")]
 pub(crate) enum Command {
     /// A worker opened a session.
-    Connected { session: SessionId, hello: Hello, outbox: mpsc::Sender<ToWorker> },
+    Connected { session: SessionId, hello: Hello, identity: Option<Identity>, outbox: mpsc::Sender<ToWorker> },
     /// Something that happened.
     Input(Input),
     /// The collector asks what is needed, as far as it is durable.
@@ -49,47 +49,6 @@ pub(crate) enum Command {
     Call { call: Call, reply: oneshot::Sender<Reply> },
     /// A blob could not be kept for longer than anybody waits.
     GiveUp(BlobError),
-}
-
-/// A client's call.
-pub(crate) enum Call {
-    Submit {
-        job: JobId,
-        spec: Box<JobSpec>,
-        submitter: String,
-        owner: TokenId,
-        missing: Vec<Digest>,
-    },
-    Cancel {
-        job: JobId,
-        by: Caller,
-    },
-    Drain {
-        worker: String,
-    },
-    Inspect,
-    #[allow(dead_code, reason = "its service is to come")]
-    CreateToken {
-        token: NewToken,
-    },
-    #[allow(dead_code, reason = "its service is to come")]
-    RevokeToken {
-        token: TokenId,
-    },
-    #[allow(dead_code, reason = "its service is to come")]
-    Enrol {
-        token: TokenId,
-        secret: Digest,
-        name: String,
-        key: Digest,
-    },
-    #[allow(dead_code, reason = "its service is to come")]
-    RemoveIdentity {
-        role: Role,
-        name: String,
-    },
-    #[allow(dead_code, reason = "its service is to come")]
-    Tokens,
 }
 
 /// The decider cannot go on.
@@ -125,6 +84,8 @@ pub(crate) struct Outlets {
     /// What the disk says while it takes no frames.
     pub(crate) stalled: watch::Sender<Option<String>>,
     pub(crate) holds: Arc<Holds>,
+    /// Who is let in, and who no more.
+    pub(crate) credentials: watch::Sender<Arc<Credentials>>,
 }
 
 pub(crate) struct Decider {
@@ -235,9 +196,9 @@ impl Decider {
                 }
                 input
             }
-            Command::Connected { session, hello, outbox } => {
+            Command::Connected { session, hello, identity, outbox } => {
                 self.outboxes.insert(session, outbox);
-                Input::Connected { session, hello, identity: None }
+                Input::Connected { session, hello, identity }
             }
             Command::Call { call, reply } => {
                 let request = RequestId(self.next_request);
@@ -268,6 +229,9 @@ impl Decider {
         self.outlets.position.send_if_modified(|known| std::mem::replace(known, position) != position);
         for event in events {
             self.outlets.holds.hear(event);
+            if let Event::Enrolled { .. } | Event::IdentityRemoved { .. } = event {
+                self.outlets.credentials.send_replace(Arc::new(self.machine.durable().credentials().clone()));
+            }
             crate::log::event(event);
         }
         outputs.into_iter().for_each(|output| self.perform(output));
@@ -370,31 +334,13 @@ impl Decider {
     }
 }
 
-impl Call {
-    fn input(self, request: RequestId, wall_ms: u64) -> Input {
-        match self {
-            Self::Submit { job, spec, submitter, owner, missing } => {
-                Input::Submit { request, job, spec: *spec, submitter, owner, missing }
-            }
-            Self::Cancel { job, by } => Input::Cancel { request, job, by },
-            Self::Drain { worker } => Input::Drain { request, worker },
-            Self::Inspect => Input::Inspect { request },
-            Self::CreateToken { token } => Input::CreateToken { request, token, wall_ms },
-            Self::RevokeToken { token } => Input::RevokeToken { request, token },
-            Self::Enrol { token, secret, name, key } => Input::Enrol { request, token, secret, name, key, wall_ms },
-            Self::RemoveIdentity { role, name } => Input::RemoveIdentity { request, role, name },
-            Self::Tokens => Input::Tokens { request },
-        }
-    }
-}
-
 /// The frame that comes next.
 fn encode(journal: &dyn Journal, term: Term, events: &[Event]) -> Result<EncodedFrame, EncodeError> {
     Frame::encode(journal.tail().hash, term, unix_ms(), events)
 }
 
 /// The time on the wall.
-fn unix_ms() -> u64 {
+pub(crate) fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
     u64::try_from(since).unwrap_or(u64::MAX)
 }

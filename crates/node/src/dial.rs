@@ -1,10 +1,11 @@
 //! Dialling: a connection to each worker that listens, made again for ever whenever it ends.
 //!
-//! It makes streams. What is served on them is `accept`'s; who the workers are, and whether they join, it does not know.
+//! It makes connections; the handshake and what is served on them is `accept`'s. The worker is the client of both, though it
+//! was dialled; who the workers are, and whether they join, it does not know.
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,8 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
-use crate::accept::{Acceptor, Mute, Speaks, first_bytes};
+use crate::accept::{Acceptor, Mute, Secured};
+use crate::peer::Peer;
 use crate::trouble::Trouble;
 
 /// How long a connection may take.
@@ -51,19 +53,14 @@ impl fmt::Display for Node {
 enum Unreached {
     #[error(transparent)]
     Dial(#[from] std::io::Error),
-    #[error(
-        "only loopback addresses are dialled until coordinator and workers can authenticate each other, and {0} is not \
-         one: reach the worker through an ssh tunnel (ssh -L)"
-    )]
-    NotLoopback(IpAddr),
     #[error("no answer came within {} s", DIAL_TIMEOUT.as_secs())]
     TimedOut,
     #[error("{0}; a worker that has another coordinator does so")]
     Ended(Mute),
     #[error("{0}; is it a worker with --listen?")]
     Mute(Mute),
-    #[error("it does not speak as a worker does")]
-    Stranger,
+    #[error("it does not speak as a worker does: {0}")]
+    Stranger(Mute),
 }
 
 /// Keeps a connection with each, until dropped.
@@ -82,12 +79,12 @@ async fn keep(node: Node, acceptor: Acceptor, dials: Arc<Semaphore>) {
     loop {
         let began = Instant::now();
         match reach(&node, &acceptor, &dials).await {
-            Ok((stream, _room)) => {
+            Ok((stream, peer, _room)) => {
                 if trouble.ends() {
                     tracing::info!("reached the worker at {node}");
                 }
                 let began = Instant::now();
-                acceptor.serve(stream).await;
+                acceptor.serve_known(stream, peer).await;
                 tracing::debug!("the connection with the worker at {node} ended");
                 if began.elapsed() >= STANDS {
                     failures = 0;
@@ -109,22 +106,23 @@ async fn reach(
     node: &Node,
     acceptor: &Acceptor,
     dials: &Arc<Semaphore>,
-) -> Result<(TcpStream, OwnedSemaphorePermit), Unreached> {
+) -> Result<(Secured, Peer, OwnedSemaphorePermit), Unreached> {
     let room = acceptor.room().await;
     // The semaphore is never closed.
     let turn = dials.clone().acquire_owned().await.ok();
     let stream = tokio::time::timeout(DIAL_TIMEOUT, dial(node, turn)).await.unwrap_or(Err(Unreached::TimedOut))?;
     // Without it small messages wait for acknowledgements; a socket that refuses still works.
     drop(stream.set_nodelay(true));
-    match first_bytes(&stream, SPEAK_TIMEOUT).await {
-        Ok(Speaks::Http2) => Ok((stream, room)),
-        Ok(Speaks::Other) => Err(Unreached::Stranger),
+    let address = stream.peer_addr()?;
+    match acceptor.greet(stream, address, SPEAK_TIMEOUT).await {
+        Ok((stream, peer)) => Ok((stream, peer, room)),
         Err(mute @ Mute::Ended) => Err(Unreached::Ended(mute)),
-        Err(mute) => Err(Unreached::Mute(mute)),
+        Err(mute @ Mute::Silent) => Err(Unreached::Mute(mute)),
+        Err(mute) => Err(Unreached::Stranger(mute)),
     }
 }
 
-/// A connection with the first of the node's addresses that answers. Whoever answers may do all that a client may.
+/// A connection with the first of the node's addresses that answers.
 ///
 /// A look-up cannot be broken off: it keeps its turn until it is over, so that those that nobody waits for any more do not
 /// pile up.
@@ -133,9 +131,6 @@ async fn dial(node: &Node, turn: Option<OwnedSemaphorePermit>) -> Result<TcpStre
     let look_up = move || (turn, name.to_socket_addrs().map(Vec::from_iter));
     let (_turn, addresses) = tokio::task::spawn_blocking(look_up).await.map_err(io::Error::other)?;
     let addresses: Vec<SocketAddr> = addresses?;
-    if let Some(open) = addresses.iter().find(|address| !address.ip().is_loopback()) {
-        return Err(Unreached::NotLoopback(open.ip()));
-    }
     Ok(TcpStream::connect(&addresses[..]).await?)
 }
 

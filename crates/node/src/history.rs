@@ -10,7 +10,7 @@ use convoke_core::coordinator::durable::Durable;
 use convoke_core::event::Event;
 use convoke_core::history::JobHistory;
 use convoke_core::snapshot::{RecordedJob, Snapshot};
-use convoke_core::{Digest, JobId, Position};
+use convoke_core::{Caller, Digest, JobId, Position, TokenId};
 use convoke_store::blobs::{BlobError, Blobs, Durability};
 use convoke_store::journal::{Frame, JournalReader, ReadError};
 pub use convoke_store::snapshots::{DamagedSnapshot, HistoryError};
@@ -56,9 +56,21 @@ impl History {
         })
     }
 
-    /// Where a job was submitted, if it is on record.
-    pub(crate) fn position_of(&self, job: JobId) -> Result<Option<Position>, HistoryError> {
-        self.with_folded(|folded| folded.snapshot.jobs.get(&job).map(|job| job.submitted_at))
+    /// Those of them that the caller has a say in.
+    pub(crate) fn jobs_of(&self, caller: Caller) -> Result<Vec<JobSummary>, HistoryError> {
+        let jobs = self.jobs()?;
+        self.with_folded(|folded| {
+            let owner = |job| folded.snapshot.durable.job(job).map(|job| job.owner);
+            jobs.into_iter().filter(|job| owner(job.job).is_some_and(|owner| caller.may_act_for(owner))).collect()
+        })
+    }
+
+    /// Where a job was submitted, and by whose token, if it is on record.
+    pub(crate) fn submission_of(&self, job: JobId) -> Result<Option<(Position, TokenId)>, HistoryError> {
+        self.with_folded(|folded| {
+            let Snapshot { durable, jobs, .. } = &folded.snapshot;
+            Some((jobs.get(&job)?.submitted_at, durable.job(job)?.owner))
+        })
     }
 
     /// What is told of a job from a position on, and the position to go on from; `None` at the end.

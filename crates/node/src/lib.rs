@@ -6,16 +6,22 @@
 //! with `record` for when none runs; the worker's is `worker` (the loop around its machine), `link`, `runs`, `cache`, `executor` and `compute`. Nothing here decides.
 
 mod clock;
+pub mod authority;
 mod stall;
 mod disk;
 mod decider;
+mod peer;
 mod accept;
 mod trouble;
 mod rollback;
 pub mod dial;
 pub mod listen;
+mod grants;
 mod session;
 mod blob_service;
+mod calls;
+mod tokens;
+mod enrolment_service;
 mod client_service;
 mod history;
 mod snapshots;
@@ -28,6 +34,7 @@ pub mod coordinator;
 mod cache;
 mod compute;
 pub mod executor;
+pub mod membership;
 pub mod link;
 mod runs;
 pub mod worker;

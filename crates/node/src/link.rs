@@ -3,6 +3,7 @@
 //! It carries what the machine says and reports what arrives; it never decides to dial.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use convoke_wire::channel::{self, ConnectError, Target};
 use convoke_wire::protocol::{MESSAGE_BYTES_MAX, SayVersion};
 use convoke_wire::seen::Seen;
 use convoke_wire::session::{CoordinatorFrame, WorkerFrame};
+use convoke_wire::tls::handshake::Trust;
 use convoke_wire::v1;
 use convoke_wire::v1::sessions_client::SessionsClient;
 use tokio::sync::mpsc;
@@ -67,7 +69,12 @@ pub enum Way {
         wait: Duration,
     },
     /// The coordinator does, whenever it likes.
-    Listen(Listener),
+    Listen {
+        /// Where.
+        listener: Listener,
+        /// Whom to believe of those who dial, and what to show.
+        trust: Arc<Trust>,
+    },
 }
 
 impl Way {
@@ -80,9 +87,9 @@ impl Way {
         };
         match self {
             Self::Dial { target, .. } => report(target.connect().await).await,
-            Self::Listen(listener) => {
+            Self::Listen { listener, trust } => {
                 let (stream, peer, _taken) = listener.take().await;
-                report(channel::over(stream, peer).await).await;
+                report(channel::over(stream, peer, &trust).await).await;
                 listener.turn_others_away().await;
             }
         }
@@ -93,7 +100,7 @@ impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Dial { target, .. } => target.fmt(f),
-            Self::Listen(listener) => write!(f, "whoever dials {}", listener.address()),
+            Self::Listen { listener, .. } => write!(f, "whoever dials {}", listener.address()),
         }
     }
 }

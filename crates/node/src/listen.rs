@@ -2,7 +2,7 @@
 //!
 //! A worker takes one connection at a time. Who dials, and what is said over it, this file does not know.
 
-use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,11 +14,6 @@ use crate::trouble::Trouble;
 /// A process cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// The address is open to others.
-    #[error(
-        "cannot listen on {0}: only loopback addresses are allowed until coordinator and workers can authenticate each other"
-    )]
-    NotLoopback(IpAddr),
     /// The address cannot be had.
     #[error("cannot listen on {address}: {source}")]
     Bind {
@@ -31,9 +26,6 @@ pub enum ListenError {
 
 /// Takes an address.
 pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
-    if !address.ip().is_loopback() {
-        return Err(ListenError::NotLoopback(address.ip()));
-    }
     TcpListener::bind(address).await.map_err(|source| ListenError::Bind { address, source })
 }
 

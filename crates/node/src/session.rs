@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use convoke_core::coordinator::Input;
 use convoke_core::message::{FromWorker, HEARTBEAT_MS, Hello, ToWorker};
-use convoke_core::{Digest, Payload, Position, SessionId};
+use convoke_core::{Digest, Identity, Payload, Position, SessionId, WorkerId};
 use convoke_proto::DecodeError;
 use convoke_store::blobs::{BlobError, Blobs, Durability};
 use convoke_wire::protocol::SESSION_BLOB_BYTES_MAX;
@@ -23,6 +23,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::decider::{Command, OUTBOX_MAX};
 use crate::disk::Disk;
+use crate::grants::{Granting, Grants};
+use crate::peer::Peer;
 use crate::rollback::{Rollback, Takeover};
 
 /// How long a peer has for its hello.
@@ -41,6 +43,7 @@ pub(crate) struct SessionService {
     /// How far the journal has come.
     pub(crate) position: watch::Receiver<Position>,
     pub(crate) next_session: AtomicU64,
+    pub(crate) grants: Arc<Grants>,
 }
 
 #[tonic::async_trait]
@@ -48,19 +51,26 @@ impl Sessions for SessionService {
     type OpenStream = ReceiverStream<Result<v1::CoordinatorFrame, Status>>;
 
     async fn open(&self, request: Request<Streaming<v1::WorkerFrame>>) -> Result<Response<Self::OpenStream>, Status> {
+        let worker = Peer::calling(&request)?.worker().cloned();
         let mut inbound = request.into_inner();
         let hello = tokio::time::timeout(HELLO_TIMEOUT, read_hello(&mut inbound)).await;
-        let (hello, seen) = hello.map_err(|_| Status::deadline_exceeded("no hello came"))??;
+        let (mut hello, seen) = hello.map_err(|_| Status::deadline_exceeded("no hello came"))??;
+        if let Some(worker) = &worker {
+            own(&mut hello, worker)?;
+        }
         self.rollback.admit(&hello.name, seen)?;
         let session = SessionId(self.next_session.fetch_add(1, Ordering::Relaxed));
         let (outbox, messages) = mpsc::channel(OUTBOX_MAX);
         let (frames, outbound) = mpsc::channel(FRAMES_MAX);
-        let connected = Command::Connected { session, hello, outbox };
+        let granting = worker.as_ref().map(|worker| {
+            Granting::begin(self.grants.clone(), worker.serial, self.blobs.clone(), hello.holding.clone())
+        });
+        let connected = Command::Connected { session, hello, identity: worker, outbox };
         self.commands.send(connected).await.map_err(|_| Status::unavailable("the coordinator ends"))?;
         let reader =
             Reader { session, commands: self.commands.clone(), blobs: self.blobs.clone(), disk: self.disk.clone() };
         let (takeover, position) = (self.rollback.takeover, self.position.clone());
-        let writer = Writer { blobs: self.blobs.clone(), takeover, position, said: Seen::default() };
+        let writer = Writer { blobs: self.blobs.clone(), takeover, position, said: Seen::default(), granting };
         tokio::spawn(async move {
             // Ends when the decider lets go of the outbox, or the peer stops reading.
             let mut writer = tokio::spawn(writer.write(messages, frames));
@@ -77,6 +87,22 @@ impl Sessions for SessionService {
         });
         Ok(Response::new(ReceiverStream::new(outbound)))
     }
+}
+
+/// Ties a hello to the identity that its worker has shown: nobody takes the place of a worker of another identity.
+fn own(hello: &mut Hello, identity: &Identity) -> Result<(), Status> {
+    if hello.name != identity.name {
+        return Err(Status::permission_denied(format!(
+            "the certificate is that of the worker `{}`, and not of `{}`",
+            identity.name, hello.name
+        )));
+    }
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&identity.serial.to_le_bytes()).update(&hello.worker.0.to_le_bytes());
+    let mut number = [0; 8];
+    hasher.finalize_xof().fill(&mut number);
+    hello.worker = WorkerId(u64::from_le_bytes(number));
+    Ok(())
 }
 
 /// Why a session ends that the peer did not end.
@@ -170,6 +196,8 @@ struct Writer {
     position: watch::Receiver<Position>,
     /// What the worker was told last of the journal.
     said: Seen,
+    /// For a worker with a certificate.
+    granting: Option<Granting>,
 }
 
 impl Writer {
@@ -181,6 +209,9 @@ impl Writer {
     ) {
         let mut sent = BTreeSet::new();
         while let Some(message) = messages.recv().await {
+            if let Some(granting) = &mut self.granting {
+                granting.hear(&message);
+            }
             if let ToWorker::Assign(assignment) = &message {
                 let named = [&assignment.base, &assignment.input].into_iter().filter_map(Payload::as_blob);
                 for digest in named.filter(|digest| !sent.contains(digest)).collect::<Vec<_>>() {

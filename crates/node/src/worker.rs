@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use convoke_core::message::{Assignment, FromWorker, Hello, SLOTS_MAX};
 use convoke_core::worker::{Config, Input, Load, Notice, Output, Run, Worker as Machine};
 use convoke_core::{Ability, SpecError, WorkerId};
+use convoke_wire::CallError;
 use convoke_wire::seen::Seen;
-use convoke_wire::{BlobClient, CallError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tonic::transport::Channel;
@@ -21,6 +21,7 @@ use crate::cache::Cache;
 use crate::compute::Compute;
 use crate::executor::{EVALUATE, ExecuteError, Executed, Executors, TRAIN};
 use crate::link::{self, Frames, LinkError, LinkEvent, Way};
+use crate::membership::Membership;
 use crate::runs::Runs;
 use crate::trouble::Trouble;
 
@@ -42,6 +43,8 @@ pub struct Options {
     pub load: Load,
     /// The most bytes that its cache holds.
     pub cache_bytes: u64,
+    /// Where the credentials that it shows are kept, renewed; none inside the coordinator's process.
+    pub membership: Option<Membership>,
 }
 
 /// Why a worker ended.
@@ -87,7 +90,7 @@ pub struct Worker {
     hung_up: bool,
     link: Option<Link>,
     /// For fetching and storing blobs.
-    connection: watch::Sender<Option<BlobClient>>,
+    connection: watch::Sender<Option<Channel>>,
     executors: Arc<Executors>,
     /// Whether the link was dropped, and the machine has yet to hear of it.
     overflowed: bool,
@@ -147,6 +150,11 @@ impl Worker {
     /// Runs until `leave` is ready, and then gives back what it holds; or until it is drained.
     pub async fn run(mut self, leave: impl Future<Output = ()>) -> Result<End, WorkerError> {
         let mut leave = pin!(leave);
+        // Ends with the worker.
+        let mut renewing = JoinSet::new();
+        if let Some(membership) = self.options.membership.clone() {
+            renewing.spawn(membership.keep_renewed(self.connection.subscribe()));
+        }
         loop {
             let due = self.machine.poll_timeout().map(|at| self.started + Duration::from_millis(at));
             let wake = async {
@@ -190,7 +198,7 @@ impl Worker {
     fn on_link(&mut self, event: LinkEvent) -> Result<Option<Input>, WorkerError> {
         Ok(Some(match event {
             LinkEvent::Connected(channel) => {
-                self.connection.send_replace(Some(BlobClient::new(channel.clone())));
+                self.connection.send_replace(Some(channel.clone()));
                 self.link.iter_mut().for_each(|link| link.channel = Some(channel.clone()));
                 Input::Connected
             }
@@ -227,13 +235,15 @@ impl Worker {
                 }
                 return false;
             }
+            // It was removed, or its certificate has ended: no coordinator of this cluster will have it.
+            LinkError::Call(CallError::Denied(_)) => return true,
             LinkError::Call(CallError::Version(_) | CallError::Refused(_)) => true,
             _ => false,
         };
         if !refused {
             return self.gives_up();
         }
-        if let Way::Listen(_) = self.options.way {
+        if let Way::Listen { .. } = self.options.way {
             if self.refused.is_news(&error.to_string(), Instant::now()) {
                 tracing::warn!("no session: {error}");
             }
@@ -247,7 +257,7 @@ impl Worker {
     fn gives_up(&self) -> bool {
         match self.options.way {
             Way::Dial { wait, .. } => !self.joined && self.started.elapsed() >= wait,
-            Way::Listen(_) => false,
+            Way::Listen { .. } => false,
         }
     }
 
@@ -297,7 +307,9 @@ impl Worker {
                     self.refused.ends();
                     tracing::info!(coordinator = %way, "{notice}");
                 }
-                (Notice::Lost, Way::Listen(_)) => tracing::info!("lost the coordinator; waiting for it to dial again"),
+                (Notice::Lost, Way::Listen { .. }) => {
+                    tracing::info!("lost the coordinator; waiting for it to dial again")
+                }
                 _ => tracing::info!("{notice}"),
             },
         }
@@ -316,7 +328,7 @@ impl Worker {
         let seen = match self.options.way {
             Way::Dial { .. } => self.seen,
             // Whoever dials is its coordinator, and the next one may have another journal.
-            Way::Listen(_) => Seen::default(),
+            Way::Listen { .. } => Seen::default(),
         };
         let (frames, session) = link::open(channel, hello, seen, link.reports.clone());
         link.frames = Some(frames);
@@ -381,9 +393,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_run_that_panics_outside_its_computation_has_failed() {
-        let target = convoke_wire::channel::Target::parse("127.0.0.1:1").unwrap();
+        let target = convoke_wire::channel::Target::InProcess(mpsc::channel(1).0);
         let way = Way::Dial { target, wait: Duration::ZERO };
-        let options = Options { way, name: "ann".to_owned(), slots: 1, load: Load::default(), cache_bytes: 1 };
+        let (name, load) = ("ann".to_owned(), Load::default());
+        let options = Options { way, name, slots: 1, load, cache_bytes: 1, membership: None };
         let mut worker = Worker::new(options).unwrap();
         let task = worker.running.spawn(async { panic!("as a broken executor does") });
         worker.tasks.insert(task.id(), Run(1));

@@ -3,6 +3,7 @@
 //! It knows what an address looks like and how long a connection may take; nothing of what is said over it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
@@ -10,6 +11,8 @@ use tokio::io::DuplexStream;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tonic::transport::{Channel, Endpoint};
+
+use crate::tls::handshake::{TlsError, Trust};
 
 /// The port of a coordinator.
 pub const PORT: u16 = 9095;
@@ -30,8 +33,13 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 /// Where a coordinator is.
 #[derive(Clone, Debug)]
 pub enum Target {
-    /// At an address, `host:port`.
-    Address(String),
+    /// At an address, over TLS.
+    Address {
+        /// `host:port`.
+        address: String,
+        /// Whom to believe there, and what to show.
+        trust: Arc<Trust>,
+    },
     /// In this process: each connection is a pair of streams, whose other end goes to the coordinator's acceptor.
     InProcess(mpsc::Sender<DuplexStream>),
 }
@@ -53,34 +61,34 @@ pub enum ConnectError {
         /// What the system says.
         reason: String,
     },
+    /// Somebody answers there, and is not who should.
+    #[error("no secure connection with {target}: {source}")]
+    Untrusted {
+        /// The address.
+        target: String,
+        /// Why not.
+        source: TlsError,
+    },
 }
 
 impl Target {
-    /// An address as people write it; the port is [`PORT`] where none is given.
-    pub fn parse(text: &str) -> Result<Self, ConnectError> {
-        let bare_ipv6 = text.parse::<std::net::Ipv6Addr>().is_ok();
-        let (host, port) = match text.rsplit_once(':').filter(|_| !bare_ipv6) {
-            Some((host, port)) => (host.to_owned(), port.parse::<u16>().ok().filter(|port| *port > 0)),
-            None if bare_ipv6 => (format!("[{text}]"), Some(PORT)),
-            None => (text.to_owned(), Some(PORT)),
-        };
-        let address = port.filter(|_| !host.is_empty()).map(|port| format!("{host}:{port}"));
-        let is_uri = |address: &String| format!("http://{address}").parse::<tonic::transport::Uri>().is_ok();
-        let address = address.filter(|address| is_uri(address) && !host.contains(['/', '@', ' ', '?']));
-        address.map(Self::Address).ok_or_else(|| ConnectError::Address { address: text.chars().take(128).collect() })
-    }
-
     /// Connects.
     pub async fn connect(&self) -> Result<Channel, ConnectError> {
-        let fail = |error: tonic::transport::Error| ConnectError::Unreachable {
-            target: self.to_string(),
-            reason: deepest(&error),
-        };
+        let fail = |error| refusal(self, &error);
         match self {
-            Self::Address(address) => {
-                let uri = format!("http://{address}");
-                let endpoint = Endpoint::from_shared(uri).map_err(fail)?;
-                settings(endpoint).connect().await.map_err(fail)
+            Self::Address { address, trust } => {
+                let (address, trust) = (address.clone(), trust.clone());
+                let connector = tower::service_fn(move |_| {
+                    let (address, trust) = (address.clone(), trust.clone());
+                    async move {
+                        let stream = TcpStream::connect(address).await.map_err(TlsError::unreachable)?;
+                        // Without it small messages wait for acknowledgements; a socket that refuses still works.
+                        drop(stream.set_nodelay(true));
+                        Ok::<_, TlsError>(TokioIo::new(trust.greet(stream).await?))
+                    }
+                });
+                let endpoint = Endpoint::from_static("http://coordinator");
+                settings(endpoint).connect_with_connector(connector).await.map_err(fail)
             }
             Self::InProcess(acceptor) => {
                 let acceptor = acceptor.clone();
@@ -100,25 +108,40 @@ impl Target {
     }
 }
 
+/// An address as people write it; the port is [`PORT`] where none is given.
+pub fn parse(text: &str) -> Result<String, ConnectError> {
+    let bare_ipv6 = text.parse::<std::net::Ipv6Addr>().is_ok();
+    let (host, port) = match text.rsplit_once(':').filter(|_| !bare_ipv6) {
+        Some((host, port)) => (host.to_owned(), port.parse::<u16>().ok().filter(|port| *port > 0)),
+        None if bare_ipv6 => (format!("[{text}]"), Some(PORT)),
+        None => (text.to_owned(), Some(PORT)),
+    };
+    let address = port.filter(|_| !host.is_empty()).map(|port| format!("{host}:{port}"));
+    let is_uri = |address: &String| format!("http://{address}").parse::<tonic::transport::Uri>().is_ok();
+    let address = address.filter(|address| is_uri(address) && !host.contains(['/', '@', ' ', '?']));
+    address.ok_or_else(|| ConnectError::Address { address: text.chars().take(128).collect() })
+}
+
 impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Address(address) => f.write_str(address),
+            Self::Address { address, .. } => f.write_str(address),
             Self::InProcess(_) => f.write_str("the embedded cluster"),
         }
     }
 }
 
-/// A channel over a stream that somebody else opened. When the stream ends, so does the channel: it is never made again.
-pub async fn over(stream: TcpStream, peer: SocketAddr) -> Result<Channel, ConnectError> {
-    let mut stream = Some(stream);
+/// A channel over a connection that somebody else opened. When that ends, so does the channel: it is never made again.
+pub async fn over(stream: TcpStream, peer: SocketAddr, trust: &Trust) -> Result<Channel, ConnectError> {
+    let untrusted = |source| ConnectError::Untrusted { target: peer.to_string(), source };
+    let stream = tokio::time::timeout(CONNECT_TIMEOUT, trust.greet(stream)).await;
+    let mut stream = Some(stream.unwrap_or(Err(TlsError::Silent)).map_err(untrusted)?);
     let connector = tower::service_fn(move |_| {
         let stream = stream.take().ok_or(std::io::ErrorKind::NotConnected);
         async move { Ok::<_, std::io::Error>(TokioIo::new(stream?)) }
     });
     let endpoint = settings(Endpoint::from_static("http://accepted.connection"));
-    let fail = |error| ConnectError::Unreachable { target: peer.to_string(), reason: deepest(&error) };
-    endpoint.connect_with_connector(connector).await.map_err(fail)
+    endpoint.connect_with_connector(connector).await.map_err(|error| refusal(&peer, &error))
 }
 
 fn settings(endpoint: Endpoint) -> Endpoint {
@@ -129,6 +152,16 @@ fn settings(endpoint: Endpoint) -> Endpoint {
         .keep_alive_timeout(PING_TIMEOUT)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+}
+
+fn refusal(target: &dyn std::fmt::Display, error: &tonic::transport::Error) -> ConnectError {
+    let target = target.to_string();
+    let mut causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    match causes.find_map(|cause| cause.downcast_ref::<TlsError>()) {
+        Some(TlsError::Unreachable(reason)) => ConnectError::Unreachable { target, reason: reason.clone() },
+        Some(source) => ConnectError::Untrusted { target, source: source.clone() },
+        None => ConnectError::Unreachable { target, reason: deepest(error) },
+    }
 }
 
 /// The innermost cause: the others only say that there is one.
@@ -146,26 +179,13 @@ mod tests {
 
     #[test]
     fn addresses_are_read_as_people_write_them() {
-        let parse = |text| Target::parse(text).map(|target| target.to_string()).ok();
+        let parse = |text| parse(text).ok();
         assert_eq!(parse("10.0.0.5").as_deref(), Some("10.0.0.5:9095"));
         assert_eq!(parse("lab:80").as_deref(), Some("lab:80"));
         assert_eq!(parse("::1").as_deref(), Some("[::1]:9095"));
         assert_eq!(parse("[::1]:7").as_deref(), Some("[::1]:7"));
         for wrong in ["", ":", ":80", "lab:", "lab:0", "lab:70000", "a b:1", "http://lab:80", "u@lab:1"] {
             assert_eq!(parse(wrong), None, "{wrong}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_channel_whose_stream_ended_is_lost_each_time() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (stream, address) = listener.accept().await.unwrap();
-        let mut blobs = crate::BlobClient::new(over(stream, address).await.unwrap());
-        drop(peer);
-        for _ in 0..3 {
-            let answer = blobs.missing(&[convoke_core::Digest([0; 32])]).await;
-            assert!(matches!(answer, Err(crate::CallError::Lost(_))), "{answer:?}");
         }
     }
 }

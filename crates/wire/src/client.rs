@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use convoke_core::coordinator::WorkerView;
+use convoke_core::coordinator::{TokenView, WorkerView};
 use convoke_core::event::{Event, Outcome};
 use convoke_core::history::JobHistory;
-use convoke_core::{Digest, JobId, JobSpec, Position};
+use convoke_core::{Digest, JobId, JobSpec, Position, Role, TokenId};
 use convoke_proto::DecodeError;
 use convoke_proto::v1::Nothing;
 use tokio_stream::{Stream, StreamExt};
@@ -22,6 +22,7 @@ use crate::channel::{ConnectError, Target};
 use crate::client_view::JobSummary;
 use crate::protocol::{MESSAGE_BYTES_MAX, SayVersion, is_rolled_back};
 use crate::seen::Seen;
+use crate::tls::JoinToken;
 use crate::v1;
 use crate::v1::clients_client::ClientsClient;
 
@@ -33,9 +34,23 @@ const SUBMIT_TIMEOUT: Duration = Duration::from_secs(60);
 /// A connection to a coordinator.
 #[derive(Clone)]
 pub struct Client {
+    channel: Channel,
     calls: ClientsClient<InterceptedService<Channel, SayVersion>>,
     blobs: BlobClient,
     seen: Seen,
+}
+
+/// What a token is good for.
+#[derive(Clone, Debug)]
+pub struct TokenTerms {
+    /// What whoever joins by it may do.
+    pub role: Role,
+    /// What whoever joins by it is called; `None`: what it asks for.
+    pub name: Option<String>,
+    /// Until when, in unix milliseconds.
+    pub expires_ms: Option<u64>,
+    /// How many may join by it.
+    pub uses: Option<u32>,
 }
 
 /// A call did not succeed.
@@ -59,6 +74,9 @@ pub enum CallError {
     /// The coordinator's journal ends before what this peer has seen of it.
     #[error("{0}")]
     RolledBack(String),
+    /// The coordinator does not let this peer do that.
+    #[error("the coordinator does not allow it: {0}")]
+    Denied(String),
     /// The coordinator refused.
     #[error("{0}")]
     Refused(String),
@@ -141,9 +159,8 @@ impl From<Status> for CallError {
             Code::FailedPrecondition => Self::Version(message),
             Code::NotFound => Self::NotFound(message),
             Code::Aborted => Self::Disk(message),
-            Code::InvalidArgument | Code::AlreadyExists | Code::ResourceExhausted | Code::PermissionDenied => {
-                Self::Refused(message)
-            }
+            Code::PermissionDenied | Code::Unauthenticated => Self::Denied(message),
+            Code::InvalidArgument | Code::AlreadyExists | Code::ResourceExhausted => Self::Refused(message),
             Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded | Code::Unknown => Self::Lost(message),
             _ => Self::Failed(message),
         }
@@ -156,10 +173,16 @@ impl Client {
         let channel = target.connect().await?;
         let calls = ClientsClient::with_interceptor(channel.clone(), SayVersion);
         Ok(Self {
+            channel: channel.clone(),
             calls: calls.max_decoding_message_size(MESSAGE_BYTES_MAX),
             blobs: BlobClient::new(channel),
             seen: Seen::default(),
         })
+    }
+
+    /// What it speaks over.
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
     }
 
     /// What the coordinator said last of its journal.
@@ -221,6 +244,39 @@ impl Client {
     pub async fn drain(&mut self, worker: &str) -> Result<usize, CallError> {
         let request = v1::DrainRequest { worker: worker.to_owned() };
         Ok(self.calls.drain(within(CALL_TIMEOUT, request)).await?.into_inner().running as usize)
+    }
+
+    /// Makes a token, and says what it is: its secret is made here, and the coordinator keeps only a hash.
+    pub async fn create_token(&mut self, token: &JoinToken, terms: TokenTerms) -> Result<(), CallError> {
+        let request = v1::CreateTokenRequest {
+            token: token.id.bits(),
+            role: terms.role.to_string(),
+            name: terms.name.unwrap_or_default(),
+            secret: token.secret.hash().0.to_vec(),
+            expires_ms: terms.expires_ms,
+            uses: terms.uses,
+        };
+        self.calls.create_token(within(CALL_TIMEOUT, request)).await?;
+        Ok(())
+    }
+
+    /// The tokens, in the order of their creation.
+    pub async fn tokens(&mut self) -> Result<Vec<TokenView>, CallError> {
+        let reply = self.calls.tokens(within(CALL_TIMEOUT, Nothing {})).await?.into_inner();
+        Ok(reply.tokens.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?)
+    }
+
+    /// Nobody joins by the token any more.
+    pub async fn revoke_token(&mut self, token: TokenId) -> Result<(), CallError> {
+        self.calls.revoke_token(within(CALL_TIMEOUT, v1::TokenRequest { token: token.bits() })).await?;
+        Ok(())
+    }
+
+    /// Takes the certificates of all workers of that name out of service.
+    pub async fn remove_worker(&mut self, worker: &str) -> Result<(), CallError> {
+        let request = v1::RemoveRequest { worker: worker.to_owned() };
+        self.calls.remove_worker(within(CALL_TIMEOUT, request)).await?;
+        Ok(())
     }
 
     /// A job's events from `position` on, 0 for its first; its history first, where the journal does not reach back so far. With `live` also those to come, until it has ended.

@@ -1,10 +1,10 @@
-//! What clients are shown: job summaries and workers, to and from their messages.
+//! What clients are shown: job summaries, workers and tokens, to and from their messages.
 //!
 //! It shows; it computes nothing.
 
-use convoke_core::JobId;
-use convoke_core::coordinator::WorkerView;
+use convoke_core::coordinator::{TokenView, WorkerView};
 use convoke_core::event::Outcome;
+use convoke_core::{JobId, TokenId};
 use convoke_proto::{DecodeError, job_id};
 
 use crate::v1;
@@ -79,5 +79,35 @@ impl From<v1::WorkerView> for WorkerView {
         let v1::WorkerView { name, connected, draining, slots, running, queued, .. } = worker;
         let v1::WorkerView { tasks_done, rejections, pace_ms, hardware, profile, .. } = worker;
         Self { name, connected, draining, slots, running, queued, tasks_done, rejections, pace_ms, hardware, profile }
+    }
+}
+
+impl From<TokenView> for v1::TokenView {
+    fn from(view: TokenView) -> Self {
+        Self {
+            token: view.token.bits(),
+            role: view.role.to_string(),
+            name: view.name.unwrap_or_default(),
+            expires_ms: view.expires_ms,
+            uses: view.uses,
+            used: view.used,
+            by: view.by,
+        }
+    }
+}
+
+impl TryFrom<v1::TokenView> for TokenView {
+    type Error = DecodeError;
+
+    fn try_from(view: v1::TokenView) -> Result<Self, DecodeError> {
+        Ok(Self {
+            token: TokenId::from_bits(view.token),
+            role: view.role.parse().map_err(|_| DecodeError::Missing { field: "TokenView.role" })?,
+            name: Some(view.name).filter(|name| !name.is_empty()),
+            expires_ms: view.expires_ms,
+            uses: view.uses,
+            used: view.used,
+            by: view.by,
+        })
     }
 }

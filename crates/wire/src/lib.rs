@@ -7,12 +7,14 @@ pub mod seen;
 pub mod session;
 pub mod client_view;
 pub mod program;
+pub mod tls;
 pub mod channel;
+pub mod enrolment;
 mod blob_client;
 mod client;
 
 pub use blob_client::BlobClient;
-pub use client::{CallError, Client, Followed, SubmitError};
+pub use client::{CallError, Client, Followed, SubmitError, TokenTerms};
 pub use client_view::JobSummary;
 
 /// The vocabulary, as the client's handle speaks it.

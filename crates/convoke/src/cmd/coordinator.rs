@@ -1,5 +1,6 @@
 //! `convoke coordinator`: serve until told to end.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -12,7 +13,7 @@ use convoke_node::listen::ListenError;
 use super::signals::asked_to_end;
 use crate::args::CoordinatorArgs;
 use crate::failure::Failure;
-use crate::{nodes, output, place};
+use crate::{access, nodes, output, place};
 
 /// Runs the command.
 pub async fn run(args: CoordinatorArgs) -> Result<ExitCode, Failure> {
@@ -30,9 +31,13 @@ pub async fn run(args: CoordinatorArgs) -> Result<ExitCode, Failure> {
     };
     let mut coordinator = Coordinator::start(options).await.map_err(|error| explain(error, &directory))?;
     let address = coordinator.address().unwrap_or(args.bind);
+    let reached = access::reached_at(address, args.advertise.as_deref());
+    // Whoever follows the lines below finds its credentials there.
+    access::admit_user(&coordinator, &reached)?;
     output::say(format!("coordinator on {address}, state in {}", coordinator.state().display()));
-    output::note(format!("Workers join with:   convoke worker {address}"));
-    output::note(format!("Jobs are submitted with:   convoke train DATA --coordinator {address}"));
+    for line in ways_in(&coordinator, &reached).await? {
+        output::note(line);
+    }
     if let Some(file) = args.nodes {
         output::note(format!("Workers that are dialled:   {dialled}, named in {}", file.display()));
     }
@@ -46,6 +51,22 @@ pub async fn run(args: CoordinatorArgs) -> Result<ExitCode, Failure> {
     }
     coordinator.stop().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// How workers and clients come in. This user needs no token on this machine.
+async fn ways_in(coordinator: &Coordinator, reached: &[String]) -> Result<Vec<String>, Failure> {
+    let address = reached.first().map_or("", String::as_str);
+    let is_local = address.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback());
+    let token =
+        if is_local { String::new() } else { format!(" --token {}", access::printed_token(coordinator).await?) };
+    let mut lines = vec![
+        format!("Workers join with:   convoke worker {address}{token}"),
+        format!("Jobs are submitted with:   convoke train DATA --coordinator {address}"),
+    ];
+    if !is_local {
+        lines.push("Clients elsewhere need a token:   convoke token create --role client".to_owned());
+    }
+    Ok(lines)
 }
 
 fn explain(error: StartError, state: &Path) -> Failure {
@@ -64,9 +85,6 @@ fn explain(error: StartError, state: &Path) -> Failure {
         StartError::Decide(DecideError::Append(_)) => {
             "make room there, or see to the rights; or name another directory with --state DIR"
         }
-        StartError::Listen(ListenError::NotLoopback(_)) => {
-            "listen on 127.0.0.1, and reach it from elsewhere through an ssh tunnel (ssh -L)"
-        }
         StartError::Listen(ListenError::Bind { .. }) => {
             "another process may have the port: name another with --bind 127.0.0.1:PORT"
         }
@@ -78,6 +96,7 @@ fn explain(error: StartError, state: &Path) -> Failure {
             "check the directory's owner and free space, or name another with --state DIR"
         }
         StartError::Decide(_) => "the state is as it was; keep it, and start with another --state DIR meanwhile",
+        StartError::Authority(_) => "put the file back from a copy, with mode 600; without it, this is another cluster",
         StartError::Thread(_) => "check the limits on processes",
     };
     match &error {

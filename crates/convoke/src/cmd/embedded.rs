@@ -62,6 +62,7 @@ impl Cluster {
                 slots: 1,
                 load: Load { seed: load.seed.wrapping_add(u64::from(number)), ..load },
                 cache_bytes: CACHE_BYTES,
+                membership: None,
             };
             let worker = Worker::new(options).map_err(Failure::failed)?;
             let mut leave = leave.clone();

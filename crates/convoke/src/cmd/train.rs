@@ -43,7 +43,7 @@ pub async fn run(args: TrainArgs, global: &Global) -> Result<ExitCode, Failure> 
     refuse_data(&args, &model)?;
     let progress = Progress::new(global);
     // Whoever is not there is found out before the data is read.
-    let target = address.as_deref().map(Target::parse).transpose()?;
+    let target = address.as_deref().map(|address| place::target(Some(address))).transpose()?;
     if let Some(target) = &target {
         place::reach(target, args.run.at.wait).await?;
     }

@@ -1,25 +1,33 @@
 //! `convoke worker`: join a coordinator, or wait to be dialled by one, and execute its tasks until told to end or drained.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use convoke_node::link::{LinkError, Way};
-use convoke_node::listen::{ListenError, Listener};
+use convoke_node::listen::Listener;
+use convoke_node::membership::Membership;
 use convoke_node::worker::{End, Options, Worker, WorkerError};
+use convoke_wire::channel::{ConnectError, Target};
 use convoke_wire::core::worker::Load;
 
 use super::signals::asked_to_end;
+use super::{enrol, standing};
 use crate::args::{LoadArgs, WorkerArgs};
 use crate::failure::Failure;
 use crate::{output, place};
 
 /// Runs the command.
 pub async fn run(args: WorkerArgs) -> Result<ExitCode, Failure> {
+    let name = args.name.clone().unwrap_or_else(place::host_name);
+    convoke_wire::core::check_name("worker", &name).map_err(|error| explain(error.into()))?;
+    let (way, membership, name) = join(&args, &name).await?;
     let options = Options {
-        way: way(&args).await?,
-        name: args.name.unwrap_or_else(place::host_name),
+        way,
+        name,
         slots: args.slots.unwrap_or_else(place::cores),
         load: load(&args.load)?,
         cache_bytes: args.cache_mib.saturating_mul(1 << 20),
+        membership: Some(membership),
     };
     let worker = Worker::new(options).map_err(explain)?;
     let (asked, leave) = tokio::sync::oneshot::channel::<()>();
@@ -36,19 +44,29 @@ pub async fn run(args: WorkerArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// How it comes by its coordinator. A worker that listens heeds no variable: who dials is its coordinator.
-async fn way(args: &WorkerArgs) -> Result<Way, Failure> {
-    let Some(address) = args.listen else {
-        return Ok(Way::Dial { target: place::target(args.coordinator.as_deref())?, wait: args.wait });
-    };
+/// How it comes by its coordinator, what it shows there, and what that says it is called.
+async fn join(args: &WorkerArgs, name: &str) -> Result<(Way, Membership, String), Failure> {
+    let token = args.token.as_deref().map(enrol::parse).transpose()?;
+    match args.listen {
+        Some(address) => {
+            let listener = listen(address).await?;
+            let kept = standing::when_dialled(&listener, token.as_ref(), name).await?;
+            let trust = kept.trust.clone();
+            Ok((Way::Listen { listener, trust }, kept.membership, kept.name))
+        }
+        None => {
+            let address = place::address(args.coordinator.as_deref())?;
+            let kept = standing::at(&address, token.as_ref(), name, args.wait).await?;
+            let target = Target::Address { address, trust: kept.trust.clone() };
+            Ok((Way::Dial { target, wait: args.wait }, kept.membership, kept.name))
+        }
+    }
+}
+
+/// Listens. A worker that does heeds no variable: who dials and belongs to its cluster is its coordinator.
+async fn listen(address: SocketAddr) -> Result<Listener, Failure> {
     let listener = Listener::bind(address).await.map_err(|error| {
-        let hint = match &error {
-            ListenError::NotLoopback(_) => {
-                "listen on 127.0.0.1, and let the coordinator reach it through an ssh tunnel (ssh -L)"
-            }
-            ListenError::Bind { .. } => "another process may have the port: name another with --listen 127.0.0.1:PORT",
-        };
-        Failure::bad_input(&error).hint(hint)
+        Failure::bad_input(error).hint("another process may have the port: name another with --listen 127.0.0.1:PORT")
     })?;
     let address = listener.address();
     output::say(format!("listening on {address}"));
@@ -57,7 +75,7 @@ async fn way(args: &WorkerArgs) -> Result<Way, Failure> {
         address.ip(),
         address.port()
     ));
-    Ok(Way::Listen(listener))
+    Ok(listener)
 }
 
 /// The load that was asked for; its seed is drawn where none was given, and said, so that it can be had again.
@@ -72,10 +90,11 @@ pub fn load(args: &LoadArgs) -> Result<Load, Failure> {
 
 fn explain(error: WorkerError) -> Failure {
     match error {
-        WorkerError::Link(LinkError::Connect(error)) => {
+        WorkerError::Link(LinkError::Connect(error @ ConnectError::Unreachable { .. })) => {
             let failure = Failure::from(error);
             failure.hint("start one with `convoke coordinator`, or wait for it with --wait 1m")
         }
+        WorkerError::Link(LinkError::Connect(error)) => error.into(),
         WorkerError::Link(LinkError::Call(error)) => error.into(),
         WorkerError::Link(LinkError::Ended | LinkError::Silent) => {
             Failure::no_coordinator(error).hint("check the address: a coordinator says where it listens when it starts")

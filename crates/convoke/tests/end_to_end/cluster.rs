@@ -84,7 +84,8 @@ impl Home {
 
     fn in_it(&self, mut command: Command) -> Command {
         command.current_dir(self.folder.path());
-        command.env("HOME", self.folder.path()).env("XDG_STATE_HOME", self.path("state"));
+        command.env("HOME", self.folder.path());
+        command.env("XDG_STATE_HOME", self.path("state")).env("XDG_CONFIG_HOME", self.path("config"));
         command.env_remove("CONVOKE_COORDINATOR");
         command.envs(self.variables.iter().map(|(variable, value)| (variable, value)));
         command

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use convoke_core::{Ability, Payload, Plan, Rounds, Split, Work, WorkerId};
+use convoke_core::{Ability, JobSpec, Payload, Plan, Rounds, Split, TokenId, Work, WorkerId};
 use convoke_store::DiskError;
 use convoke_store::blobs::MemoryBlobs;
 use convoke_store::holds::Times;
@@ -72,6 +72,7 @@ fn run(patience: Patience) -> Running {
         position: watch::channel(Position(0)).0,
         stalled,
         holds: Holds::new(Arc::new(MemoryBlobs::default()), None, Times::default()),
+        credentials: watch::channel(Arc::default()).0,
     };
     let decider = Decider::start(Config::default(), Box::new(journal.clone()), Durable::default(), outlets, patience);
     let decider = decider.unwrap();
@@ -176,7 +177,11 @@ async fn workers_hear_that_it_is_there_while_it_waits_and_nothing_else() {
         draining: false,
     };
     let (outbox, mut messages) = mpsc::channel(OUTBOX_MAX);
-    running.commands.try_send(Command::Connected { session: SessionId(1), hello, outbox }).ok().unwrap();
+    running
+        .commands
+        .try_send(Command::Connected { session: SessionId(1), hello, identity: None, outbox })
+        .ok()
+        .unwrap();
     assert!(matches!(messages.recv().await, Some(ToWorker::Welcome { .. })));
     running.fail(&[Fate::Lost; 2]);
     let answer = running.submit();

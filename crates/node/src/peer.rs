@@ -1,0 +1,214 @@
+//! Who is at the other end of a connection, and what that may do: a table of calls. What is not in it, nobody may do.
+//!
+//! Whose job or blob it is, each service asks itself.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use axum::extract;
+use axum::middleware::Next;
+use axum::response::Response;
+use convoke_core::coordinator::credentials::Credentials;
+use convoke_core::{Caller, Identity, Role, TokenId};
+use convoke_wire::tls::Subject;
+use convoke_wire::tls::handshake::now;
+use convoke_wire::tls::verify::MemberVerifier;
+use rustls::pki_types::CertificateDer;
+use tokio::sync::watch;
+use tonic::{Request, Status};
+
+use crate::authority::RENEWABLE_AFTER;
+use crate::trouble::Trouble;
+
+/// Whoever is at the other end of a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    who: Who,
+    address: Option<SocketAddr>,
+}
+
+#[derive(Clone, Debug)]
+enum Who {
+    /// This process itself.
+    Inside,
+    /// It showed no certificate.
+    Stranger,
+    /// The authority let it in. Its certificate may have ended: then, when that was, in unix seconds.
+    Member { identity: Arc<Identity>, ended: Option<u64> },
+}
+
+/// Who may call.
+enum Right {
+    /// Whoever has a token.
+    Anybody,
+    /// Whoever was let in, also for a while after its certificate has ended.
+    Members,
+    /// Members of these roles.
+    Roles(&'static [Role]),
+}
+
+/// Every call, and who may make it.
+fn right(path: &str) -> Option<Right> {
+    const USERS: Right = Right::Roles(&[Role::Client, Role::Admin]);
+    const ADMINS: Right = Right::Roles(&[Role::Admin]);
+    let path = path.strip_prefix("/convoke.wire.v1.")?;
+    Some(match path {
+        "Enrolment/Enrol" => Right::Anybody,
+        "Enrolment/Renew" => Right::Members,
+        "Sessions/Open" => Right::Roles(&[Role::Worker]),
+        "Blobs/Get" | "Blobs/Put" => Right::Roles(&[Role::Worker, Role::Client, Role::Admin]),
+        "Blobs/Missing" | "Clients/Submit" | "Clients/Cancel" | "Clients/Jobs" | "Clients/Follow" => USERS,
+        "Clients/Workers" => USERS,
+        "Clients/Drain" | "Clients/CreateToken" | "Clients/Tokens" => ADMINS,
+        "Clients/RevokeToken" | "Clients/RemoveWorker" => ADMINS,
+        _ => return None,
+    })
+}
+
+impl Peer {
+    /// This process.
+    pub(crate) fn inside() -> Self {
+        Self { who: Who::Inside, address: None }
+    }
+
+    /// Whoever shows this certificate, which the handshake has found to be the authority's.
+    pub(crate) fn of(shown: Option<&CertificateDer<'_>>, members: &MemberVerifier, address: SocketAddr) -> Self {
+        let who = shown.and_then(|certificate| match Subject::of(certificate).ok()? {
+            Subject::Coordinator => None,
+            Subject::Member(identity) => {
+                Some(Who::Member { identity: identity.into(), ended: members.ended(certificate, now()) })
+            }
+        });
+        Self { who: who.unwrap_or(Who::Stranger), address: Some(address) }
+    }
+
+    /// Whoever makes a call.
+    pub(crate) fn calling<T>(request: &Request<T>) -> Result<Self, Status> {
+        request.extensions().get().cloned().ok_or_else(|| Status::internal("a call without a peer"))
+    }
+
+    /// Whether it has not shown who it is.
+    pub(crate) fn is_stranger(&self) -> bool {
+        matches!(self.who, Who::Stranger)
+    }
+
+    /// What its certificate says; `None` for this process and for strangers.
+    pub(crate) fn identity(&self) -> Option<&Arc<Identity>> {
+        match &self.who {
+            Who::Member { identity, .. } => Some(identity),
+            Who::Inside | Who::Stranger => None,
+        }
+    }
+
+    /// Its role; this process may do everything.
+    pub(crate) fn role(&self) -> Option<Role> {
+        match &self.who {
+            Who::Inside => Some(Role::Admin),
+            Who::Stranger => None,
+            Who::Member { identity, .. } => Some(identity.role),
+        }
+    }
+
+    /// On whose behalf the coordinator's machine acts. A stranger comes nowhere near it.
+    pub(crate) fn caller(&self) -> Caller {
+        let token = self.identity().map_or(TokenId::LOCAL, |identity| identity.token);
+        Caller { role: self.role().unwrap_or(Role::Worker), token }
+    }
+
+    /// Its identity, if it is a worker.
+    pub(crate) fn worker(&self) -> Option<&Identity> {
+        self.identity().map(|identity| &**identity).filter(|identity| identity.role == Role::Worker)
+    }
+
+    /// What it is called, for people; `None` for this process.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.identity().map(|identity| identity.name.as_str())
+    }
+
+    /// Whether it may make a call.
+    fn check(&self, path: &str, credentials: &Credentials) -> Result<(), Status> {
+        let Some(right) = right(path) else { return Err(Status::unimplemented(format!("there is no call {path}"))) };
+        if let Who::Inside = self.who {
+            return Ok(());
+        }
+        if let Right::Anybody = right {
+            return Ok(());
+        }
+        let (Some(identity), Some(role)) = (self.identity(), self.role()) else {
+            return Err(Status::unauthenticated("no certificate was shown: join with a token first"));
+        };
+        if !credentials.accepts(identity) {
+            return Err(Status::permission_denied(format!("{role} {} was removed from the cluster", identity.name)));
+        }
+        if let Who::Member { ended: Some(ended), .. } = self.who {
+            let seconds = now().as_secs().saturating_sub(ended);
+            let days = seconds / 86_400;
+            if !matches!(right, Right::Members) || seconds > RENEWABLE_AFTER.as_secs() {
+                return Err(Status::unauthenticated(format!(
+                    "the certificate ended {days} days ago: join again with a new token"
+                )));
+            }
+        }
+        match right {
+            Right::Roles(roles) if role != Role::Admin && !roles.contains(&role) => {
+                let names: Vec<_> = roles.iter().map(Role::to_string).collect();
+                Err(Status::permission_denied(format!(
+                    "this needs the role {}, and this is a {role}",
+                    names.join(" or ")
+                )))
+            }
+            // An admin's certificate does not make a worker.
+            Right::Roles(roles) if !roles.contains(&role) => {
+                Err(Status::permission_denied(format!("this needs the role {}, and this is an {role}", roles[0])))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// For logs.
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.who {
+            Who::Inside => f.write_str("this process")?,
+            Who::Stranger => f.write_str("somebody without a certificate")?,
+            Who::Member { identity, .. } => write!(f, "{} {}", identity.role, identity.name.escape_debug())?,
+        }
+        self.address.map_or(Ok(()), |address| write!(f, " at {address}"))
+    }
+}
+
+/// Asks, before every call, whether the peer may make it.
+#[derive(Clone)]
+pub(crate) struct Guard {
+    credentials: watch::Receiver<Arc<Credentials>>,
+    denied: Arc<Mutex<Trouble>>,
+}
+
+impl Guard {
+    pub(crate) fn new(credentials: watch::Receiver<Arc<Credentials>>) -> Self {
+        Self { credentials, denied: Arc::default() }
+    }
+
+    /// Hands a call on, if its peer may make it.
+    pub(crate) async fn pass(self, request: extract::Request, next: Next) -> Response {
+        match self.admit(&request) {
+            Ok(()) => next.run(request).await,
+            Err(status) => status.into_http(),
+        }
+    }
+
+    fn admit(&self, request: &extract::Request) -> Result<(), Status> {
+        let path = request.uri().path();
+        let peer = request.extensions().get::<Peer>().ok_or_else(|| Status::internal("a call without a peer"))?;
+        peer.check(path, &self.credentials.borrow()).inspect_err(|status| {
+            let line = format!("{peer} may not call {}: {}", path.escape_debug(), status.message());
+            let mut denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
+            if denied.is_news(&line, Instant::now()) {
+                tracing::warn!("{line}");
+            }
+        })
+    }
+}
