@@ -29,20 +29,30 @@ pub fn named(coordinator: Option<&str>) -> Option<String> {
 
 /// The coordinator that was named, or the one on this machine.
 pub async fn connect(at: &At) -> Result<Client, Failure> {
-    reach(&target(at.coordinator.as_deref())?, at.wait).await
+    Ok(reach_user(at.coordinator.as_deref(), at.wait).await?.1)
 }
 
-/// The coordinator, once it is there: one that is not is looked for again for so long.
+/// The same, and how it was reached. What the user may show there may come with the coordinator: it is looked up each time.
+pub async fn reach_user(coordinator: Option<&str>, wait: Duration) -> Result<(Target, Client), Failure> {
+    reach_by(|| target(coordinator), wait).await
+}
+
+/// A coordinator, once it is there: one that is not is looked for again for so long.
 pub async fn reach(target: &Target, wait: Duration) -> Result<Client, Failure> {
+    Ok(reach_by(|| Ok(target.clone()), wait).await?.1)
+}
+
+async fn reach_by(target: impl Fn() -> Result<Target, Failure>, wait: Duration) -> Result<(Target, Client), Failure> {
     let until = Instant::now().checked_add(wait);
     let mut is_first = true;
     loop {
-        let error = match Client::connect(target).await {
+        let target = target()?;
+        let error = match Client::connect(&target).await {
             Err(error @ ConnectError::Unreachable { .. }) => error,
             connected => {
                 let client = connected?;
-                renew(target, &client).await;
-                return Ok(client);
+                renew(&target, &client).await;
+                return Ok((target, client));
             }
         };
         // A wait too long for the clock has no end.

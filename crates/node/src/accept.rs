@@ -123,7 +123,19 @@ impl Acceptor {
     }
 
     /// Serves whoever dialled; says so on `known` once it is a member.
-    async fn serve_tcp(&self, stream: TcpStream, address: SocketAddr, known: oneshot::Sender<()>) -> Result<(), Mute> {
+    async fn serve_tcp(
+        &self,
+        mut stream: TcpStream,
+        address: SocketAddr,
+        known: oneshot::Sender<()>,
+    ) -> Result<(), Mute> {
+        let spoken = tokio::time::timeout(STRANGER_TIMEOUT, speaks_tls(&stream)).await.unwrap_or(Err(Mute::Silent));
+        if let Err(Mute::Plain) = spoken {
+            // Whoever it is may be gone already.
+            drop(stream.write_all(PLAIN).await);
+            drop(stream.shutdown().await);
+        }
+        spoken?;
         let (stream, peer) = self.greet(stream, address, STRANGER_TIMEOUT).await?;
         if !peer.is_stranger() {
             // The list may be gone, with everything else.
@@ -142,22 +154,12 @@ impl Acceptor {
     /// Shakes hands with a peer, and finds out who it is.
     pub(crate) async fn greet(
         &self,
-        mut stream: TcpStream,
+        stream: TcpStream,
         address: SocketAddr,
         timeout: Duration,
     ) -> Result<(Secured, Peer), Mute> {
         let greeted = async {
-            let mut first = [0];
-            match stream.peek(&mut first).await? {
-                0 => return Err(Mute::Ended),
-                _ if first[0] == HANDSHAKE => {}
-                _ => {
-                    // Whoever it is may be gone already.
-                    drop(stream.write_all(PLAIN).await);
-                    drop(stream.shutdown().await);
-                    return Err(Mute::Plain);
-                }
-            }
+            speaks_tls(&stream).await?;
             Ok(self.tls.accept(stream).await?)
         };
         let stream = tokio::time::timeout(timeout, greeted).await.unwrap_or(Err(Mute::Silent))?;
@@ -191,6 +193,16 @@ impl Acceptor {
         if let Err(error) = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(named)).await {
             tracing::debug!("a connection ended: {error}");
         }
+    }
+}
+
+/// Waits for the first byte, which stays to be read: nothing is said to whoever does not speak TLS.
+async fn speaks_tls(stream: &TcpStream) -> Result<(), Mute> {
+    let mut first = [0];
+    match stream.peek(&mut first).await? {
+        0 => Err(Mute::Ended),
+        _ if first[0] == HANDSHAKE => Ok(()),
+        _ => Err(Mute::Plain),
     }
 }
 

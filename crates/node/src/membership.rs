@@ -1,23 +1,22 @@
-//! A worker's place in a cluster: how it comes by credentials where the coordinator dials, and how they stay good.
+//! A worker's place in a cluster: how its credentials stay good, and how somebody who listens is first met.
 //!
-//! Where they are kept, and what tokens there are, whoever starts the worker knows.
+//! Where they are kept, and how they came about, whoever starts the worker knows.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use convoke_core::Digest;
-use convoke_wire::channel;
+use convoke_wire::channel::{self, ConnectError};
+use convoke_wire::enrolment;
 use convoke_wire::tls::handshake::Trust;
-use convoke_wire::tls::verify::Expected;
-use convoke_wire::tls::{Credentials, JoinToken, Key};
-use convoke_wire::{CallError, enrolment};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tonic::transport::Channel;
 
-use crate::link::LinkError;
-use crate::listen::Listener;
+use crate::listen::{Listener, Taken};
 
 /// How often it is looked whether credentials are to be renewed.
 const LOOK_EVERY: Duration = Duration::from_secs(60 * 60);
@@ -48,27 +47,32 @@ impl Membership {
     }
 }
 
-/// Joins by a token with whoever dials and belongs to its authority.
-pub async fn enrol_when_dialled(
-    listener: &Listener,
-    token: &JoinToken,
-    name: &str,
-    key: &Key,
-) -> Result<Credentials, LinkError> {
-    let trust = Trust::new(Expected::Authority(token.authority), Vec::new());
-    loop {
-        let (stream, peer, _taken) = listener.take().await;
-        let enrolled = match channel::over(stream, peer, &trust).await {
-            Ok(channel) => enrolment::enrol(channel, token, name, key).await.map_err(LinkError::from),
-            Err(error) => Err(error.into()),
-        };
-        match enrolled {
-            Ok(credentials) => return Ok(credentials),
-            // It is the token's coordinator, and does not take the token.
-            Err(error @ LinkError::Call(CallError::Denied(_) | CallError::Refused(_) | CallError::Version(_))) => {
-                return Err(error);
-            }
-            Err(error) => tracing::warn!(%peer, "no enrolment: {error}"),
-        }
+/// Somebody who dialled. Dropped, the connection ends.
+pub struct Caller {
+    stream: TcpStream,
+    peer: SocketAddr,
+    taken: Taken,
+}
+
+/// A connection that a coordinator dialled. Dropped, it ends.
+pub struct Dialled {
+    /// What is spoken over it.
+    pub channel: Channel,
+    /// Who dialled.
+    pub peer: SocketAddr,
+    _taken: Taken,
+}
+
+/// Waits, without a deadline, for whoever dials next.
+pub async fn next_caller(listener: &Listener) -> Caller {
+    let (stream, peer, taken) = listener.take().await;
+    Caller { stream, peer, taken }
+}
+
+impl Caller {
+    /// Shakes hands.
+    pub async fn greet(self, trust: &Trust) -> Result<Dialled, ConnectError> {
+        let Self { stream, peer, taken } = self;
+        Ok(Dialled { channel: channel::over(stream, peer, trust).await?, peer, _taken: taken })
     }
 }

@@ -12,6 +12,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use convoke_core::coordinator::credentials::Credentials;
 use convoke_core::{Caller, Identity, Role, TokenId};
+use convoke_wire::protocol::rolled_back;
 use convoke_wire::tls::Subject;
 use convoke_wire::tls::handshake::now;
 use convoke_wire::tls::verify::MemberVerifier;
@@ -139,6 +140,12 @@ impl Peer {
         let (Some(identity), Some(role)) = (self.identity(), self.role()) else {
             return Err(Status::unauthenticated("no certificate was shown: join with a token first"));
         };
+        if identity.serial > credentials.enrolled {
+            return Err(rolled_back(format!(
+                "the journal was rolled back: {} joined as number {}, and it knows of {}",
+                identity.name, identity.serial, credentials.enrolled
+            )));
+        }
         if !credentials.accepts(identity) {
             return Err(Status::permission_denied(format!("{role} {} was removed from the cluster", identity.name)));
         }

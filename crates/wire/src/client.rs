@@ -170,14 +170,18 @@ impl From<Status> for CallError {
 impl Client {
     /// Connects to a coordinator.
     pub async fn connect(target: &Target) -> Result<Self, ConnectError> {
-        let channel = target.connect().await?;
+        Ok(Self::over(target.connect().await?))
+    }
+
+    /// Speaks over a channel.
+    pub fn over(channel: Channel) -> Self {
         let calls = ClientsClient::with_interceptor(channel.clone(), SayVersion);
-        Ok(Self {
+        Self {
             channel: channel.clone(),
             calls: calls.max_decoding_message_size(MESSAGE_BYTES_MAX),
             blobs: BlobClient::new(channel),
             seen: Seen::default(),
-        })
+        }
     }
 
     /// What it speaks over.

@@ -2,11 +2,11 @@
 //!
 //! New ones come by a token; at a coordinator of the user's own, by one that is made on the spot.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use convoke_node::link::LinkError;
 use convoke_node::listen::Listener;
 use convoke_node::membership::{self, Membership};
 use convoke_wire::channel::Target;
@@ -14,11 +14,11 @@ use convoke_wire::core::{Digest, Role};
 use convoke_wire::tls::handshake::Trust;
 use convoke_wire::tls::verify::Expected;
 use convoke_wire::tls::{Credentials, JoinToken, Key};
-use convoke_wire::{CallError, TokenTerms};
+use convoke_wire::{CallError, Client, TokenTerms, enrolment};
 
 use super::enrol;
 use crate::failure::Failure;
-use crate::{access, place};
+use crate::{access, output, place};
 
 /// For how long a token is good that is made to be used at once.
 const AT_ONCE: Duration = Duration::from_secs(5 * 60);
@@ -46,6 +46,11 @@ impl Standing {
         Self { membership: Membership { trust: trust.clone(), files: Arc::new(files) }, trust, name }
     }
 
+    /// Of all that there are: the coordinator's authority says which are shown.
+    fn any(kept: BTreeMap<Digest, (Credentials, PathBuf)>, name: &str) -> Self {
+        Self::of(None, kept.into_values().collect(), name)
+    }
+
     /// Of new credentials, which are kept.
     fn begin(credentials: Credentials, wished: &str) -> Result<Self, Failure> {
         let authority = credentials.authority();
@@ -64,43 +69,61 @@ pub async fn at(address: &str, token: Option<&JoinToken>, name: &str, wait: Dura
         };
     }
     let mut kept = access::worker_credentials(name)?;
-    let user = access::book()?.trust(address)?;
-    let expected = match user.expected {
-        Expected::Authority(authority) => Some(authority),
-        Expected::OneOf(_) => None,
+    let Expected::Authority(authority) = access::book()?.trust(address)?.expected else {
+        return if kept.is_empty() { as_user(address, name, wait).await } else { Ok(Standing::any(kept, name)) };
     };
-    match expected {
-        // This coordinator is in the user's book: nothing else is shown to it, and nobody else believed.
-        Some(authority) => match kept.remove(&authority) {
-            Some(mine) => Ok(Standing::of(Some(authority), vec![mine], name)),
-            None => as_user(address, user, name, wait).await,
-        },
-        None if kept.is_empty() => as_user(address, user, name, wait).await,
-        None => Ok(Standing::of(None, kept.into_values().collect(), name)),
+    // This coordinator is in the user's book: nothing else is shown to it, and nobody else believed.
+    match kept.remove(&authority) {
+        Some(mine) => Ok(Standing::of(Some(authority), vec![mine], name)),
+        None => as_user(address, name, wait).await,
     }
 }
 
 /// The standing of a worker that is dialled.
 pub async fn when_dialled(listener: &Listener, token: Option<&JoinToken>, name: &str) -> Result<Standing, Failure> {
-    let Some(token) = token else {
-        let kept = access::worker_credentials(name)?;
-        if kept.is_empty() {
-            return Err(Failure::bad_input("a worker that listens for the first time needs a token").hint(
-                "`convoke token create --role worker` on the coordinator's machine makes one: pass it with --token",
-            ));
-        }
-        return Ok(Standing::of(None, kept.into_values().collect(), name));
-    };
-    if let Some(standing) = by_same(token, name)? {
-        return Ok(standing);
+    let pinned = |token: &JoinToken| Ok(Trust::new(Expected::Authority(token.authority), Vec::new()));
+    match token {
+        Some(token) => match by_same(token, name)? {
+            Some(standing) => return Ok(standing),
+            None => output::note("waiting for a coordinator to dial, and to be joined by the token"),
+        },
+        None => match access::worker_credentials(name)? {
+            kept if kept.is_empty() => {
+                output::note("waiting for a coordinator of this user to dial; any other's needs a token (--token)");
+            }
+            kept => return Ok(Standing::any(kept, name)),
+        },
     }
     let key = Key::generate().map_err(Failure::failed)?;
-    let enrolled = membership::enrol_when_dialled(listener, token, name, &key).await;
-    let credentials = enrolled.map_err(|error| match error {
-        LinkError::Call(error) => enrol::refused(error),
-        error => Failure::no_coordinator(error),
-    })?;
-    Standing::begin(credentials, name)
+    loop {
+        let caller = membership::next_caller(listener).await;
+        // The coordinator may have been started later than this worker: the user's book is looked up each time.
+        let trust = token.map_or_else(|| access::book()?.trust_any().map_err(Failure::from), pinned)?;
+        let dialled = match caller.greet(&trust).await {
+            Ok(dialled) => dialled,
+            Err(error) => {
+                output::note(format!("warning: a connection was refused: {error}"));
+                continue;
+            }
+        };
+        let mut client = Client::over(dialled.channel.clone());
+        let made = match token {
+            Some(_) => None,
+            None => Some(make_token(&mut client, &trust, name).await?),
+        };
+        let Some(token) = token.or(made.as_ref()) else { continue };
+        let credentials = match enrolment::enrol(dialled.channel.clone(), token, name, &key).await {
+            Err(CallError::Lost(error)) => {
+                output::note(format!("warning: {} was lost: {error}", dialled.peer));
+                continue;
+            }
+            enrolled => enrolled.map_err(enrol::refused)?,
+        };
+        if let Some(made) = made {
+            forget(&mut client, &made).await;
+        }
+        return Standing::begin(credentials, name);
+    }
 }
 
 /// The credentials that came by this very token before: a worker is started again with the same words.
@@ -111,22 +134,30 @@ fn by_same(token: &JoinToken, name: &str) -> Result<Option<Standing>, Failure> {
 }
 
 /// By a token that the user makes on the spot.
-async fn as_user(address: &str, user: Trust, name: &str, wait: Duration) -> Result<Standing, Failure> {
-    let target = Target::Address { address: address.to_owned(), trust: Arc::new(user) };
-    let mut client = place::reach(&target, wait).await?;
+async fn as_user(address: &str, name: &str, wait: Duration) -> Result<Standing, Failure> {
+    let (target, mut client) = place::reach_user(Some(address), wait).await?;
     let Target::Address { trust, .. } = &target else { return Err(Failure::failed("a coordinator has an address")) };
+    let token = make_token(&mut client, trust, name).await?;
+    let credentials = enrol::by_token(address, &token, name, Duration::ZERO).await?;
+    forget(&mut client, &token).await;
+    Standing::begin(credentials, name)
+}
+
+/// Takes a token away that has served its purpose. Where that fails, it is used up all the same.
+async fn forget(client: &mut Client, token: &JoinToken) {
+    drop(client.revoke_token(token.id).await);
+}
+
+/// A token for one worker, for now.
+async fn make_token(client: &mut Client, trust: &Trust, name: &str) -> Result<JoinToken, Failure> {
     let authority = trust.met().ok_or_else(|| Failure::failed("the coordinator's authority is not known"))?;
     let token = access::new_token(authority)?;
     let expires_ms = Some(access::after(AT_ONCE));
     let terms = TokenTerms { role: Role::Worker, name: Some(name.to_owned()), expires_ms, uses: Some(1) };
     client.create_token(&token, terms).await.map_err(|error| match error {
-        CallError::Denied(_) => Failure::no_coordinator(error).hint(
-            "ask whoever runs the coordinator for a token: `convoke token create --role worker`; pass it with --token",
-        ),
+        CallError::Denied(_) => Failure::no_coordinator(error)
+            .hint("ask whoever runs the coordinator for a token: `convoke token create --role worker`; pass it with --token"),
         error => error.into(),
     })?;
-    let credentials = enrol::by_token(address, &token, name, Duration::ZERO).await?;
-    // It was for this once; where it cannot be removed now, it is used up all the same.
-    drop(client.revoke_token(token.id).await);
-    Standing::begin(credentials, name)
+    Ok(token)
 }

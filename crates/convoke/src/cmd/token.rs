@@ -44,8 +44,7 @@ pub async fn run(command: &TokenCommand, global: &Global) -> Result<ExitCode, Fa
 }
 
 async fn create(args: &CreateTokenArgs, global: &Global) -> Result<(), Failure> {
-    let target = place::target(args.at.coordinator.as_deref())?;
-    let mut client = place::reach(&target, args.at.wait).await?;
+    let (target, mut client) = place::reach_user(args.at.coordinator.as_deref(), args.at.wait).await?;
     let Target::Address { address, trust } = &target else {
         return Err(Failure::failed("a coordinator has an address"));
     };

@@ -43,10 +43,10 @@ pub async fn run(args: TrainArgs, global: &Global) -> Result<ExitCode, Failure> 
     refuse_data(&args, &model)?;
     let progress = Progress::new(global);
     // Whoever is not there is found out before the data is read.
-    let target = address.as_deref().map(|address| place::target(Some(address))).transpose()?;
-    if let Some(target) = &target {
-        place::reach(target, args.run.at.wait).await?;
-    }
+    let target = match address.as_deref() {
+        Some(address) => Some(place::reach_user(Some(address), args.run.at.wait).await?.0),
+        None => None,
+    };
     progress.doing(format!("reading {}", args.data.display()));
     let prepared = prepare(&args, job)?;
     if args.model.keep == Keep::Best && !prepared.is_measured() {

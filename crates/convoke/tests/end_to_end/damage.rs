@@ -51,12 +51,12 @@ fn a_journal_that_was_rolled_back_is_found_out_by_those_who_saw_more() {
 
     // Both coordinators' terms have the same number, and yet they are told apart.
     let refused = "the journal was rolled back: w1 has seen term 2, position ";
-    worker.says(&[refused, ", and it ends at term 1, position 1"]);
+    worker.says(&[refused, ", and it ends at term 1, position "]);
     cluster.coordinator.says(&["ERROR", "the journal was rolled back", "restore the newer state directory"]);
     check_refused(
         train.ends(),
         3,
-        &["the journal was rolled back: the client has seen term 2", "ends at term 1, position 1"],
+        &["the journal was rolled back: the client has seen term 2", "ends at term 1, position "],
     );
     let _anew = cluster.worker("w2", &[]);
     check_same_bits(cluster.train(&JOB).ends());

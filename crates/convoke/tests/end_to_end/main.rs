@@ -5,6 +5,7 @@
 
 mod process;
 mod cluster;
+mod front;
 mod dataset;
 mod job;
 mod embedded;

@@ -1,8 +1,10 @@
 //! Refusals: each is one `error:` line and one `hint:` line, the right exit status, and nothing half-done.
 
 use std::fs;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use convoke_wire::channel::Target;
 use convoke_wire::v1::JobRequest;
 use convoke_wire::v1::clients_client::ClientsClient;
 use tonic::metadata::MetadataValue;
@@ -11,6 +13,7 @@ use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Request, Status};
 
 use crate::cluster::{Cluster, Home, text};
+use crate::front::{self, Front};
 use crate::process::Ended;
 
 /// Checks the exit status and that the error names these; and that there is a hint.
@@ -122,15 +125,15 @@ fn a_state_directory_or_a_port_has_one_coordinator() {
     check_refused(other, 2, &["state directory", "already in use"]);
     let other = cluster.home.run(&["coordinator", "--bind", &cluster.address, "--state", "other"]);
     check_refused(other, 2, &["cannot listen on", &cluster.address]);
-    check_refused(cluster.home.run(&["coordinator", "--bind", "0.0.0.0:0", "--state", "other"]), 2, &["loopback"]);
     assert_eq!(cluster.jobs(), Vec::<serde_json::Value>::new(), "the first goes on");
 }
 
 #[tokio::test]
 async fn a_coordinator_refuses_another_protocol_and_names_both() {
     let cluster = Cluster::start();
-    let channel = tonic::transport::Endpoint::from_shared(format!("http://{}", cluster.address)).expect("an address");
-    let channel = channel.connect().await.expect("the coordinator is there");
+    let trust = Arc::new(front::book(&cluster.home).trust(&cluster.address).expect("a book"));
+    let target = Target::Address { address: cluster.address.clone(), trust };
+    let channel = target.connect().await.expect("the coordinator is there");
     let mut clients = ClientsClient::with_interceptor(channel, |mut request: Request<()>| {
         request.metadata_mut().insert("convoke-protocol", MetadataValue::from_static("7.3"));
         Ok(request)
@@ -144,18 +147,24 @@ async fn a_coordinator_refuses_another_protocol_and_names_both() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_coordinator_of_another_protocol_ends_clients_and_workers() {
     let incoming = TcpIncoming::bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
-    let address = incoming.local_addr().expect("an address").to_string();
+    let server_at = incoming.local_addr().expect("an address");
     let refuse = |_: Request<()>| -> Result<Request<()>, Status> {
         Err(Status::failed_precondition("the peer speaks 1.0, this coordinator speaks 9.1"))
     };
     let server = Server::builder().layer(tonic::service::InterceptorLayer::new(refuse));
     let serving = tokio::spawn(server.clone().add_routes(Default::default()).serve_with_incoming(incoming));
+    let home = Home::new();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    let front = Front::new(&home.path("front"));
+    front.admit(&home, std::slice::from_ref(&address));
+    let fronting = tokio::spawn(front.listen(listener, server_at));
     let refused = tokio::task::spawn_blocking(move || {
-        let home = Home::new();
         let run = |arguments: &[&str]| home.run(&[arguments, &[&address]].concat());
         check_refused(run(&["jobs", "--coordinator"]), 3, &["1.0", "9.1"]);
         check_refused(run(&["worker"]), 3, &["1.0", "9.1"]);
     });
     refused.await.expect("both were refused");
+    fronting.abort();
     serving.abort();
 }
