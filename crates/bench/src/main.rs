@@ -12,6 +12,7 @@ mod churn;
 mod letters;
 mod scenarios;
 mod restart;
+mod blobs;
 mod noop;
 mod counting;
 mod journal;
@@ -31,6 +32,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Measurement {
+    /// How fast blobs travel over TLS, verified but not synced, beside a bare connection
+    Blobs(blobs::Arguments),
     /// What a round costs that computes next to nothing: 11 shards, two workers, a journal on disk
     EmptyRound(empty_round::Arguments),
     /// What a round costs beyond the lost work when a worker is killed in it
@@ -49,6 +52,7 @@ enum Measurement {
 async fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     match cli.measurement {
+        Measurement::Blobs(arguments) => figures::show(cli.json, &blobs::measure(&arguments).await?),
         Measurement::EmptyRound(arguments) => figures::show(cli.json, &empty_round::measure(&arguments).await?),
         Measurement::Churn(arguments) => figures::show(cli.json, &churn::measure(&arguments).await?),
         Measurement::Letters(arguments) if arguments.starts => {

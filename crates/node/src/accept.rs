@@ -34,6 +34,8 @@ const STREAMS_MAX: u32 = 1_024;
 const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// What all streams of a connection may have under way.
 const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+/// What one frame may have: a blob's chunk in a few.
+const FRAME_BYTES: u32 = 512 * 1024;
 /// What a request's headers may have.
 const HEADERS_BYTES_MAX: u32 = 16 * 1024;
 /// How long to wait after the system refused to accept, which it does when it has no room.
@@ -47,6 +49,8 @@ const STRANGER_TIMEOUT: Duration = Duration::from_secs(10);
 const STRANGERS_MAX: usize = 256;
 /// What such a peer may have under way: no more than an enrolment needs.
 const STRANGER_WINDOW_BYTES: u32 = 64 * 1024;
+/// The least that HTTP/2 allows.
+const STRANGER_FRAME_BYTES: u32 = 16 * 1024;
 /// What the first record of a handshake begins with (RFC 8446, 5.1).
 const HANDSHAKE: u8 = 22;
 /// What whoever speaks HTTP without TLS is told.
@@ -171,10 +175,10 @@ impl Acceptor {
     /// Serves the router on a stream until it ends.
     pub(crate) async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
         let mut builder = Builder::new(TokioExecutor::new());
-        let (streams_max, stream_bytes, connection_bytes) = if peer.is_stranger() {
-            (1, STRANGER_WINDOW_BYTES, STRANGER_WINDOW_BYTES)
+        let (streams_max, stream_bytes, connection_bytes, frame_bytes) = if peer.is_stranger() {
+            (1, STRANGER_WINDOW_BYTES, STRANGER_WINDOW_BYTES, STRANGER_FRAME_BYTES)
         } else {
-            (STREAMS_MAX, STREAM_WINDOW_BYTES, CONNECTION_WINDOW_BYTES)
+            (STREAMS_MAX, STREAM_WINDOW_BYTES, CONNECTION_WINDOW_BYTES, FRAME_BYTES)
         };
         builder
             .http2()
@@ -184,6 +188,7 @@ impl Acceptor {
             .max_concurrent_streams(streams_max)
             .initial_stream_window_size(stream_bytes)
             .initial_connection_window_size(connection_bytes)
+            .max_frame_size(frame_bytes)
             .max_header_list_size(HEADERS_BYTES_MAX);
         builder.http1().timer(TokioTimer::new());
         let named = MapRequest::new(self.router.clone(), move |mut request: http::Request<_>| {

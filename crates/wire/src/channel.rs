@@ -30,6 +30,9 @@ const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// What all streams of a connection may have under way.
 const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 
+/// What one frame may have: a blob's chunk in a few.
+const FRAME_BYTES: u32 = 512 * 1024;
+
 /// Where a coordinator is.
 #[derive(Clone, Debug)]
 pub enum Target {
@@ -152,6 +155,7 @@ fn settings(endpoint: Endpoint) -> Endpoint {
         .keep_alive_timeout(PING_TIMEOUT)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES)
 }
 
 fn refusal(target: &dyn std::fmt::Display, error: &tonic::transport::Error) -> ConnectError {

@@ -209,9 +209,9 @@ impl Client {
     pub async fn upload(&mut self, blobs: &[(Digest, Bytes)], progress: impl Fn(usize)) -> Result<(), CallError> {
         let digests: Vec<_> = blobs.iter().map(|(digest, _)| *digest).collect();
         let missing: BTreeSet<_> = self.blobs.missing(&digests).await?.into_iter().collect();
-        for (place, (_, bytes)) in blobs.iter().enumerate().filter(|(_, (digest, _))| missing.contains(digest)) {
+        for (place, (digest, bytes)) in blobs.iter().enumerate().filter(|(_, (digest, _))| missing.contains(digest)) {
             progress(place);
-            self.blobs.put(bytes.clone(), true).await?;
+            self.blobs.put_as(*digest, bytes.clone(), true).await?;
         }
         Ok(())
     }

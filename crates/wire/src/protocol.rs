@@ -12,7 +12,7 @@ use tonic::service::Interceptor;
 /// The most bytes of a message. What is larger travels as a blob, in chunks.
 pub const MESSAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// The bytes of a blob's chunk.
-pub const CHUNK_BYTES: usize = 256 * 1024;
+pub const CHUNK_BYTES: usize = 1024 * 1024;
 /// The most bytes of a blob that travels inside a session, ahead of the frame that names it.
 pub const SESSION_BLOB_BYTES_MAX: usize = 32 * 1024;
 /// The most digests that one call may name.
