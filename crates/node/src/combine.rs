@@ -18,6 +18,7 @@ use tokio::sync::{broadcast, mpsc};
 
 use crate::blob_service::BLOB_BYTES_MAX;
 use crate::decider::{Command, Said};
+use crate::manifest;
 use crate::stall::{Patience, Stall};
 
 /// How many parts stay open during a merge. The rest is opened for each block, so that a stage may have more parts than
@@ -157,16 +158,28 @@ fn merge_deltas(order: &Combine, rule: MergeRule, blobs: &dyn Blobs) -> Result<C
     if !lost.is_empty() {
         return Ok(CombineOutcome::ResultsLost(lost));
     }
-    let parts = order.parts.iter().zip(&deltas);
-    let parts: Vec<_> = parts.map(|(part, delta)| Contribution { delta: &**delta, samples: part.samples }).collect();
+    let shards = manifest::samples(blobs, &order.input)?;
+    let claims = |part: &Part| shards.get(part.index as usize).copied().filter(|samples| part.samples > *samples);
+    let (honest, boasting): (Vec<_>, Vec<_>) =
+        order.parts.iter().zip(&deltas).partition(|(part, _)| claims(part).is_none());
+    let parts: Vec<_> =
+        honest.iter().map(|(part, delta)| Contribution { delta: &***delta, samples: part.samples }).collect();
     let mut version = Version(blobs.writer(Durability::Synced, None, BLOB_BYTES_MAX)?);
     let merged = merge(rule, &base, &parts, &mut version)?;
     let result = Payload::blob(version.0.finish()?);
-    let refused = merged.refused.iter().take(LISTED_MAX).filter_map(|refused| {
-        let reason = bounded(refused.reason.to_string(), LISTED_REASON_BYTES_MAX);
-        Some(Refused { index: order.parts.get(refused.position)?.index, reason })
+    // A worker that says that it saw more than there is would outweigh all others.
+    let boasts = boasting.iter().filter_map(|(part, _)| {
+        let reason = format!("it claims {} samples of a shard that has {}", part.samples, claims(part)?);
+        Some(Refused { index: part.index, reason })
     });
-    Ok(CombineOutcome::Combined(Combined { result, metrics: Metrics::default(), refused: refused.collect() }))
+    let refused = merged.refused.iter().filter_map(|refused| {
+        let reason = bounded(refused.reason.to_string(), LISTED_REASON_BYTES_MAX);
+        Some(Refused { index: honest.get(refused.position)?.0.index, reason })
+    });
+    let mut refused: Vec<_> = boasts.chain(refused).collect();
+    refused.sort_by_key(|refused| refused.index);
+    refused.truncate(LISTED_MAX);
+    Ok(CombineOutcome::Combined(Combined { result, metrics: Metrics::default(), refused }))
 }
 
 /// A part's bytes; `None` if they are gone or spoiled, and the task has to run again.
@@ -252,6 +265,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
+    use convoke_ml::Mlp;
     use convoke_store::DiskError;
     use convoke_store::blobs::MemoryBlobs;
 
@@ -267,6 +281,35 @@ mod tests {
         assert_eq!((delta.size_bytes().unwrap(), &bytes), (10, b"3456"));
         assert!(delta.read_exact_at(7, &mut bytes).is_err());
         assert!(Reopened::new(&blobs, Digest([0; 32])).unwrap().is_none());
+    }
+
+    #[test]
+    fn who_claims_more_samples_than_its_shard_has_takes_no_part() {
+        let blobs = MemoryBlobs::default();
+        let model = |seed| Mlp::uniform_start(&[2, 2], vec!["no".to_owned(), "yes".to_owned()], seed).unwrap();
+        let base = model(1);
+        let base_blob = blobs.put(&base.to_safetensors(), Durability::Synced).unwrap();
+        let entry = |samples| program::Entry { name: "shard".to_owned(), digest: vec![0; 32], samples };
+        let manifest = program::encode(&program::Manifest { entries: vec![entry(20), entry(30)] });
+        let input = Payload::blob(blobs.put(&manifest, Durability::Synced).unwrap());
+        let part = |index, seed, samples| {
+            let delta = blobs.put(&convoke_ml::delta(&model(seed), &base), Durability::Unsynced).unwrap();
+            Part { index, result: Payload::blob(delta), samples }
+        };
+        let merged = |parts| {
+            let (job, stage) = (convoke_core::JobId::from_bits(1), convoke_core::StageNumber(1));
+            let (rule, base) = (Payload::inline(b"").unwrap(), Payload::blob(base_blob));
+            let order = Combine { job, stage, rule, base, input: input.clone(), parts };
+            match merge_deltas(&order, MergeRule::Mean, &blobs).unwrap() {
+                CombineOutcome::Combined(combined) => combined,
+                other => panic!("{other:?}"),
+            }
+        };
+        let honest = merged(vec![part(0, 2, 20)]);
+        let boasting = merged(vec![part(0, 2, 20), part(1, 3, 1 << 40)]);
+        assert_eq!(boasting.result, honest.result);
+        let reason = "it claims 1099511627776 samples of a shard that has 30".to_owned();
+        assert_eq!(boasting.refused, [Refused { index: 1, reason }]);
     }
 
     /// Blobs on a disk that fails so many times.
@@ -315,6 +358,7 @@ mod tests {
             stage,
             rule,
             base,
+            input: Payload::inline(b"").expect("it is small"),
             parts: Vec::new(),
         });
         (command, std::iter::from_fn(|| said.try_recv().ok()).count())

@@ -210,6 +210,8 @@ pub struct Combine {
     pub rule: Payload,
     /// What the tasks started from.
     pub base: Payload,
+    /// What they worked on.
+    pub input: Payload,
     /// The results, in task order.
     pub parts: Vec<Part>,
 }

@@ -168,6 +168,7 @@ impl Coordinator {
             stage: number,
             rule: stage.work.combine.clone(),
             base: stage.base.clone(),
+            input: stage.work.input.clone(),
             parts: stage.done.iter().map(part).collect(),
         };
         self.output(Output::Combine(combine));

@@ -19,6 +19,7 @@ fn results_are_combined_in_task_order_whoever_came_first() {
         stage: StageNumber(1),
         rule: blob(0xc0),
         base: blob(0xb0),
+        input: blob(0x10),
         parts: parts.collect(),
     };
     assert_eq!(trace.combine, Some(combine));
