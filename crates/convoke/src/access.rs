@@ -88,7 +88,7 @@ pub fn admit_user(coordinator: &Coordinator, addresses: &[String]) -> Result<(),
 pub async fn printed_token(coordinator: &Coordinator) -> Result<JoinToken, Failure> {
     let file = coordinator.state().join(PRINTED_TOKEN);
     let mut client = Client::connect(&coordinator.target()).await?;
-    if let Some(kept) = kept_token(&file)? {
+    if let Some(kept) = kept_token(&file)?.filter(|kept| kept.authority == coordinator.authority()) {
         let known = client.tokens().await?.into_iter().find(|token| token.token == kept.id);
         if known.is_some_and(|token| token.expires_ms.is_none_or(|expires| expires > after(PRINTED_FOR))) {
             return Ok(kept);

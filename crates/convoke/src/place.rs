@@ -51,7 +51,8 @@ async fn reach_by(target: impl Fn() -> Result<Target, Failure>, wait: Duration) 
             Err(error @ ConnectError::Unreachable { .. }) => error,
             connected => {
                 let client = connected?;
-                renew(&target, &client).await;
+                // What an ended certificate may not do, its successor may.
+                let client = if renew(&target, &client).await { Client::connect(&target).await? } else { client };
                 return Ok((target, client));
             }
         };
@@ -67,14 +68,15 @@ async fn reach_by(target: impl Fn() -> Result<Target, Failure>, wait: Duration) 
     }
 }
 
-/// Renews the user's credentials once half their time is over.
-async fn renew(target: &Target, client: &Client) {
-    let Target::Address { trust, .. } = target else { return };
-    let Ok(book) = access::book() else { return };
+/// Renews the user's credentials once half their time is over. Whether it did.
+async fn renew(target: &Target, client: &Client) -> bool {
+    let Target::Address { trust, .. } = target else { return false };
+    let Ok(book) = access::book() else { return false };
     let renewed = enrolment::renew_if_due(client.channel(), trust, |authority| book.file(authority)).await;
-    if let Err(error) = renewed {
+    renewed.unwrap_or_else(|error| {
         output::note(format!("warning: the credentials cannot be renewed for now: {error}"));
-    }
+        false
+    })
 }
 
 /// The coordinator's address, where one was named; else this machine's.

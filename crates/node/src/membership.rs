@@ -31,13 +31,17 @@ pub struct Membership {
 }
 
 impl Membership {
+    /// Where credentials of an authority are kept.
+    pub fn file(&self, authority: Digest) -> PathBuf {
+        self.files.get(&authority).cloned().unwrap_or_default()
+    }
+
     /// Renews the credentials whenever half their time is over, for ever.
     pub(crate) async fn keep_renewed(self, mut connection: watch::Receiver<Option<Channel>>) {
         loop {
             let channel = connection.wait_for(Option::is_some).await.ok().and_then(|channel| channel.clone());
             let Some(channel) = channel else { return };
-            let file = |authority| self.files.get(&authority).cloned().unwrap_or_default();
-            match enrolment::renew_if_due(channel, &self.trust, file).await {
+            match enrolment::renew_if_due(channel, &self.trust, |authority| self.file(authority)).await {
                 Ok(false) => {}
                 Ok(true) => tracing::info!("the certificate was renewed"),
                 Err(error) => tracing::warn!("the certificate cannot be renewed for now: {error}"),

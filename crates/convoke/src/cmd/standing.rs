@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use convoke_node::listen::Listener;
 use convoke_node::membership::{self, Membership};
-use convoke_wire::channel::Target;
+use convoke_wire::channel::{Channel, Target};
 use convoke_wire::core::{Digest, Role};
+use convoke_wire::enrolment::RenewError;
 use convoke_wire::tls::handshake::Trust;
 use convoke_wire::tls::verify::Expected;
 use convoke_wire::tls::{Credentials, JoinToken, Key};
@@ -76,6 +77,16 @@ pub async fn at(address: &str, token: Option<&JoinToken>, name: &str, wait: Dura
     match kept.remove(&authority) {
         Some(mine) => Ok(Standing::of(Some(authority), vec![mine], name)),
         None => as_user(address, name, wait).await,
+    }
+}
+
+/// Renews credentials that have ended, before they are needed for anything else.
+pub async fn renew(channel: Channel, standing: &Standing) -> Result<(), Failure> {
+    let Standing { trust, membership, .. } = standing;
+    match enrolment::renew_if_due(channel, trust, |authority| membership.file(authority)).await {
+        Ok(_) => Ok(()),
+        Err(RenewError::Call(error)) => Err(enrol::refused(error)),
+        Err(RenewError::Keep(error)) => Err(error.into()),
     }
 }
 
@@ -155,8 +166,9 @@ async fn make_token(client: &mut Client, trust: &Trust, name: &str) -> Result<Jo
     let expires_ms = Some(access::after(AT_ONCE));
     let terms = TokenTerms { role: Role::Worker, name: Some(name.to_owned()), expires_ms, uses: Some(1) };
     client.create_token(&token, terms).await.map_err(|error| match error {
-        CallError::Denied(_) => Failure::no_coordinator(error)
-            .hint("ask whoever runs the coordinator for a token: `convoke token create --role worker`; pass it with --token"),
+        CallError::Denied(_) => Failure::no_coordinator(error).hint(
+            "ask whoever runs the coordinator for a token: `convoke token create --role worker`; pass it with --token",
+        ),
         error => error.into(),
     })?;
     Ok(token)
