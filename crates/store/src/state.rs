@@ -46,6 +46,14 @@ pub enum StateError {
         /// The directory.
         path: PathBuf,
     },
+    /// Others may read what is in it.
+    #[error("others may read the state directory {}: its mode is {mode:03o}, and 700 is needed (chmod 700 {})", path.display(), path.display())]
+    Open {
+        /// The directory.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
     /// The file system failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -55,6 +63,7 @@ impl StateDir {
     /// Takes the directory, and creates it where it is not there, for its owner alone.
     pub fn open(path: &Path) -> Result<Self, StateError> {
         disk::create_private_folder(path)?;
+        check_private(path)?;
         let name = path.join(LOCK);
         let lock = File::options().create(true).truncate(false).write(true).open(&name);
         let lock = lock.map_err(disk::on("open the lock", &name))?;
@@ -82,6 +91,20 @@ impl StateDir {
     pub fn blobs(&self) -> Result<LayeredBlobs, BlobError> {
         LayeredBlobs::open(&self.path.join(SMALL_BLOBS), &self.path.join(LARGE_BLOBS))
     }
+}
+
+/// Its files need no rights of their own where nobody else may enter.
+#[cfg(unix)]
+fn check_private(path: &Path) -> Result<(), StateError> {
+    use std::os::unix::fs::PermissionsExt;
+    let metadata = path.metadata().map_err(disk::on("look at", path))?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 == 0 { Ok(()) } else { Err(StateError::Open { path: path.to_owned(), mode }) }
+}
+
+#[cfg(not(unix))]
+fn check_private(_: &Path) -> Result<(), StateError> {
+    Ok(())
 }
 
 /// A state directory that a process may hold, to look at: nothing in it changes.
@@ -144,11 +167,12 @@ mod tests {
         use crate::blobs::{Blobs, Durability, SMALL_BYTES_MAX};
 
         let folder = tempfile::tempdir().unwrap();
-        let state = StateDir::open(folder.path()).unwrap();
+        let path = folder.path().join("state");
+        let state = StateDir::open(&path).unwrap();
         let (_journal, blobs) = (state.journal().unwrap(), state.blobs().unwrap());
         let kept = [(1, Durability::Synced), (2, Durability::Unsynced), (SMALL_BYTES_MAX + 1, Durability::Unsynced)];
         let digests = kept.map(|(length, durability)| blobs.put(&vec![7; length], durability).unwrap());
-        let look = StateLook::new(folder.path());
+        let look = StateLook::new(&path);
         for (digest, (length, _)) in digests.into_iter().zip(kept) {
             assert_eq!(look.blob(digest, 1 << 20).unwrap().unwrap().len(), length);
         }
@@ -168,6 +192,9 @@ mod tests {
         let path = folder.path().join("state");
         let _state = StateDir::open(&path).unwrap();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o750)).unwrap();
+        let refused = StateDir::open(&path).unwrap_err().to_string();
+        assert!(refused.contains("its mode is 750, and 700 is needed"), "{refused}");
     }
 
     #[test]

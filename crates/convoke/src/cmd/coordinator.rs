@@ -91,6 +91,7 @@ fn explain(error: StartError, state: &Path) -> Failure {
         StartError::State(StateError::InUse { .. }) => {
             "end the other coordinator, or name another directory with --state DIR"
         }
+        StartError::State(StateError::Open { .. }) => "keep what is in it to yourself, or name another with --state DIR",
         StartError::State(StateError::Disk(_)) => "check the path and its rights, or name another with --state DIR",
         StartError::Journal(_) | StartError::Blobs(_) => {
             "check the directory's owner and free space, or name another with --state DIR"

@@ -2,6 +2,7 @@
 //! never believed.
 
 use std::fs;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
@@ -22,7 +23,8 @@ fn end(cluster: &mut Cluster) {
 
 /// Copies a folder.
 pub fn copy(from: &Path, to: &Path) {
-    fs::create_dir(to).expect("a folder");
+    let mut folder = fs::DirBuilder::new();
+    folder.mode(0o700).create(to).expect("a folder");
     for entry in fs::read_dir(from).expect("a folder").map(|entry| entry.expect("an entry")) {
         let (from, to) = (entry.path(), to.join(entry.file_name()));
         if from.is_dir() {

@@ -100,6 +100,12 @@ async fn finish(client: &mut Client, job: JobId, mut look: impl FnMut()) {
     }
 }
 
+/// As a state directory has to be.
+fn private_folder() -> tempfile::TempDir {
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    tempfile::Builder::new().permissions(mode).tempdir().unwrap()
+}
+
 fn all(blobs: &dyn Blobs) -> Vec<(Digest, u64)> {
     blobs.list(None, usize::MAX >> 1).unwrap()
 }
@@ -116,7 +122,7 @@ async fn until_left(blobs: &dyn Blobs, count: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_fast_job_stays_flat() {
     const ROUNDS: u32 = 3_000;
-    let folder = tempfile::tempdir().unwrap();
+    let folder = private_folder();
     let coordinator = coordinator(folder.path(), None, QUICK).await;
     let worker = work_for(&coordinator);
     let mut client = Client::connect(&coordinator.target()).await.unwrap();
@@ -150,7 +156,7 @@ async fn a_long_fast_job_stays_flat() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_room_is_short_the_oldest_jobs_are_forgotten_and_then_uploads_are_refused() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = private_folder();
     let limit = 12_000;
     let coordinator = coordinator(folder.path(), Some(limit), Times { hold_ms: 1_000, ..QUICK }).await;
     let worker = work_for(&coordinator);
@@ -197,7 +203,7 @@ async fn where_room_is_short_the_oldest_jobs_are_forgotten_and_then_uploads_are_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_live_jobs_shards_stay_and_go_once_it_has_ended() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = private_folder();
     let coordinator = coordinator(folder.path(), None, Times { hold_ms: 1_000, ..QUICK }).await;
     let mut client = Client::connect(&coordinator.target()).await.unwrap();
     let (job, prepared) = (JobId::from_bits(1), tiny(1, 1));

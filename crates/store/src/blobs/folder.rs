@@ -4,7 +4,6 @@
 //! hold anything, so it is hashed whenever it is opened, and removed if it is not what its name says. No name ever
 //! comes from a peer: only the digits of 32 bytes. One process at a time owns the folder; nothing here checks that.
 
-use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,8 +18,6 @@ use crate::files::{Files, OpenFile, SystemFiles};
 const INCOMING: &str = "incoming";
 /// What an unsynced file's name ends with.
 const UNSYNCED: &str = ".unsynced";
-/// How many unsynced blobs are remembered to be whole.
-const CHECKED_MAX: usize = 65_536;
 /// How much is read at a time to hash a file.
 const BLOCK_BYTES: usize = 64 * 1024;
 
@@ -41,9 +38,6 @@ struct Folder {
     /// Whether the names of the folders in this one are durable. Held while one is created, so that nobody counts on a
     /// name before it is.
     folders_synced: Mutex<bool>,
-    /// Unsynced blobs that this process has written, and so checked: only a power cut, which it would not outlive, can
-    /// have spoiled others.
-    checked: Mutex<HashSet<Digest>>,
 }
 
 impl FolderBlobs {
@@ -77,7 +71,6 @@ impl Folder {
             next: AtomicU64::new(0),
             unsynced_turn: Mutex::new(()),
             folders_synced: Mutex::new(true),
-            checked: Mutex::default(),
         }
     }
 
@@ -103,9 +96,7 @@ impl Folder {
             Durability::Unsynced if self.exists(&synced)? => self.files.remove(from).map_err(on("remove", from)),
             Durability::Unsynced => {
                 let _turn = self.unsynced_turn();
-                self.rename(from, &unsynced)?;
-                self.check_off(digest);
-                Ok(())
+                self.rename(from, &unsynced)
             }
             Durability::Synced => {
                 self.publish_synced(from, file, &synced)?;
@@ -153,14 +144,7 @@ impl Folder {
     fn open_unsynced(&self, digest: Digest) -> Result<Option<FolderReader>, DiskError> {
         let reader = self.open_file(digest, self.unsynced(digest))?;
         let Some(reader) = reader else { return Ok(None) };
-        if self.checked().contains(&digest) {
-            return Ok(Some(reader));
-        }
-        let is_whole = reader.hash()? == digest;
-        if is_whole {
-            self.check_off(digest);
-        }
-        Ok(is_whole.then_some(reader))
+        Ok(if reader.hash()? == digest { Some(reader) } else { None })
     }
 
     /// Removes the unsynced file, unless by now it holds what its name says.
@@ -206,20 +190,6 @@ impl Folder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             done => done.map_err(on("remove", path)),
         }
-    }
-
-    /// An unsynced blob holds what its name says.
-    fn check_off(&self, digest: Digest) {
-        let mut checked = self.checked();
-        // Those that are forgotten are hashed once more.
-        if checked.len() >= CHECKED_MAX {
-            checked.clear();
-        }
-        checked.insert(digest);
-    }
-
-    fn checked(&self) -> MutexGuard<'_, HashSet<Digest>> {
-        self.checked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn folders_synced(&self) -> MutexGuard<'_, bool> {
