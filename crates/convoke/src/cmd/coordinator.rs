@@ -9,6 +9,7 @@ use convoke_node::coordinator::{
     StateError, StoreError,
 };
 use convoke_node::listen::ListenError;
+use convoke_wire::channel;
 
 use super::signals::asked_to_end;
 use crate::args::CoordinatorArgs;
@@ -18,6 +19,7 @@ use crate::{access, nodes, output, place};
 /// Runs the command.
 pub async fn run(args: CoordinatorArgs) -> Result<ExitCode, Failure> {
     let state = args.state.map_or_else(place::coordinator_state, Ok)?;
+    let advertised = args.advertise.as_deref().map(channel::parse).transpose()?;
     let nodes = args.nodes.as_deref().map_or_else(|| Ok(Vec::new()), nodes::read)?;
     let (dialled, directory) = (nodes.len(), state.clone());
     let options = Options {
@@ -31,11 +33,11 @@ pub async fn run(args: CoordinatorArgs) -> Result<ExitCode, Failure> {
     };
     let mut coordinator = Coordinator::start(options).await.map_err(|error| explain(error, &directory))?;
     let address = coordinator.address().unwrap_or(args.bind);
-    let reached = access::reached_at(address, args.advertise.as_deref());
+    let reached = access::reached_at(address, advertised.as_deref());
     // Whoever follows the lines below finds its credentials there.
     access::admit_user(&coordinator, &reached)?;
     output::say(format!("coordinator on {address}, state in {}", coordinator.state().display()));
-    for line in ways_in(&coordinator, &reached).await? {
+    for line in ways_in(&coordinator, &reached, advertised.is_some()).await? {
         output::note(line);
     }
     if let Some(file) = args.nodes {
@@ -53,10 +55,12 @@ pub async fn run(args: CoordinatorArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// How workers and clients come in. This user needs no token on this machine.
-async fn ways_in(coordinator: &Coordinator, reached: &[String]) -> Result<Vec<String>, Failure> {
-    let address = reached.first().map_or("", String::as_str);
-    let is_local = address.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback());
+/// How workers and clients come in. This user needs no token on this machine; whoever comes by an address that was
+/// advertised is somebody else.
+async fn ways_in(coordinator: &Coordinator, reached: &[String], is_advertised: bool) -> Result<Vec<String>, Failure> {
+    let (address, here) = (reached.first().map_or("", String::as_str), reached.last().map_or("", String::as_str));
+    let is_loopback = address.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback());
+    let is_local = is_loopback && !is_advertised;
     let token =
         if is_local { String::new() } else { format!(" --token {}", access::printed_token(coordinator).await?) };
     let mut lines = vec![
@@ -64,7 +68,8 @@ async fn ways_in(coordinator: &Coordinator, reached: &[String]) -> Result<Vec<St
         format!("Jobs are submitted with:   convoke train DATA --coordinator {address}"),
     ];
     if !is_local {
-        lines.push("Clients elsewhere need a token:   convoke token create --role client".to_owned());
+        lines
+            .push(format!("Clients elsewhere need a token:   convoke token create --role client --coordinator {here}"));
     }
     Ok(lines)
 }
@@ -91,7 +96,9 @@ fn explain(error: StartError, state: &Path) -> Failure {
         StartError::State(StateError::InUse { .. }) => {
             "end the other coordinator, or name another directory with --state DIR"
         }
-        StartError::State(StateError::Open { .. }) => "keep what is in it to yourself, or name another with --state DIR",
+        StartError::State(StateError::Open { .. }) => {
+            "keep what is in it to yourself, or name another with --state DIR"
+        }
         StartError::State(StateError::Disk(_)) => "check the path and its rights, or name another with --state DIR",
         StartError::Journal(_) | StartError::Blobs(_) => {
             "check the directory's owner and free space, or name another with --state DIR"

@@ -1,5 +1,6 @@
 //! `convoke token`: make, list and revoke the tokens that others join by.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -66,6 +67,9 @@ async fn create(args: &CreateTokenArgs, global: &Global) -> Result<(), Failure> 
                     format!("Whoever has it joins with:   convoke login {address} --token {token}")
                 }
             });
+            if address.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback()) {
+                output::note("From another machine, with the address that it reaches this one by.");
+            }
             output::note(format!("It is good for {until}; `convoke token revoke {id}` ends it before."));
         }
     }
