@@ -3,7 +3,6 @@
 //!
 //! This is the only file that knows how a stream turns into requests. What the router serves it does not know.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,12 +18,13 @@ use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::util::MapRequest;
 
 use crate::peer::Peer;
+use crate::strangers::Strangers;
 
 /// How many connections may stand at a time.
 const CONNECTIONS_MAX: usize = 16_384;
@@ -44,9 +44,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long a peer has to show who it is: until the handshake is over, and, where it showed no certificate, until it has
 /// enrolled and gone.
 const STRANGER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How many peers may be there that have not shown who they are. One more, and the oldest of them goes: whoever has
-/// something to show does so in milliseconds.
-const STRANGERS_MAX: usize = 256;
 /// What such a peer may have under way: no more than an enrolment needs.
 const STRANGER_WINDOW_BYTES: u32 = 64 * 1024;
 /// The least that HTTP/2 allows.
@@ -107,7 +104,7 @@ impl Acceptor {
                         }
                         drop(permit);
                     });
-                    strangers.add(connection, knows);
+                    strangers.add(address.ip(), connection, knows);
                 }
                 Some(stream) = inside.recv() => {
                     connections.spawn(async move { acceptor.serve(stream, Peer::inside()).await; drop(permit); });
@@ -190,7 +187,7 @@ impl Acceptor {
             .initial_connection_window_size(connection_bytes)
             .max_frame_size(frame_bytes)
             .max_header_list_size(HEADERS_BYTES_MAX);
-        builder.http1().timer(TokioTimer::new());
+        builder.http1().timer(TokioTimer::new()).max_buf_size(HEADERS_BYTES_MAX as usize);
         let named = MapRequest::new(self.router.clone(), move |mut request: http::Request<_>| {
             request.extensions_mut().insert(peer.clone());
             request
@@ -208,24 +205,6 @@ async fn speaks_tls(stream: &TcpStream) -> Result<(), Mute> {
         0 => Err(Mute::Ended),
         _ if first[0] == HANDSHAKE => Ok(()),
         _ => Err(Mute::Plain),
-    }
-}
-
-/// The connections of peers that have not shown who they are, the oldest first.
-#[derive(Default)]
-struct Strangers(VecDeque<(AbortHandle, oneshot::Receiver<()>)>);
-
-impl Strangers {
-    fn add(&mut self, connection: AbortHandle, known: oneshot::Receiver<()>) {
-        if self.0.len() >= STRANGERS_MAX {
-            self.0.retain_mut(|(connection, known)| !connection.is_finished() && known.try_recv().is_err());
-        }
-        if self.0.len() >= STRANGERS_MAX
-            && let Some((oldest, _)) = self.0.pop_front()
-        {
-            oldest.abort();
-        }
-        self.0.push_back((connection, known));
     }
 }
 

@@ -11,6 +11,7 @@ mod stall;
 mod disk;
 mod decider;
 mod peer;
+mod strangers;
 mod accept;
 mod trouble;
 mod rollback;
