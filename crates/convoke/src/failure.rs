@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::CommandFactory;
 use convoke_wire::channel::{ConnectError, PORT};
+use convoke_wire::denial::Denial;
 use convoke_wire::tls::TlsError;
 use convoke_wire::{CallError, SubmitError};
 
@@ -114,10 +115,10 @@ impl From<CallError> for Failure {
             CallError::Lost(_) => Self::no_coordinator(error).hint("`convoke coordinator` starts one"),
             CallError::RolledBack(_) => Self::no_coordinator(error)
                 .hint("restore the coordinator's newer state directory, or submit the job again: its record may be gone"),
-            CallError::Denied(_) => Self::no_coordinator(error).hint(
-                "ask whoever runs the coordinator for a token with that role: `convoke token create`, then `convoke login` or \
-                 --token",
-            ),
+            CallError::Denied(ref denied) => {
+                let hint = way_in(denied.denial);
+                Self::no_coordinator(error).hint(hint)
+            }
             CallError::Refused(_) => {
                 Self::no_coordinator(error).hint("change what the coordinator refuses; its own log may say more")
             }
@@ -130,6 +131,36 @@ impl From<CallError> for Failure {
                 Self::failed(error)
             }
         }
+    }
+}
+
+/// What whoever is denied something can do.
+fn way_in(denial: Denial) -> &'static str {
+    match denial {
+        Denial::NoCertificate => "join first: `convoke login ADDR --token …`; a worker takes its token with --token",
+        Denial::CertificateEnded | Denial::Removed => {
+            "ask whoever runs the coordinator for a new token: `convoke token create`, then `convoke login` or --token"
+        }
+        Denial::Role => {
+            "ask whoever runs the coordinator for a token with that role: `convoke token create`, then `convoke login` or \
+             --token"
+        }
+        Denial::TokenUnknown => {
+            "it may have been revoked: ask whoever runs the coordinator for another, `convoke token create --role …` there"
+        }
+        Denial::TokenExpired => {
+            "ask whoever runs the coordinator for another: `convoke token create --role … --ttl 24h` there; if it was made \
+             just now, set the clocks of both machines"
+        }
+        Denial::TokenUsedUp => {
+            "ask whoever runs the coordinator for another, or one for more: `convoke token create --role … --uses N` there"
+        }
+        Denial::TokenTooOld => {
+            "ask whoever runs the coordinator for a new token: `convoke token create --role …` there; or join by another \
+             name, with --name NAME"
+        }
+        Denial::NotYours => "`convoke jobs` lists yours; an admin has a say in every job",
+        Denial::Other => "ask whoever runs the coordinator; its log says more",
     }
 }
 

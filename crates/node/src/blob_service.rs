@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::denials::Denials;
 use crate::disk::Disk;
 use crate::grants::Grants;
 use crate::peer::Peer;
@@ -36,18 +37,19 @@ pub(crate) struct BlobService {
     transfers: Arc<Semaphore>,
     disk: Disk,
     grants: Arc<Grants>,
+    denials: Denials,
 }
 
 impl BlobService {
-    pub(crate) fn new(blobs: Arc<dyn Blobs>, disk: Disk, grants: Arc<Grants>) -> Self {
-        Self { blobs, transfers: Arc::new(Semaphore::new(TRANSFERS_MAX)), disk, grants }
+    pub(crate) fn new(blobs: Arc<dyn Blobs>, disk: Disk, grants: Arc<Grants>, denials: Denials) -> Self {
+        Self { blobs, transfers: Arc::new(Semaphore::new(TRANSFERS_MAX)), disk, grants, denials }
     }
 
     /// Whether a worker may read a blob. Who else may call may read any whose digest it knows.
     fn check_read(&self, peer: &Peer, digest: Digest) -> Result<(), Status> {
         match peer.worker() {
             Some(worker) if !self.grants.covers(worker.serial, digest) => {
-                tracing::warn!("{peer} asked for blob {digest}, which no task of its names");
+                self.denials.say(format!("{peer} asked for blob {digest}, which no task of its names"));
                 Err(Status::permission_denied(format!("no task of this worker names blob {digest}")))
             }
             _ => Ok(()),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use convoke_core::coordinator::{Input, Refusal, Reply};
 use convoke_core::{Caller, Digest, JobId, JobSpec, NewToken, RequestId, Role, TokenId};
+use convoke_wire::denial::Denial;
 use tokio::sync::{mpsc, oneshot, watch};
 use tonic::Status;
 
@@ -75,7 +76,7 @@ impl Call {
     }
 }
 
-fn status(refusal: &Refusal) -> Status {
+pub(crate) fn status(refusal: &Refusal) -> Status {
     let said = refusal.to_string();
     match refusal {
         Refusal::Spec(_) => Status::invalid_argument(said),
@@ -84,9 +85,10 @@ fn status(refusal: &Refusal) -> Status {
         Refusal::NoSuchJob(_) | Refusal::NoSuchWorker(_) | Refusal::NoSuchToken | Refusal::NoSuchIdentity { .. } => {
             Status::not_found(said)
         }
-        Refusal::NotYours(_) | Refusal::TokenExpired { .. } | Refusal::TokenUsedUp | Refusal::NameRemoved { .. } => {
-            Status::permission_denied(said)
-        }
+        Refusal::NotYours(_) => Denial::NotYours.status(said),
+        Refusal::TokenExpired { .. } => Denial::TokenExpired.status(said),
+        Refusal::TokenUsedUp => Denial::TokenUsedUp.status(said),
+        Refusal::NameRemoved { .. } => Denial::TokenTooOld.status(said),
     }
 }
 

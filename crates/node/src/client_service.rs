@@ -20,7 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::blob_service::{blocking, refusal};
-use crate::calls::{Call, Calls};
+use crate::calls::{Call, Calls, status};
 use crate::decider::Said;
 use crate::history::{History, HistoryError, Told};
 use crate::manifest;
@@ -159,7 +159,7 @@ impl v1::clients_server::Clients for ClientService {
         let submission = blocking(move || history.submission_of(job)).await?.map_err(unreadable)?;
         let (submitted, owner) = submission.ok_or_else(|| Status::not_found(Refusal::NoSuchJob(job).to_string()))?;
         if !caller.may_act_for(owner) {
-            return Err(Status::permission_denied(Refusal::NotYours(job).to_string()));
+            return Err(status(&Refusal::NotYours(job)));
         }
         let (messages, outbound) = mpsc::channel(FOLLOWED_MAX);
         let waits = if request.live { self.waits(job).await } else { None };

@@ -37,6 +37,7 @@ use crate::collector::Collecting;
 use crate::combine::Combining;
 pub use crate::decider::DecideError;
 use crate::decider::{COMMANDS_MAX, Command, Decider, Outlets};
+use crate::denials::Denials;
 use crate::dial::{self, Node};
 use crate::disk::Disk;
 use crate::enrolment_service::EnrolmentService;
@@ -186,7 +187,9 @@ impl Coordinator {
         let snapshots = snapshots::keep(every_bytes, histories, snapshots, commands.clone(), position);
         let remembering = tokio::spawn(snapshots);
         let calls = Calls { commands: commands.clone(), stalled: stalls };
-        let enrolment = EnrolmentService { authority: authority.clone(), calls: calls.clone() };
+        let denials = Denials::default();
+        let enrolment =
+            EnrolmentService { authority: authority.clone(), calls: calls.clone(), denials: denials.clone() };
         let grants = Arc::new(Grants::default());
         let clients = ClientService {
             calls,
@@ -206,7 +209,7 @@ impl Coordinator {
             grants: grants.clone(),
         };
         let sessions = SessionsServer::new(sessions);
-        let blobs = BlobService::new(uploads, disk(&commands), grants);
+        let blobs = BlobService::new(uploads, disk(&commands), grants, denials.clone());
         let (clients, blobs) = (ClientsServer::new(clients), BlobsServer::new(blobs));
         let sessions = sessions.max_decoding_message_size(MESSAGE_BYTES_MAX);
         let clients = clients.max_decoding_message_size(MESSAGE_BYTES_MAX);
@@ -217,7 +220,7 @@ impl Coordinator {
             .add_service(InterceptedService::new(clients, CheckVersion))
             .add_service(InterceptedService::new(blobs, CheckVersion));
         let (inside, connections) = mpsc::channel(INSIDE_MAX);
-        let guard = Guard::new(known);
+        let guard = Guard::new(known, denials);
         let guarded = move |request, next| guard.clone().pass(request, next);
         let router = routes.into_axum_router().layer(axum::middleware::from_fn(guarded));
         let (config, members) = authority.server_config()?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use convoke_core::coordinator::Reply;
 use convoke_core::{Identity, TokenId, check_name};
+use convoke_wire::denial::Denial;
 use convoke_wire::tls::PublicKey;
 use convoke_wire::tls::token::Secret;
 use convoke_wire::v1;
@@ -13,12 +14,14 @@ use tonic::{Code, Request, Response, Status};
 
 use crate::authority::Authority;
 use crate::calls::{Call, Calls};
+use crate::denials::Denials;
 use crate::peer::Peer;
 
 /// The service that peers enrol with.
 pub(crate) struct EnrolmentService {
     pub(crate) authority: Arc<Authority>,
     pub(crate) calls: Calls,
+    pub(crate) denials: Denials,
 }
 
 #[tonic::async_trait]
@@ -32,9 +35,9 @@ impl v1::enrolment_server::Enrolment for EnrolmentService {
         let (token, secret) = (TokenId::from_bits(token), Secret(secret).hash());
         let call = Call::Enrol { token, secret, name, key: key.digest() };
         let reply = self.calls.call(call).await.map_err(|status| {
-            tracing::warn!("{peer} does not join: {}", status.message());
+            self.denials.say(format!("{peer} does not join: {}", status.message()));
             // It is not asked what there is, but whether it may.
-            if status.code() == Code::NotFound { Status::permission_denied(status.message()) } else { status }
+            if status.code() == Code::NotFound { Denial::TokenUnknown.status(status.message()) } else { status }
         })?;
         let Reply::Enrolled(identity) = reply else {
             return Err(Status::internal("an enrolment was answered otherwise"));

@@ -10,6 +10,7 @@ pub mod authority;
 mod stall;
 mod disk;
 mod decider;
+mod denials;
 mod peer;
 mod strangers;
 mod accept;

@@ -4,14 +4,14 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::Arc;
 
 use axum::extract;
 use axum::middleware::Next;
 use axum::response::Response;
 use convoke_core::coordinator::credentials::Credentials;
 use convoke_core::{Caller, Identity, Role, TokenId};
+use convoke_wire::denial::Denial;
 use convoke_wire::protocol::rolled_back;
 use convoke_wire::tls::Subject;
 use convoke_wire::tls::handshake::now;
@@ -21,7 +21,10 @@ use tokio::sync::watch;
 use tonic::{Request, Status};
 
 use crate::authority::RENEWABLE_AFTER;
-use crate::trouble::Trouble;
+use crate::denials::Denials;
+
+/// How much of a call's path is shown: more than any that there is.
+const PATH_SHOWN_MAX: usize = 64;
 
 /// Whoever is at the other end of a connection.
 #[derive(Clone, Debug)]
@@ -130,15 +133,12 @@ impl Peer {
 
     /// Whether it may make a call.
     fn check(&self, path: &str, credentials: &Credentials) -> Result<(), Status> {
-        let Some(right) = right(path) else { return Err(Status::unimplemented(format!("there is no call {path}"))) };
-        if let Who::Inside = self.who {
-            return Ok(());
-        }
-        if let Right::Anybody = right {
+        let right = right(path);
+        if matches!(self.who, Who::Inside) || matches!(right, Some(Right::Anybody)) {
             return Ok(());
         }
         let (Some(identity), Some(role)) = (self.identity(), self.role()) else {
-            return Err(Status::unauthenticated("no certificate was shown: join with a token first"));
+            return Err(Denial::NoCertificate.status("no certificate was shown: join with a token first"));
         };
         if identity.serial > credentials.enrolled {
             return Err(rolled_back(format!(
@@ -147,28 +147,26 @@ impl Peer {
             )));
         }
         if !credentials.accepts(identity) {
-            return Err(Status::permission_denied(format!("{role} {} was removed from the cluster", identity.name)));
+            return Err(Denial::Removed.status(format!("{role} {} was removed from the cluster", identity.name)));
         }
         if let Who::Member { ended: Some(ended), .. } = self.who {
             let seconds = now().as_secs().saturating_sub(ended);
             let days = seconds / 86_400;
-            if !matches!(right, Right::Members) || seconds > RENEWABLE_AFTER.as_secs() {
-                return Err(Status::unauthenticated(format!(
-                    "the certificate ended {days} days ago: join again with a new token"
-                )));
+            if !matches!(right, Some(Right::Members)) || seconds > RENEWABLE_AFTER.as_secs() {
+                return Err(Denial::CertificateEnded
+                    .status(format!("the certificate ended {days} days ago: join again with a new token")));
             }
         }
+        // Only whoever is in hears what there is; it has no need to hear its own words.
+        let Some(right) = right else { return Err(Status::unimplemented("there is no such call")) };
         match right {
             Right::Roles(roles) if role != Role::Admin && !roles.contains(&role) => {
                 let names: Vec<_> = roles.iter().map(Role::to_string).collect();
-                Err(Status::permission_denied(format!(
-                    "this needs the role {}, and this is a {role}",
-                    names.join(" or ")
-                )))
+                Err(Denial::Role.status(format!("this needs the role {}, and this is a {role}", names.join(" or "))))
             }
             // An admin's certificate does not make a worker.
             Right::Roles(roles) if !roles.contains(&role) => {
-                Err(Status::permission_denied(format!("this needs the role {}, and this is an {role}", roles[0])))
+                Err(Denial::Role.status(format!("this needs the role {}, and this is an {role}", roles[0])))
             }
             _ => Ok(()),
         }
@@ -191,12 +189,12 @@ impl fmt::Display for Peer {
 #[derive(Clone)]
 pub(crate) struct Guard {
     credentials: watch::Receiver<Arc<Credentials>>,
-    denied: Arc<Mutex<Trouble>>,
+    denials: Denials,
 }
 
 impl Guard {
-    pub(crate) fn new(credentials: watch::Receiver<Arc<Credentials>>) -> Self {
-        Self { credentials, denied: Arc::default() }
+    pub(crate) fn new(credentials: watch::Receiver<Arc<Credentials>>, denials: Denials) -> Self {
+        Self { credentials, denials }
     }
 
     /// Hands a call on, if its peer may make it.
@@ -211,11 +209,8 @@ impl Guard {
         let path = request.uri().path();
         let peer = request.extensions().get::<Peer>().ok_or_else(|| Status::internal("a call without a peer"))?;
         peer.check(path, &self.credentials.borrow()).inspect_err(|status| {
-            let line = format!("{peer} may not call {}: {}", path.escape_debug(), status.message());
-            let mut denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
-            if denied.is_news(&line, Instant::now()) {
-                tracing::warn!("{line}");
-            }
+            let path: String = path.chars().take(PATH_SHOWN_MAX).collect();
+            self.denials.say(format!("{peer} may not call {}: {}", path.escape_debug(), status.message()));
         })
     }
 }

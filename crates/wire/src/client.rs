@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use convoke_core::coordinator::{TokenView, WorkerView};
-use convoke_core::event::{Event, Outcome};
+use convoke_core::event::{Event, Outcome, bounded};
 use convoke_core::history::JobHistory;
 use convoke_core::{Digest, JobId, JobSpec, Position, Role, TokenId};
 use convoke_proto::DecodeError;
@@ -20,6 +20,7 @@ use tonic::{Code, Request, Status};
 use crate::blob_client::{BlobClient, digest_value};
 use crate::channel::{ConnectError, Target};
 use crate::client_view::JobSummary;
+use crate::denial::{Denial, Denied};
 use crate::protocol::{MESSAGE_BYTES_MAX, SayVersion, is_rolled_back};
 use crate::seen::Seen;
 use crate::tls::JoinToken;
@@ -30,6 +31,9 @@ use crate::v1::clients_client::ClientsClient;
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_millis(4_500);
 /// How long a submission may take: what the job starts from is made durable first.
 const SUBMIT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How much of what a coordinator says of a call is shown.
+const SAID_BYTES_MAX: usize = 2_048;
 
 /// A connection to a coordinator.
 #[derive(Clone)]
@@ -76,7 +80,7 @@ pub enum CallError {
     RolledBack(String),
     /// The coordinator does not let this peer do that.
     #[error("the coordinator does not allow it: {0}")]
-    Denied(String),
+    Denied(Denied),
     /// The coordinator refused.
     #[error("{0}")]
     Refused(String),
@@ -141,7 +145,7 @@ pub enum Followed {
 
 impl From<Status> for CallError {
     fn from(status: Status) -> Self {
-        let message = status.message().to_owned();
+        let message = bounded(status.message().to_owned(), SAID_BYTES_MAX);
         // A coordinator always says how a call ended; another server's HTTP status becomes one of these codes.
         if message.starts_with("grpc-status header missing") {
             return Self::Foreign(message);
@@ -159,7 +163,9 @@ impl From<Status> for CallError {
             Code::FailedPrecondition => Self::Version(message),
             Code::NotFound => Self::NotFound(message),
             Code::Aborted => Self::Disk(message),
-            Code::PermissionDenied | Code::Unauthenticated => Self::Denied(message),
+            Code::PermissionDenied | Code::Unauthenticated => {
+                Self::Denied(Denied { denial: Denial::of(&status), said: message })
+            }
             Code::InvalidArgument | Code::AlreadyExists | Code::ResourceExhausted => Self::Refused(message),
             Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded | Code::Unknown => Self::Lost(message),
             _ => Self::Failed(message),

@@ -3,6 +3,7 @@
 //! It says what is said, and checks what it hears; who listens and what follows from it is for `convoke-node`.
 
 pub mod protocol;
+pub mod denial;
 pub mod seen;
 pub mod session;
 pub mod client_view;

@@ -20,7 +20,7 @@ pub const DIGESTS_MAX: usize = 4_096;
 
 const HEADER: &str = "convoke-protocol";
 /// Says which of the refusals it is that share a code.
-const REFUSAL: &str = "convoke-refusal";
+pub(crate) const REFUSAL: &str = "convoke-refusal";
 const ROLLED_BACK: &str = "rolled-back";
 
 /// A version of the protocol.

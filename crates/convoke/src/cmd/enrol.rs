@@ -12,6 +12,11 @@ use convoke_wire::{CallError, enrolment};
 use crate::failure::Failure;
 use crate::place;
 
+/// How often a token is shown to a coordinator that is lost before it answers.
+const TRIES_MAX: usize = 4;
+/// How long to wait between two times.
+const PAUSE: Duration = Duration::from_millis(250);
+
 /// A token as it was typed.
 pub fn parse(text: &str) -> Result<JoinToken, Failure> {
     text.parse().map_err(|error| {
@@ -26,20 +31,16 @@ pub async fn by_token(address: &str, token: &JoinToken, name: &str, wait: Durati
     let target = Target::Address { address: address.to_owned(), trust };
     let client = place::reach(&target, wait).await?;
     let key = Key::generate().map_err(Failure::failed)?;
+    let mut tries = 1;
     loop {
         match enrolment::enrol(client.channel(), token, name, &key).await {
             // The same key takes no other use of the token.
-            Err(CallError::Lost(_)) => drop(place::reach(&target, wait).await?),
-            enrolled => return enrolled.map_err(refused),
+            Err(CallError::Lost(_)) if tries < TRIES_MAX => {
+                tokio::time::sleep(PAUSE).await;
+                drop(place::reach(&target, wait).await?);
+                tries += 1;
+            }
+            enrolled => return Ok(enrolled?),
         }
-    }
-}
-
-/// Why there are no credentials.
-pub fn refused(error: CallError) -> Failure {
-    match error {
-        CallError::Denied(_) => Failure::no_coordinator(error)
-            .hint("ask whoever runs the coordinator for another: `convoke token create --role …` there"),
-        error => error.into(),
     }
 }

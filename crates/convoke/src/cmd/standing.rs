@@ -54,7 +54,12 @@ impl Standing {
 
     /// Of new credentials, which are kept.
     fn begin(credentials: Credentials, wished: &str) -> Result<Self, Failure> {
-        let authority = credentials.authority();
+        let (authority, role) = (credentials.authority(), credentials.identity().role);
+        if role != Role::Worker {
+            return Err(Failure::no_coordinator(format!("the token's role is {role}, and to join needs worker")).hint(
+                "log in with it, `convoke login ADDR --token …`; for a worker: `convoke token create --role worker`",
+            ));
+        }
         let file = access::worker_file(authority, wished)?;
         credentials.save(&file)?;
         Ok(Self::of(Some(authority), vec![(credentials, file)], wished))
@@ -128,7 +133,7 @@ pub async fn when_dialled(listener: &Listener, token: Option<&JoinToken>, name: 
                 output::note(format!("warning: {} was lost: {error}", dialled.peer));
                 continue;
             }
-            enrolled => enrolled.map_err(enrol::refused)?,
+            enrolled => enrolled?,
         };
         if let Some(made) = made {
             forget(&mut client, &made).await;
