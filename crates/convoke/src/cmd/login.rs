@@ -19,7 +19,7 @@ pub async fn run(args: &LoginArgs, global: &Global) -> Result<ExitCode, Failure>
     let credentials = enrol::by_token(&address, &token, &name, args.wait).await?;
     let identity = credentials.identity().clone();
     if identity.role == Role::Worker {
-        return Err(Failure::bad_input("this token is for a worker, not for a client")
+        return Err(Failure::no_coordinator("the token's role is worker, and to log in needs client or admin")
             .hint(format!("start one with `convoke worker {address} --token …`")));
     }
     access::book()?.record(&credentials, std::slice::from_ref(&address))?;
