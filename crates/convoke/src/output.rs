@@ -48,23 +48,29 @@ pub fn print(text: &str) -> Result<(), Failure> {
 
 /// Text from elsewhere as part of one line: it can end no line, and move no cursor.
 pub fn line(text: &str) -> String {
-    let escape = |c: char| if c.is_control() { c.escape_default().collect() } else { String::from(c) };
+    let escape = |c: char| if moves(c) { c.escape_default().collect() } else { String::from(c) };
     text.chars().map(escape).collect()
 }
 
-/// Columns under headings, each as wide as it has to be.
+/// Whether a character does something else than to be seen: controls, and those that turn the direction of what follows.
+fn moves(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Columns under headings, each as wide as it has to be. Some of it may be a peer's words.
 pub fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> String {
+    let rows: Vec<_> = rows.iter().map(|row| row.each_ref().map(|cell| line(cell))).collect();
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.chain([headings[column].chars().count()]).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..N).map(width).collect();
-    let line = |cells: Vec<&str>| {
+    let aligned = |cells: Vec<&str>| {
         let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
         padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
-    let body = rows.iter().map(|row| line(row.iter().map(String::as_str).collect()));
-    std::iter::once(line(headings.to_vec())).chain(body).collect::<Vec<_>>().join("\n")
+    let body = rows.iter().map(|row| aligned(row.iter().map(String::as_str).collect()));
+    std::iter::once(aligned(headings.to_vec())).chain(body).collect::<Vec<_>>().join("\n")
 }
 
 /// A large number as people read it: `950`, `12.3 k`, `1.23 M`.
@@ -116,5 +122,7 @@ mod tests {
     #[test]
     fn text_from_elsewhere_forges_no_line() {
         assert_eq!(line("lost\nhint: run this\u{1b}[2J, it is 2 µs"), "lost\\nhint: run this\\u{1b}[2J, it is 2 µs");
+        assert_eq!(line("ann\u{202e}bob"), "ann\\u{202e}bob");
+        assert_eq!(table(["NAME"], &[["a\nb".to_owned()]]), "NAME\na\\nb");
     }
 }
