@@ -12,6 +12,7 @@ use convoke_core::message::{Assignment, FromWorker, Hello, SLOTS_MAX};
 use convoke_core::worker::{Config, Input, Load, Notice, Output, Run, Worker as Machine};
 use convoke_core::{Ability, SpecError, WorkerId};
 use convoke_wire::CallError;
+use convoke_wire::channel::ConnectError;
 use convoke_wire::seen::Seen;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
@@ -238,6 +239,13 @@ impl Worker {
             // It was removed, or its certificate has ended: no coordinator of this cluster will have it.
             LinkError::Call(CallError::Denied(_)) => return true,
             LinkError::Call(CallError::Version(_) | CallError::Refused(_)) => true,
+            // Who is there may be an impostor: that is worth a line, even if its own coordinator comes back.
+            LinkError::Connect(ConnectError::Untrusted { .. }) => {
+                if self.refused.is_news(&error.to_string(), Instant::now()) {
+                    tracing::error!("{error}");
+                }
+                false
+            }
             _ => false,
         };
         if !refused {

@@ -45,6 +45,9 @@ pub enum TlsError {
     /// Nobody answers.
     #[error("what listens there says nothing")]
     Silent,
+    /// The peer went in the middle of the handshake: it may speak something else, or be at its end.
+    #[error("what listens there ended the connection during the handshake: it may not speak TLS, or it may be busy")]
+    Ended,
     /// The peer answers, and not as TLS does.
     #[error("what answers there does not speak TLS")]
     Plain,
@@ -197,7 +200,7 @@ impl From<io::Error> for TlsError {
     fn from(error: io::Error) -> Self {
         let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
             return match error.kind() {
-                io::ErrorKind::UnexpectedEof => Self::Plain,
+                io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => Self::Ended,
                 _ => Self::Broken(error.to_string()),
             };
         };
