@@ -24,6 +24,7 @@ mod syncs;
 mod damage;
 mod fixtures;
 mod refusals;
+mod access;
 mod letters;
 mod data;
 mod chaos;
