@@ -25,6 +25,7 @@ mod damage;
 mod fixtures;
 mod refusals;
 mod access;
+mod rights;
 mod letters;
 mod data;
 mod chaos;
