@@ -44,7 +44,7 @@ fn login(cluster: &Cluster, role: &str, name: &str) -> Home {
 }
 
 /// Starts a worker of somebody else's, which joins by a token.
-fn worker(home: &Home, address: &str, name: &str, token: &str) -> Process {
+pub fn worker(home: &Home, address: &str, name: &str, token: &str) -> Process {
     let worker = home.start(&["worker", address, "--slots", "1", "--name", name, "--token", token]);
     worker.says(&["joined as", name]);
     worker
@@ -55,7 +55,7 @@ fn ask(home: &Home, cluster: &Cluster, command: &[&str]) -> Ended {
 }
 
 /// The one file below a folder whose name ends so.
-fn file_below(folder: &Path, ending: &str) -> PathBuf {
+pub fn file_below(folder: &Path, ending: &str) -> PathBuf {
     find_below(folder, ending).unwrap_or_else(|| panic!("no {ending} in {folder:?}"))
 }
 

@@ -26,6 +26,7 @@ mod fixtures;
 mod refusals;
 mod access;
 mod rights;
+mod hostile;
 mod letters;
 mod data;
 mod chaos;
