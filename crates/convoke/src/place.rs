@@ -68,15 +68,15 @@ async fn reach_by(target: impl Fn() -> Result<Target, Failure>, wait: Duration) 
     }
 }
 
-/// Renews the user's credentials once half their time is over. Whether it did.
+/// Renews the user's credentials once half their time is over, and says whether there are new ones to show.
 async fn renew(target: &Target, client: &Client) -> bool {
     let Target::Address { trust, .. } = target else { return false };
     let Ok(book) = access::book() else { return false };
     let renewed = enrolment::renew_if_due(client.channel(), trust, |authority| book.file(authority)).await;
-    renewed.unwrap_or_else(|error| {
+    if let Err(error) = &renewed {
         output::note(format!("warning: the credentials cannot be renewed for now: {error}"));
-        false
-    })
+    }
+    renewed.unwrap_or(false)
 }
 
 /// The coordinator's address, where one was named; else this machine's.

@@ -3,6 +3,7 @@
 //! It signs; whom, the coordinator's machine decides. Its certificate is known to every peer by its digest, so that it is
 //! never made anew: a cluster whose authority is lost is another cluster.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,24 +101,30 @@ impl Authority {
         &self.certificate
     }
 
-    /// Signs a member's certificate.
-    pub fn admit(&self, identity: &Identity, key: &PublicKey) -> Result<CertificateDer<'static>, AuthorityError> {
-        let ends = OffsetDateTime::now_utc() + MEMBER_VALID;
-        self.sign(&Subject::Member(identity.clone()), key, ExtendedKeyUsagePurpose::ClientAuth, ends)
+    /// Signs a member's certificate, at that time.
+    pub fn admit(
+        &self,
+        identity: &Identity,
+        key: &PublicKey,
+        now: OffsetDateTime,
+    ) -> Result<CertificateDer<'static>, AuthorityError> {
+        let (usage, ends) = (ExtendedKeyUsagePurpose::ClientAuth, now + MEMBER_VALID);
+        self.sign(&Subject::Member(identity.clone()), key, usage, now - BEFORE..ends)
     }
 
-    /// Credentials with a key of their own, for somebody in this process.
-    pub fn credentials(&self, identity: &Identity) -> Result<Credentials, AuthorityError> {
+    /// Credentials with a key of their own, for somebody in this process, signed at that time.
+    pub fn credentials(&self, identity: &Identity, now: OffsetDateTime) -> Result<Credentials, AuthorityError> {
         let key = Key::generate().map_err(unusable)?;
-        let certificate = self.admit(identity, &key.public())?;
+        let certificate = self.admit(identity, &key.public(), now)?;
         Credentials::new(certificate, self.certificate.clone(), key.to_pkcs8()).map_err(unusable)
     }
 
     /// How the coordinator shakes hands, with a new key for as long as it runs.
     pub fn server_config(&self) -> Result<(Arc<ServerConfig>, Arc<MemberVerifier>), AuthorityError> {
         let key = Key::generate().map_err(unusable)?;
-        let ends = OffsetDateTime::now_utc() + time::Duration::days(AUTHORITY_DAYS);
-        let own = self.sign(&Subject::Coordinator, &key.public(), ExtendedKeyUsagePurpose::ServerAuth, ends)?;
+        let (now, usage) = (OffsetDateTime::now_utc(), ExtendedKeyUsagePurpose::ServerAuth);
+        let valid = now - BEFORE..now + time::Duration::days(AUTHORITY_DAYS);
+        let own = self.sign(&Subject::Coordinator, &key.public(), usage, valid)?;
         let signing = tls::provider().key_provider.load_private_key(key.to_pkcs8().into()).map_err(unusable)?;
         let certified = CertifiedKey::new(vec![own, self.certificate.clone()], signing);
         let members = Arc::new(MemberVerifier::new(self.certificate.clone()).map_err(unusable)?);
@@ -135,13 +142,13 @@ impl Authority {
         subject: &Subject,
         key: &PublicKey,
         usage: ExtendedKeyUsagePurpose,
-        ends: OffsetDateTime,
+        valid: Range<OffsetDateTime>,
     ) -> Result<CertificateDer<'static>, AuthorityError> {
         let mut params = params(subject.kind());
         params.subject_alt_names = vec![SanType::URI(subject.to_string().try_into()?)];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![usage];
-        params.not_after = ends;
+        (params.not_before, params.not_after) = (valid.start, valid.end);
         Ok(params.signed_by(key, &self.issuer)?.der().clone())
     }
 }
@@ -211,7 +218,7 @@ mod tests {
     async fn who_was_let_in_is_known_by_name_and_who_was_not_is_nobody() {
         let (_folder, authority) = authority();
         let expected = Expected::Authority(authority.digest());
-        let credentials = vec![authority.credentials(&ann()).unwrap()];
+        let credentials = vec![authority.credentials(&ann(), OffsetDateTime::now_utc()).unwrap()];
         let (met, seen) = meet(&authority, &Trust::new(expected.clone(), credentials)).await;
         assert_eq!((met, seen), (Ok(()), Some(ann())));
         let (met, seen) = meet(&authority, &Trust::new(expected, Vec::new())).await;
@@ -221,7 +228,7 @@ mod tests {
     #[tokio::test]
     async fn another_cluster_is_told_from_the_expected_one() {
         let ((_ours, ours), (_theirs, theirs)) = (authority(), authority());
-        let credentials = vec![theirs.credentials(&ann()).unwrap()];
+        let credentials = vec![theirs.credentials(&ann(), OffsetDateTime::now_utc()).unwrap()];
         let pinned = Trust::new(Expected::Authority(ours.digest()), credentials.clone());
         let (met, _) = meet(&theirs, &pinned).await;
         assert_eq!(met, Err(TlsError::Impostor { expected: ours.digest(), found: theirs.digest() }));
@@ -234,7 +241,7 @@ mod tests {
     async fn a_members_certificate_does_not_make_a_coordinator() {
         let (_folder, authority) = authority();
         let expected = Expected::Authority(authority.digest());
-        let certified = authority.credentials(&ann()).unwrap().certified().unwrap();
+        let certified = authority.credentials(&ann(), OffsetDateTime::now_utc()).unwrap().certified().unwrap();
         let config = ServerConfig::builder_with_provider(tls::provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .unwrap()
@@ -265,7 +272,7 @@ mod tests {
         let (folder, first) = authority();
         let again = Authority::open(folder.path()).unwrap();
         assert_eq!(first.digest(), again.digest());
-        let credentials = first.credentials(&ann()).unwrap();
+        let credentials = first.credentials(&ann(), OffsetDateTime::now_utc()).unwrap();
         let path = folder.path().join("ann/kept.pem");
         credentials.save(&path).unwrap();
         assert_eq!(Credentials::load(&path).unwrap().unwrap().identity(), &ann());

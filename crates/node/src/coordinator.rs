@@ -24,6 +24,7 @@ use convoke_wire::v1::blobs_server::BlobsServer;
 use convoke_wire::v1::clients_server::ClientsServer;
 use convoke_wire::v1::enrolment_server::EnrolmentServer;
 use convoke_wire::v1::sessions_server::SessionsServer;
+use time::OffsetDateTime;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle as TaskHandle;
 use tonic::service::interceptor::InterceptedService;
@@ -261,7 +262,8 @@ impl Coordinator {
     /// Credentials of an admin for the user who starts it.
     pub fn local_credentials(&self, name: &str) -> Result<Credentials, AuthorityError> {
         let (role, token) = (Role::Admin, TokenId::LOCAL);
-        self.authority.credentials(&Identity { role, token, serial: 0, name: name.to_owned() })
+        self.authority
+            .credentials(&Identity { role, token, serial: 0, name: name.to_owned() }, OffsetDateTime::now_utc())
     }
 
     /// How to reach it from inside this process.

@@ -10,6 +10,7 @@ use convoke_wire::denial::Denial;
 use convoke_wire::tls::PublicKey;
 use convoke_wire::tls::token::Secret;
 use convoke_wire::v1;
+use time::OffsetDateTime;
 use tonic::{Code, Request, Response, Status};
 
 use crate::authority::Authority;
@@ -57,7 +58,10 @@ impl v1::enrolment_server::Enrolment for EnrolmentService {
 
 impl EnrolmentService {
     fn admit(&self, identity: &Identity, key: &PublicKey) -> Result<Response<v1::Enrolled>, Status> {
-        let certificate = self.authority.admit(identity, key).map_err(|error| Status::internal(error.to_string()))?;
+        let certificate = self
+            .authority
+            .admit(identity, key, OffsetDateTime::now_utc())
+            .map_err(|error| Status::internal(error.to_string()))?;
         let authority = self.authority.certificate().to_vec();
         Ok(Response::new(v1::Enrolled { certificate: certificate.to_vec(), authority }))
     }

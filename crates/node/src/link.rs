@@ -22,6 +22,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
 use crate::listen::Listener;
+use crate::membership::Membership;
 
 /// How many frames may wait to be sent: more than a new session's reports of everything that a worker can hold, two
 /// frames each, so that only a coordinator that does not read fills it.
@@ -78,18 +79,35 @@ pub enum Way {
 }
 
 impl Way {
-    /// Makes a connection, and reports it. Dropped, it ends one that was taken.
-    pub(crate) async fn connect(self, events: mpsc::Sender<LinkEvent>) {
+    /// Makes a connection, and reports it. Dropped, it ends one that was taken. A certificate that has ended is renewed
+    /// first.
+    pub(crate) async fn connect(self, membership: Option<Membership>, events: mpsc::Sender<LinkEvent>) {
         let report = async |made: Result<Channel, ConnectError>| {
             let event = made.map_or_else(|error| LinkEvent::Ended(error.into()), LinkEvent::Connected);
             // The worker may have let go of this link.
             drop(events.send(event).await);
         };
         match self {
-            Self::Dial { target, .. } => report(target.connect().await).await,
+            Self::Dial { target, .. } => {
+                let mut made = target.connect().await;
+                if let (Ok(channel), Some(membership)) = (&made, membership)
+                    && membership.renew_ended(channel.clone()).await
+                {
+                    made = target.connect().await;
+                }
+                report(made).await;
+            }
             Self::Listen { listener, trust } => {
                 let (stream, peer, _taken) = listener.take().await;
-                report(channel::over(stream, peer, &trust).await).await;
+                let made = channel::over(stream, peer, &trust).await;
+                if let (Ok(channel), Some(membership)) = (&made, membership)
+                    && membership.renew_ended(channel.clone()).await
+                {
+                    // Whoever dialled does so again.
+                    drop(events.send(LinkEvent::Ended(LinkError::Ended)).await);
+                    return;
+                }
+                report(made).await;
                 listener.turn_others_away().await;
             }
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use convoke_core::Digest;
 use convoke_wire::channel::{self, ConnectError};
 use convoke_wire::enrolment;
-use convoke_wire::tls::handshake::Trust;
+use convoke_wire::tls::handshake::{Trust, now};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tonic::transport::Channel;
@@ -41,13 +41,28 @@ impl Membership {
         loop {
             let channel = connection.wait_for(Option::is_some).await.ok().and_then(|channel| channel.clone());
             let Some(channel) = channel else { return };
-            match enrolment::renew_if_due(channel, &self.trust, |authority| self.file(authority)).await {
-                Ok(false) => {}
-                Ok(true) => tracing::info!("the certificate was renewed"),
-                Err(error) => tracing::warn!("the certificate cannot be renewed for now: {error}"),
-            }
+            self.renew_if_due(channel).await;
             tokio::time::sleep(LOOK_EVERY).await;
         }
+    }
+
+    /// Renews, over a channel that was made with it, a certificate that has ended: nothing else is allowed with it. Says
+    /// whether there is a new one to show, which takes another channel.
+    pub(crate) async fn renew_ended(&self, channel: Channel) -> bool {
+        let shown = self.trust.met().and_then(|authority| self.trust.credentials_for(authority));
+        let ends = shown.and_then(|credentials| credentials.ends());
+        ends.is_some_and(|ends| ends <= now().as_secs()) && self.renew_if_due(channel).await
+    }
+
+    async fn renew_if_due(&self, channel: Channel) -> bool {
+        let file = |authority| self.files.get(&authority).cloned().unwrap_or_default();
+        let renewed = enrolment::renew_if_due(channel, &self.trust, file).await;
+        match &renewed {
+            Ok(false) => {}
+            Ok(true) => tracing::info!("the certificate was renewed"),
+            Err(error) => tracing::warn!("the certificate cannot be renewed for now: {error}"),
+        }
+        renewed.unwrap_or(false)
     }
 }
 

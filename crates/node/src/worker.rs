@@ -326,7 +326,7 @@ impl Worker {
     fn dial(&mut self) {
         let (reports, events) = mpsc::channel(EVENTS_MAX);
         let mut tasks = JoinSet::new();
-        tasks.spawn(self.options.way.clone().connect(reports.clone()));
+        tasks.spawn(self.options.way.clone().connect(self.options.membership.clone(), reports.clone()));
         self.link = Some(Link { events, reports, channel: None, frames: None, tasks });
     }
 
