@@ -119,10 +119,13 @@ impl Authority {
         Credentials::new(certificate, self.certificate.clone(), key.to_pkcs8()).map_err(unusable)
     }
 
-    /// How the coordinator shakes hands, with a new key for as long as it runs.
-    pub fn server_config(&self) -> Result<(Arc<ServerConfig>, Arc<MemberVerifier>), AuthorityError> {
+    /// How the coordinator shakes hands that starts at that time, with a new key for as long as it runs.
+    pub fn server_config(
+        &self,
+        now: OffsetDateTime,
+    ) -> Result<(Arc<ServerConfig>, Arc<MemberVerifier>), AuthorityError> {
         let key = Key::generate().map_err(unusable)?;
-        let (now, usage) = (OffsetDateTime::now_utc(), ExtendedKeyUsagePurpose::ServerAuth);
+        let usage = ExtendedKeyUsagePurpose::ServerAuth;
         let valid = now - BEFORE..now + time::Duration::days(AUTHORITY_DAYS);
         let own = self.sign(&Subject::Coordinator, &key.public(), usage, valid)?;
         let signing = tls::provider().key_provider.load_private_key(key.to_pkcs8().into()).map_err(unusable)?;
@@ -173,115 +176,4 @@ fn params(name: &str) -> CertificateParams {
 }
 
 #[cfg(test)]
-mod tests {
-    use convoke_core::{Role, TokenId};
-    use convoke_wire::tls::handshake::{TlsError, Trust};
-    use convoke_wire::tls::verify::Expected;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::{TcpListener, TcpStream};
-    use tokio_rustls::TlsAcceptor;
-
-    use super::*;
-
-    fn ann() -> Identity {
-        Identity { role: Role::Worker, token: TokenId::from_bits(1), serial: 2, name: "ann".to_owned() }
-    }
-
-    fn authority() -> (tempfile::TempDir, Authority) {
-        let folder = tempfile::tempdir().unwrap();
-        let authority = Authority::open(folder.path()).unwrap();
-        (folder, authority)
-    }
-
-    /// What a peer with this trust meets at a coordinator of the authority, and whom that sees.
-    async fn meet(authority: &Authority, trust: &Trust) -> (Result<(), TlsError>, Option<Identity>) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let acceptor = TlsAcceptor::from(authority.server_config().unwrap().0);
-        let served = async {
-            let mut stream = acceptor.accept(listener.accept().await.unwrap().0).await.ok()?;
-            stream.write_all(b"hi").await.ok()?;
-            match Subject::of(stream.get_ref().1.peer_certificates()?.first()?).ok()? {
-                Subject::Member(identity) => Some(identity),
-                Subject::Coordinator => None,
-            }
-        };
-        let greeted = async {
-            let mut stream = trust.greet(TcpStream::connect(address).await.unwrap()).await?;
-            let mut said = [0; 2];
-            stream.read_exact(&mut said).await.map_err(TlsError::from).map(drop)
-        };
-        tokio::join!(greeted, served)
-    }
-
-    #[tokio::test]
-    async fn who_was_let_in_is_known_by_name_and_who_was_not_is_nobody() {
-        let (_folder, authority) = authority();
-        let expected = Expected::Authority(authority.digest());
-        let credentials = vec![authority.credentials(&ann(), OffsetDateTime::now_utc()).unwrap()];
-        let (met, seen) = meet(&authority, &Trust::new(expected.clone(), credentials)).await;
-        assert_eq!((met, seen), (Ok(()), Some(ann())));
-        let (met, seen) = meet(&authority, &Trust::new(expected, Vec::new())).await;
-        assert_eq!((met, seen), (Ok(()), None));
-    }
-
-    #[tokio::test]
-    async fn another_cluster_is_told_from_the_expected_one() {
-        let ((_ours, ours), (_theirs, theirs)) = (authority(), authority());
-        let credentials = vec![theirs.credentials(&ann(), OffsetDateTime::now_utc()).unwrap()];
-        let pinned = Trust::new(Expected::Authority(ours.digest()), credentials.clone());
-        let (met, _) = meet(&theirs, &pinned).await;
-        assert_eq!(met, Err(TlsError::Impostor { expected: ours.digest(), found: theirs.digest() }));
-        let known = Trust::known(credentials);
-        assert_eq!(meet(&ours, &known).await.0, Err(TlsError::Unknown { found: ours.digest() }));
-        assert_eq!(meet(&theirs, &known).await.0, Ok(()));
-    }
-
-    #[tokio::test]
-    async fn a_members_certificate_does_not_make_a_coordinator() {
-        let (_folder, authority) = authority();
-        let expected = Expected::Authority(authority.digest());
-        let certified = authority.credentials(&ann(), OffsetDateTime::now_utc()).unwrap().certified().unwrap();
-        let config = ServerConfig::builder_with_provider(tls::provider())
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .unwrap()
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified)));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let served =
-            async { drop(TlsAcceptor::from(Arc::new(config)).accept(listener.accept().await.unwrap().0).await) };
-        let trust = Trust::new(expected, Vec::new());
-        let (met, ()) = tokio::join!(trust.greet(stream), served);
-        assert_eq!(met.map(drop), Err(TlsError::Foreign), "its use is another");
-    }
-
-    #[tokio::test]
-    async fn what_does_not_speak_tls_is_named() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let served = async { listener.accept().await.unwrap().0.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await };
-        let trust = Trust::known(Vec::new());
-        let (met, _) = tokio::join!(trust.greet(stream), served);
-        assert_eq!(met.map(drop), Err(TlsError::Plain));
-    }
-
-    #[test]
-    fn it_is_the_same_after_a_restart_and_nobody_else_may_read_it() {
-        use std::os::unix::fs::PermissionsExt;
-        let (folder, first) = authority();
-        let again = Authority::open(folder.path()).unwrap();
-        assert_eq!(first.digest(), again.digest());
-        let credentials = first.credentials(&ann(), OffsetDateTime::now_utc()).unwrap();
-        let path = folder.path().join("ann/kept.pem");
-        credentials.save(&path).unwrap();
-        assert_eq!(Credentials::load(&path).unwrap().unwrap().identity(), &ann());
-        let file = folder.path().join(FILE);
-        for file in [&file, &path] {
-            assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-        }
-        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o640)).unwrap();
-        let refused = Authority::open(folder.path()).map(drop).unwrap_err().to_string();
-        assert!(refused.contains("its mode is 640, and 600 is needed"), "{refused}");
-    }
-}
+mod tests;

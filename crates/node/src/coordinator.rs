@@ -224,7 +224,7 @@ impl Coordinator {
         let guard = Guard::new(known, denials);
         let guarded = move |request, next| guard.clone().pass(request, next);
         let router = routes.into_axum_router().layer(axum::middleware::from_fn(guarded));
-        let (config, members) = authority.server_config()?;
+        let (config, members) = authority.server_config(OffsetDateTime::now_utc())?;
         let acceptor = Acceptor::new(router, config, members);
         let dialling = tokio::spawn(dial::keep_all(options.nodes, acceptor.clone()));
         let accepting = tokio::spawn(acceptor.accept(listener, connections));
