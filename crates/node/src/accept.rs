@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http;
+use convoke_core::coordinator::credentials::Credentials;
 use convoke_wire::channel::{PING_EVERY, PING_TIMEOUT};
 use convoke_wire::tls::verify::MemberVerifier;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -17,7 +18,7 @@ use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -61,6 +62,8 @@ pub(crate) struct Acceptor {
     room: Arc<Semaphore>,
     tls: TlsAcceptor,
     members: Arc<MemberVerifier>,
+    /// Who still counts.
+    credentials: watch::Receiver<Arc<Credentials>>,
 }
 
 /// A connection after its handshake.
@@ -84,8 +87,17 @@ pub(crate) enum Mute {
 }
 
 impl Acceptor {
-    pub(crate) fn new(router: Router, config: Arc<ServerConfig>, members: Arc<MemberVerifier>) -> Self {
-        Self { router, room: Arc::new(Semaphore::new(CONNECTIONS_MAX)), tls: config.into(), members }
+    pub(crate) fn new(
+        router: Router,
+        config: Arc<ServerConfig>,
+        members: Arc<MemberVerifier>,
+        credentials: watch::Receiver<Arc<Credentials>>,
+    ) -> Self {
+        Self { router, room: Arc::new(Semaphore::new(CONNECTIONS_MAX)), tls: config.into(), members, credentials }
+    }
+
+    fn knows(&self, peer: &Peer) -> bool {
+        peer.is_known(&self.credentials.borrow())
     }
 
     /// Serves the router on both ways in until dropped.
@@ -138,7 +150,7 @@ impl Acceptor {
         }
         spoken?;
         let (stream, peer) = self.greet(stream, address, STRANGER_TIMEOUT).await?;
-        if !peer.is_stranger() {
+        if self.knows(&peer) {
             // The list may be gone, with everything else.
             known.send(()).ok();
         }
@@ -148,7 +160,7 @@ impl Acceptor {
 
     /// Serves the router on a connection until it ends; a stranger, for no longer than it takes to enrol.
     pub(crate) async fn serve_known(&self, stream: Secured, peer: Peer) {
-        let patience = if peer.is_stranger() { STRANGER_TIMEOUT } else { Duration::MAX };
+        let patience = if self.knows(&peer) { Duration::MAX } else { STRANGER_TIMEOUT };
         drop(tokio::time::timeout(patience, self.serve(stream, peer)).await);
     }
 
@@ -172,10 +184,10 @@ impl Acceptor {
     /// Serves the router on a stream until it ends.
     pub(crate) async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
         let mut builder = Builder::new(TokioExecutor::new());
-        let (streams_max, stream_bytes, connection_bytes, frame_bytes) = if peer.is_stranger() {
-            (1, STRANGER_WINDOW_BYTES, STRANGER_WINDOW_BYTES, STRANGER_FRAME_BYTES)
-        } else {
+        let (streams_max, stream_bytes, connection_bytes, frame_bytes) = if self.knows(&peer) {
             (STREAMS_MAX, STREAM_WINDOW_BYTES, CONNECTION_WINDOW_BYTES, FRAME_BYTES)
+        } else {
+            (1, STRANGER_WINDOW_BYTES, STRANGER_WINDOW_BYTES, STRANGER_FRAME_BYTES)
         };
         builder
             .http2()

@@ -221,11 +221,11 @@ impl Coordinator {
             .add_service(InterceptedService::new(clients, CheckVersion))
             .add_service(InterceptedService::new(blobs, CheckVersion));
         let (inside, connections) = mpsc::channel(INSIDE_MAX);
-        let guard = Guard::new(known, denials);
+        let guard = Guard::new(known.clone(), denials);
         let guarded = move |request, next| guard.clone().pass(request, next);
         let router = routes.into_axum_router().layer(axum::middleware::from_fn(guarded));
         let (config, members) = authority.server_config(OffsetDateTime::now_utc())?;
-        let acceptor = Acceptor::new(router, config, members);
+        let acceptor = Acceptor::new(router, config, members, known);
         let dialling = tokio::spawn(dial::keep_all(options.nodes, acceptor.clone()));
         let accepting = tokio::spawn(acceptor.accept(listener, connections));
         Ok(Self {

@@ -93,9 +93,14 @@ impl Peer {
         request.extensions().get().cloned().ok_or_else(|| Status::internal("a call without a peer"))
     }
 
-    /// Whether it has not shown who it is.
-    pub(crate) fn is_stranger(&self) -> bool {
-        matches!(self.who, Who::Stranger)
+    /// Whether it has shown that it is somebody who still counts. Who was removed, or whose certificate has ended, may come
+    /// to be told so or to renew it, and has no more room for that than who shows nothing.
+    pub(crate) fn is_known(&self, credentials: &Credentials) -> bool {
+        match &self.who {
+            Who::Inside => true,
+            Who::Stranger => false,
+            Who::Member { identity, ended } => ended.is_none() && credentials.accepts(identity),
+        }
     }
 
     /// What its certificate says; `None` for this process and for strangers.

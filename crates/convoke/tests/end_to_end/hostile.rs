@@ -205,17 +205,27 @@ async fn a_job_is_served_whatever_else_comes() {
 async fn whoever_shows_nothing_is_gone_after_a_while() {
     let cluster = Cluster::start();
     let address: SocketAddr = cluster.address.parse().expect("an address");
-    let stranger = trust(authority(&cluster), Vec::new());
+    let expected = authority(&cluster);
+    let stranger = trust(expected, Vec::new());
     let idle = connect(address).await.expect("a connection");
     let mut half = connect(address).await.expect("a connection");
     half.write_all(HALF_A_HANDSHAKE).await.expect("it is read");
     let mut slow = stranger.greet(connect(address).await.expect("a connection")).await.expect("a handshake");
     slow.write_all(PREFACE).await.expect("it is read");
+    let removed = trust(expected, vec![credentials(&cluster, "worker", "eve").await]);
+    cluster.ask(&["worker", "remove", "eve"]).with_status(0);
+    let mut removed = removed.greet(connect(address).await.expect("a connection")).await.expect("a handshake");
+    removed.write_all(PREFACE).await.expect("it is read");
     let is_over = async |mut stream: Box<dyn Peer>| {
         drop(stream.read_to_end(&mut Vec::new()).await);
     };
     let all = async {
-        tokio::join!(is_over(Box::new(idle)), is_over(Box::new(half)), is_over(Box::new(slow)));
+        tokio::join!(
+            is_over(Box::new(idle)),
+            is_over(Box::new(half)),
+            is_over(Box::new(slow)),
+            is_over(Box::new(removed))
+        );
     };
     tokio::time::timeout(Duration::from_secs(30), all).await.expect("each is ended");
     assert_eq!(cluster.jobs(), Vec::<serde_json::Value>::new());
