@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -105,10 +106,11 @@ impl Acceptor {
         let mut connections = JoinSet::new();
         let mut strangers = Strangers::default();
         loop {
-            let permit = self.room().await;
             let acceptor = self.clone();
+            // There is always room for what comes from inside.
+            let dialled = async { (self.room().await, accept_tcp(listener.as_ref()).await) };
             tokio::select! {
-                (stream, address) = accept_tcp(listener.as_ref()) => {
+                (permit, (stream, address)) = dialled => {
                     let (known, knows) = oneshot::channel();
                     let connection = connections.spawn(async move {
                         if let Err(mute) = acceptor.serve_tcp(stream, address, known).await {
@@ -119,7 +121,8 @@ impl Acceptor {
                     strangers.add(address.ip(), connection, knows);
                 }
                 Some(stream) = inside.recv() => {
-                    connections.spawn(async move { acceptor.serve(stream, Peer::inside()).await; drop(permit); });
+                    let served = async move { acceptor.serve(stream, Peer::inside(), Arc::default()).await };
+                    connections.spawn(served);
                 }
             }
             while connections.try_join_next().is_some() {}
@@ -158,10 +161,16 @@ impl Acceptor {
         Ok(())
     }
 
-    /// Serves the router on a connection until it ends; a stranger, for no longer than it takes to enrol.
+    /// Serves the router on a connection until it ends; a stranger, for no longer than it takes to enrol. Who asks for
+    /// nothing has no business here, and who was removed has it no more, whatever is under way.
     pub(crate) async fn serve_known(&self, stream: Secured, peer: Peer) {
         let patience = if self.knows(&peer) { Duration::MAX } else { STRANGER_TIMEOUT };
-        drop(tokio::time::timeout(patience, self.serve(stream, peer)).await);
+        let asked = Arc::new(AtomicBool::new(false));
+        tokio::select! {
+            _ = tokio::time::timeout(patience, self.serve(stream, peer.clone(), asked.clone())) => {}
+            () = is_mute(&asked) => tracing::debug!("{peer} asked for nothing"),
+            () = self.until_removed(&peer) => {}
+        }
     }
 
     /// Shakes hands with a peer, and finds out who it is.
@@ -181,9 +190,26 @@ impl Acceptor {
         Ok((stream, peer))
     }
 
-    /// Serves the router on a stream until it ends.
-    pub(crate) async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
-        let mut builder = Builder::new(TokioExecutor::new());
+    /// Ends when a peer counts no more that counted; never for others.
+    async fn until_removed(&self, peer: &Peer) {
+        let mut credentials = self.credentials.clone();
+        if self.knows(peer) {
+            // Where nobody says more, the coordinator ends.
+            if credentials.wait_for(|credentials| !peer.is_known(credentials)).await.is_ok() {
+                return;
+            }
+        }
+        std::future::pending::<()>().await;
+    }
+
+    /// Serves the router on a stream until it ends; `asked` becomes true with the first call.
+    async fn serve(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: Peer,
+        asked: Arc<AtomicBool>,
+    ) {
+        let mut builder = Builder::new(TokioExecutor::new()).http2_only();
         let (streams_max, stream_bytes, connection_bytes, frame_bytes) = if self.knows(&peer) {
             (STREAMS_MAX, STREAM_WINDOW_BYTES, CONNECTION_WINDOW_BYTES, FRAME_BYTES)
         } else {
@@ -199,14 +225,22 @@ impl Acceptor {
             .initial_connection_window_size(connection_bytes)
             .max_frame_size(frame_bytes)
             .max_header_list_size(HEADERS_BYTES_MAX);
-        builder.http1().timer(TokioTimer::new()).max_buf_size(HEADERS_BYTES_MAX as usize);
         let named = MapRequest::new(self.router.clone(), move |mut request: http::Request<_>| {
+            asked.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(peer.clone());
             request
         });
         if let Err(error) = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(named)).await {
             tracing::debug!("a connection ended: {error}");
         }
+    }
+}
+
+/// Ends when nothing was asked for in time; otherwise never.
+async fn is_mute(asked: &AtomicBool) {
+    tokio::time::sleep(STRANGER_TIMEOUT).await;
+    if asked.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
     }
 }
 

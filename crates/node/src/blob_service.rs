@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use convoke_core::Digest;
+use convoke_core::{Digest, Role};
 use convoke_proto::v1::Nothing;
 use convoke_store::blobs::{BlobError, BlobReader, Blobs, Durability};
 use convoke_wire::protocol::{CHUNK_BYTES, DIGESTS_MAX};
@@ -33,7 +33,8 @@ const CHUNK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The service.
 pub(crate) struct BlobService {
-    blobs: Arc<dyn Blobs>,
+    uploads: Arc<dyn Blobs>,
+    work: Arc<dyn Blobs>,
     transfers: Arc<Semaphore>,
     disk: Disk,
     grants: Arc<Grants>,
@@ -41,29 +42,36 @@ pub(crate) struct BlobService {
 }
 
 impl BlobService {
-    pub(crate) fn new(blobs: Arc<dyn Blobs>, disk: Disk, grants: Arc<Grants>, denials: Denials) -> Self {
-        Self { blobs, transfers: Arc::new(Semaphore::new(TRANSFERS_MAX)), disk, grants, denials }
+    /// Over the same blobs, as those who upload hold them, and as those who work do.
+    pub(crate) fn new(
+        (uploads, work): (Arc<dyn Blobs>, Arc<dyn Blobs>),
+        disk: Disk,
+        grants: Arc<Grants>,
+        denials: Denials,
+    ) -> Self {
+        Self { uploads, work, transfers: Arc::new(Semaphore::new(TRANSFERS_MAX)), disk, grants, denials }
     }
 
-    /// Whether a worker may read a blob. Who else may call may read any whose digest it knows.
+    /// Whether a peer may read a blob. Users may read any whose digest they know.
     fn check_read(&self, peer: &Peer, digest: Digest) -> Result<(), Status> {
-        match peer.worker() {
-            Some(worker) if !self.grants.covers(worker.serial, digest) => {
+        match (peer.role(), peer.worker()) {
+            (Some(Role::Client | Role::Admin), _) => Ok(()),
+            (_, Some(worker)) if self.grants.covers(worker.serial, digest) => Ok(()),
+            _ => {
                 self.denials.say(format!("{peer} asked for blob {digest}, which no task of its names"));
                 Err(Status::permission_denied(format!("no task of this worker names blob {digest}")))
             }
-            _ => Ok(()),
         }
     }
 
-    /// How durable what a peer stores may be. What a worker stores can be computed again.
-    fn check_write(&self, peer: &Peer, synced: bool) -> Result<Durability, Status> {
-        match peer.worker() {
-            Some(worker) if !self.grants.is_there(worker.serial) => {
-                Err(Status::permission_denied("a worker without a session has no results to store"))
-            }
-            None if synced => Ok(Durability::Synced),
-            _ => Ok(Durability::Unsynced),
+    /// Where a peer may store, and how durable that may be. What a worker stores can be computed again; what a user does
+    /// counts as uploaded.
+    fn check_write(&self, peer: &Peer, synced: bool) -> Result<(Arc<dyn Blobs>, Durability), Status> {
+        match (peer.role(), peer.worker()) {
+            (Some(Role::Client | Role::Admin), _) if synced => Ok((self.uploads.clone(), Durability::Synced)),
+            (Some(Role::Client | Role::Admin), _) => Ok((self.uploads.clone(), Durability::Unsynced)),
+            (_, Some(worker)) if self.grants.is_there(worker.serial) => Ok((self.work.clone(), Durability::Unsynced)),
+            _ => Err(Status::permission_denied("a worker without a session has no results to store")),
         }
     }
 }
@@ -77,7 +85,7 @@ impl v1::blobs_server::Blobs for BlobService {
             return Err(Status::invalid_argument(format!("{count} digests, at most {DIGESTS_MAX} are allowed")));
         }
         let digests = digests.iter().map(|bytes| digest_of(bytes)).collect::<Result<Vec<_>, _>>()?;
-        let blobs = self.blobs.clone();
+        let blobs = self.uploads.clone();
         let missing = blocking(move || missing(&*blobs, &digests)).await?.map_err(refusal)?;
         let digests = missing.into_iter().map(|digest| digest.0.to_vec()).collect();
         Ok(Response::new(v1::Digests { digests }))
@@ -88,10 +96,9 @@ impl v1::blobs_server::Blobs for BlobService {
         let mut inbound = request.into_inner();
         let first = next_chunk(&mut inbound).await?.ok_or_else(|| Status::invalid_argument("no chunk came"))?;
         let digest = digest_of(&first.digest)?;
-        let durability = self.check_write(&peer, first.synced)?;
+        let (blobs, durability) = self.check_write(&peer, first.synced)?;
         let (chunks, mut waiting) = mpsc::channel::<Bytes>(CHUNKS_MAX);
         let permit = transfer(self.transfers.clone()).await?;
-        let blobs = self.blobs.clone();
         let stored = blocking(move || {
             // Held here, for the thread outlives a call that the peer gives up.
             let _permit = permit;
@@ -136,7 +143,7 @@ impl v1::blobs_server::Blobs for BlobService {
         self.check_read(&peer, digest)?;
         let (chunks, outbound) = mpsc::channel(CHUNKS_MAX + 1);
         let last = chunks.clone().try_reserve_owned().map_err(|_| Status::internal("a new queue has no room"))?;
-        let (blobs, transfers) = (self.blobs.clone(), self.transfers.clone());
+        let (blobs, transfers) = (self.work.clone(), self.transfers.clone());
         // Ends with the peer, or when that takes no chunk for too long.
         tokio::spawn(async move {
             let ended = tokio::select! {

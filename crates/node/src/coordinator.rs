@@ -202,7 +202,7 @@ impl Coordinator {
         };
         let sessions = SessionService {
             commands: commands.clone(),
-            blobs: work,
+            blobs: work.clone(),
             disk: disk(&commands),
             rollback,
             position: positions.clone(),
@@ -210,7 +210,7 @@ impl Coordinator {
             grants: grants.clone(),
         };
         let sessions = SessionsServer::new(sessions);
-        let blobs = BlobService::new(uploads, disk(&commands), grants, denials.clone());
+        let blobs = BlobService::new((uploads, work), disk(&commands), grants, denials.clone());
         let (clients, blobs) = (ClientsServer::new(clients), BlobsServer::new(blobs));
         let sessions = sessions.max_decoding_message_size(MESSAGE_BYTES_MAX);
         let clients = clients.max_decoding_message_size(MESSAGE_BYTES_MAX);

@@ -73,9 +73,15 @@ fn is_new(credentials: &Credentials) -> bool {
     left(credentials) > MEMBER_VALID - DAY
 }
 
+/// As a state directory has to be.
+fn private_folder() -> tempfile::TempDir {
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    tempfile::Builder::new().permissions(mode).tempdir().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn at_half_their_time_credentials_are_renewed_also_by_the_next_run_of_a_coordinator() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = private_folder();
     let (state, file) = (folder.path().join("state"), folder.path().join("ann.pem"));
     let mut coordinator = start(&state, "127.0.0.1:0").await;
     let fresh = admitted(&coordinator, Role::Client).await;
@@ -105,7 +111,7 @@ async fn at_half_their_time_credentials_are_renewed_also_by_the_next_run_of_a_co
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_has_ended_may_be_renewed_for_a_while_and_nothing_else() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = private_folder();
     let coordinator = start(folder.path(), "127.0.0.1:0").await;
     let fresh = admitted(&coordinator, Role::Admin).await;
     let ended = |before: Duration| ending(folder.path(), &fresh, OffsetDateTime::now_utc() - before);
@@ -118,11 +124,11 @@ async fn what_has_ended_may_be_renewed_for_a_while_and_nothing_else() {
     let (denial, said) = denied(client.jobs().await.unwrap_err());
     assert_eq!(denial, Denial::CertificateEnded, "{said}");
     assert_eq!(denied(client.tokens().await.unwrap_err()).0, Denial::CertificateEnded);
-    assert!(is_new(&enrolment::renew(client.channel()).await.unwrap()));
+    assert!(is_new(&enrolment::renew(client.channel(), coordinator.authority()).await.unwrap()));
 
     let target = at(&coordinator, showing(ended(RENEWABLE_AFTER + DAY)));
     let client = Client::connect(&target).await.unwrap();
-    let (denial, said) = denied(enrolment::renew(client.channel()).await.unwrap_err());
+    let (denial, said) = denied(enrolment::renew(client.channel(), coordinator.authority()).await.unwrap_err());
     assert_eq!(denial, Denial::CertificateEnded);
     assert!(said.contains("ended 31 days ago: join again with a new token"), "{said}");
     coordinator.stop().await;
@@ -130,7 +136,7 @@ async fn what_has_ended_may_be_renewed_for_a_while_and_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_slept_over_its_certificates_end_comes_back() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = private_folder();
     let (state, file) = (folder.path().join("state"), folder.path().join("ann.pem"));
     let coordinator = start(&state, "127.0.0.1:0").await;
     let fresh = admitted(&coordinator, Role::Worker).await;

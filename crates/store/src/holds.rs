@@ -320,8 +320,7 @@ impl Blobs for Held {
         expected: Option<Digest>,
         bytes_max: u64,
     ) -> Result<Box<dyn BlobWriter>, BlobError> {
-        // What need not outlive a power cut is a result, whoever carries it here.
-        let by = if durability == Durability::Synced { self.by } else { By::Work };
+        let by = self.by;
         expected.into_iter().for_each(|digest| self.holds.hold(digest, by));
         let name = expected.map_or_else(|| Name::Hashing(Box::new(blake3::Hasher::new())), Name::Known);
         let inner = Some(self.holds.blobs.writer(durability, expected, bytes_max)?);

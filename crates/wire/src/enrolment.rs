@@ -22,15 +22,15 @@ pub async fn enrol(channel: Channel, token: &JoinToken, name: &str, key: &Key) -
     let secret = token.secret.0.to_vec();
     let request = v1::EnrolRequest { token: token.id.bits(), secret, name: name.to_owned(), public_key };
     let enrolled = calls(channel).enrol(within(CALL_TIMEOUT, request)).await?.into_inner();
-    credentials(enrolled, key)
+    credentials(enrolled, key, token.authority)
 }
 
-/// New credentials in place of those that the channel was made with.
-pub async fn renew(channel: Channel) -> Result<Credentials, CallError> {
+/// New credentials in place of those of an authority that the channel was made with.
+pub async fn renew(channel: Channel, authority: Digest) -> Result<Credentials, CallError> {
     let key = Key::generate().map_err(|error| CallError::Failed(error.to_string()))?;
     let public_key = key.public().bytes().to_vec();
     let enrolled = calls(channel).renew(within(CALL_TIMEOUT, v1::RenewRequest { public_key })).await?.into_inner();
-    credentials(enrolled, &key)
+    credentials(enrolled, &key, authority)
 }
 
 /// New credentials, if half the time of those that are shown is over. Says whether there are some; they are kept in the
@@ -43,7 +43,7 @@ pub async fn renew_if_due(
     let Some(authority) = trust.met() else { return Ok(false) };
     let is_due = trust.credentials_for(authority).is_some_and(|credentials| credentials.is_due());
     if is_due {
-        let credentials = renew(channel).await?;
+        let credentials = renew(channel, authority).await?;
         credentials.save(&file(authority))?;
         trust.renew(credentials);
     }
@@ -65,7 +65,13 @@ fn calls(channel: Channel) -> EnrolmentClient<InterceptedService<Channel, SayVer
     EnrolmentClient::with_interceptor(channel, SayVersion)
 }
 
-fn credentials(enrolled: v1::Enrolled, key: &Key) -> Result<Credentials, CallError> {
-    let (certificate, authority) = (enrolled.certificate.into(), enrolled.authority.into());
-    Credentials::new(certificate, authority, key.to_pkcs8()).map_err(|error| CallError::Failed(error.to_string()))
+/// Nothing but what was asked for is kept: what another cluster gave would take the place of its own.
+fn credentials(enrolled: v1::Enrolled, key: &Key, authority: Digest) -> Result<Credentials, CallError> {
+    let (certificate, signer) = (enrolled.certificate.into(), enrolled.authority.into());
+    let credentials = Credentials::new(certificate, signer, key.to_pkcs8());
+    let credentials = credentials.map_err(|error| CallError::Failed(error.to_string()))?;
+    if credentials.authority() != authority || !credentials.are_sound(&key.public()) {
+        return Err(CallError::Failed("the certificate that came is not the one that was asked for".to_owned()));
+    }
+    Ok(credentials)
 }

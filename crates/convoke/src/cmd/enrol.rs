@@ -35,7 +35,7 @@ pub async fn by_token(address: &str, token: &JoinToken, name: &str, wait: Durati
     loop {
         match enrolment::enrol(client.channel(), token, name, &key).await {
             // The same key takes no other use of the token.
-            Err(CallError::Lost(_)) if tries < TRIES_MAX => {
+            Err(CallError::Lost(_) | CallError::Disk(_)) if tries < TRIES_MAX => {
                 tokio::time::sleep(PAUSE).await;
                 drop(place::reach(&target, wait).await?);
                 tries += 1;

@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use convoke_node::listen::Listener;
 use convoke_node::membership::{self, Membership};
-use convoke_wire::channel::{Channel, Target};
+use convoke_wire::channel::Target;
 use convoke_wire::core::{Digest, Role};
-use convoke_wire::enrolment::RenewError;
 use convoke_wire::tls::handshake::Trust;
 use convoke_wire::tls::verify::Expected;
 use convoke_wire::tls::{Credentials, JoinToken, Key};
@@ -85,16 +84,6 @@ pub async fn at(address: &str, token: Option<&JoinToken>, name: &str, wait: Dura
     }
 }
 
-/// Renews credentials that have ended, before they are needed for anything else.
-pub async fn renew(channel: Channel, standing: &Standing) -> Result<(), Failure> {
-    let Standing { trust, membership, .. } = standing;
-    match enrolment::renew_if_due(channel, trust, |authority| membership.file(authority)).await {
-        Ok(_) => Ok(()),
-        Err(RenewError::Call(error)) => Err(enrol::refused(error)),
-        Err(RenewError::Keep(error)) => Err(error.into()),
-    }
-}
-
 /// The standing of a worker that is dialled.
 pub async fn when_dialled(listener: &Listener, token: Option<&JoinToken>, name: &str) -> Result<Standing, Failure> {
     let pinned = |token: &JoinToken| Ok(Trust::new(Expected::Authority(token.authority), Vec::new()));
@@ -125,11 +114,17 @@ pub async fn when_dialled(listener: &Listener, token: Option<&JoinToken>, name: 
         let mut client = Client::over(dialled.channel.clone());
         let made = match token {
             Some(_) => None,
-            None => Some(make_token(&mut client, &trust, name).await?),
+            None => match make_token(&mut client, &trust, name).await {
+                Ok(made) => Some(made),
+                Err(failure) => {
+                    output::note(format!("warning: {} could not be joined: {failure}", dialled.peer));
+                    continue;
+                }
+            },
         };
         let Some(token) = token.or(made.as_ref()) else { continue };
         let credentials = match enrolment::enrol(dialled.channel.clone(), token, name, &key).await {
-            Err(CallError::Lost(error)) => {
+            Err(CallError::Lost(error) | CallError::Disk(error)) => {
                 output::note(format!("warning: {} was lost: {error}", dialled.peer));
                 continue;
             }

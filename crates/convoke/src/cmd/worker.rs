@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use convoke_node::link::{LinkError, Way};
 use convoke_node::listen::Listener;
-use convoke_node::membership::{self, Membership};
+use convoke_node::membership::Membership;
 use convoke_node::worker::{End, Options, Worker, WorkerError};
 use convoke_wire::channel::{ConnectError, Target};
 use convoke_wire::core::worker::Load;
@@ -51,10 +51,6 @@ async fn join(args: &WorkerArgs, name: &str) -> Result<(Way, Membership, String)
         Some(address) => {
             let listener = listen(address).await?;
             let kept = standing::when_dialled(&listener, token.as_ref(), name).await?;
-            if kept.trust.has_ended() {
-                standing::renew(membership::next_caller(&listener).await.greet(&kept.trust).await?.channel, &kept)
-                    .await?;
-            }
             let trust = kept.trust.clone();
             Ok((Way::Listen { listener, trust }, kept.membership, kept.name))
         }
@@ -62,9 +58,6 @@ async fn join(args: &WorkerArgs, name: &str) -> Result<(Way, Membership, String)
             let address = place::address(args.coordinator.as_deref())?;
             let kept = standing::at(&address, token.as_ref(), name, args.wait).await?;
             let target = Target::Address { address, trust: kept.trust.clone() };
-            if kept.trust.has_ended() {
-                standing::renew(place::reach(&target, args.wait).await?.channel(), &kept).await?;
-            }
             Ok((Way::Dial { target, wait: args.wait }, kept.membership, kept.name))
         }
     }

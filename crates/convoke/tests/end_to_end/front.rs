@@ -7,6 +7,7 @@ use std::sync::Arc;
 use convoke_node::authority::Authority;
 use convoke_wire::core::{Identity, Role, TokenId};
 use convoke_wire::tls::Book;
+use time::OffsetDateTime;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -25,13 +26,13 @@ impl Front {
     /// Lets the user of a home in, who knows it by these addresses.
     pub fn admit(&self, home: &Home, addresses: &[String]) {
         let user = Identity { role: Role::Admin, token: TokenId::LOCAL, serial: 0, name: "ann".to_owned() };
-        let credentials = self.0.credentials(&user).expect("credentials");
+        let credentials = self.0.credentials(&user, OffsetDateTime::now_utc()).expect("credentials");
         book(home).record(&credentials, addresses).expect("it is kept");
     }
 
     /// Speaks TLS on a stream that somebody else begins to speak on, and hands on what comes to a server.
     pub async fn serve(&self, stream: TcpStream, server: SocketAddr) {
-        let (config, _) = self.0.server_config().expect("a configuration");
+        let (config, _) = self.0.server_config(OffsetDateTime::now_utc()).expect("a configuration");
         // Whoever is there may find that it is at the wrong place.
         let Ok(mut outer) = TlsAcceptor::from(config).accept(stream).await else { return };
         let mut inner = TcpStream::connect(server).await.expect("the server is there");

@@ -7,7 +7,7 @@ use crate::event::Event;
 use crate::{Digest, Identity, NewToken, RequestId, Role, SessionId, TokenId, WorkerId, check_name, check_uses};
 
 use super::Coordinator;
-use super::credentials::{Credentials, REMOVED_MAX, TOKENS_MAX, Token};
+use super::credentials::{Credentials, NAMES_MAX, REMOVED_MAX, TOKENS_MAX, Token};
 use super::io::Output;
 use super::reply::{Refusal, Reply, TokenView};
 
@@ -106,13 +106,16 @@ impl Coordinator {
             |identity: &Identity| (identity.role, &identity.name) == (role, &name) && identity.token != TokenId::LOCAL;
         let is_there = self.identities().any(|(_, _, identity)| is_named(identity));
         let (is_known, was_removed) = (credentials.names.contains_key(&key), credentials.removed.contains_key(&key));
-        match (is_known || is_there, was_removed) {
+        // Of the many that enrolled the oldest names are forgotten, and are good all the same until they are removed.
+        let is_known = is_known || is_there || credentials.names.len() >= NAMES_MAX;
+        let through = credentials.enrolled;
+        match (is_known, was_removed) {
+            _ if credentials.removed.get(&key).is_some_and(|removed| removed.through == through) => return Ok(()),
             (true, false) if credentials.removed.len() >= REMOVED_MAX => return Err(Refusal::TooManyRemoved),
             (true, _) => {}
             (false, true) => return Ok(()),
             (false, false) => return Err(Refusal::NoSuchIdentity { role, name }),
         }
-        let through = credentials.enrolled;
         self.record(Event::IdentityRemoved { role, name, through });
         let removed = self.identities().filter(|(_, _, identity)| !self.credentials().accepts(identity));
         let removed: Vec<_> = removed.map(|(worker, session, _)| (worker, session)).collect();

@@ -89,6 +89,8 @@ impl Book {
                     .map_err(fail)?
                     .map(|entry| entry.map(|entry| entry.path()).map_err(fail))
                     .collect::<Result<_, _>>()?;
+                // Whatever else lies there is no cluster.
+                folders.retain(|folder| folder.is_dir());
                 folders.sort();
                 Ok(folders)
             }

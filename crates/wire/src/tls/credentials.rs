@@ -15,6 +15,7 @@ use rustls::sign::CertifiedKey;
 
 use super::handshake::now;
 use super::identity::{Nameless, Subject};
+use super::key::PublicKey;
 use super::{authority_of, provider, verify};
 
 const CERTIFICATE: &str = "CERTIFICATE";
@@ -107,6 +108,13 @@ impl Credentials {
     /// Which authority signed them.
     pub fn authority(&self) -> Digest {
         authority_of(&self.authority)
+    }
+
+    /// Whether the authority signed them for this key.
+    pub fn are_sound(&self, key: &PublicKey) -> bool {
+        let certificate = webpki::EndEntityCert::try_from(&self.certificate);
+        let is_for_key = certificate.is_ok_and(|found| found.subject_public_key_info().ends_with(key.bytes()));
+        is_for_key && self.ends().is_some()
     }
 
     /// When they end, in unix seconds; `None` if that cannot be told.

@@ -137,11 +137,6 @@ impl Trust {
         *self.met.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether any of what is shown has ended: it serves to be renewed, and for nothing else.
-    pub fn has_ended(&self) -> bool {
-        self.shown().iter().any(|credentials| credentials.ends().is_some_and(|ends| ends <= now().as_secs()))
-    }
-
     fn shown(&self) -> MutexGuard<'_, Vec<Credentials>> {
         self.credentials.lock().unwrap_or_else(PoisonError::into_inner)
     }
