@@ -1,10 +1,9 @@
-//! Who may come in: tokens, logging in, whose jobs are whose, removal, and other clusters that answer in one's place.
+//! Who may come in: tokens, logging in, whose jobs are whose, removal.
 //!
-//! Each refusal has its own message and hint, ends with status 3, and does so soon. Who speaks without the binary is
-//! tested in `hostile`.
+//! Each refusal has its own message and hint, ends with status 3, and does so soon. Who else may answer is tested in
+//! `impostors`, and who speaks without the binary in `rights` and `hostile`.
 
 use std::fs;
-use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -26,7 +25,7 @@ pub fn token(cluster: &Cluster, terms: &[&str]) -> (String, String) {
 }
 
 /// Runs a command that is refused, soon, with these parts in its error and this in its hint.
-fn check_denied(home: &Home, command: &[&str], said: &[&str], hint: &str) {
+pub fn check_denied(home: &Home, command: &[&str], said: &[&str], hint: &str) {
     let began = Instant::now();
     let ended = home.run(command);
     assert!(began.elapsed() < Duration::from_secs(5), "{command:?} took {:?}", began.elapsed());
@@ -231,28 +230,6 @@ fn keys_that_others_may_read_are_not_used() {
 }
 
 #[test]
-fn another_cluster_at_the_same_address_is_told_from_ones_own() {
-    let mut cluster = Cluster::start();
-    let (_, known) = token(&cluster, &["--role", "worker"]);
-    let home = Home::new();
-    let joined = worker(&home, &cluster.address, "ann", &known);
-    cluster.coordinator.signal(Signal::SIGTERM);
-    cluster.coordinator.gone();
-    let stranger = Home::new();
-    let mut impostor = stranger.start(&["coordinator", "--bind", &cluster.address]);
-    impostor.says(&["coordinator on"]);
-    joined.says(&["belongs to another cluster", "it may be an impostor"]);
-    let said = ["belongs to another cluster", "it may be an impostor"];
-    check_denied(&cluster.home, &["jobs", "--coordinator", &cluster.address], &said, "do not trust what is there");
-    check_denied(&home, &["worker", &cluster.address, "--name", "ben", "--token", &known], &said, "do not trust");
-    impostor.signal(Signal::SIGTERM);
-    impostor.gone();
-    cluster.start_again();
-    joined.says_times(&["joined as ann"], 2);
-    assert_eq!(cluster.jobs(), Vec::<serde_json::Value>::new());
-}
-
-#[test]
 fn what_is_printed_for_others_lets_them_in() {
     let cluster = Home::new();
     let free = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -278,19 +255,15 @@ fn what_is_printed_for_others_lets_them_in() {
 }
 
 #[test]
-fn what_does_not_speak_tls_is_found_out_soon() {
-    let cluster = Cluster::start();
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("an address").to_string();
-    std::thread::spawn(move || {
-        // One that answers in plain text, and one that says nothing; held until the test ends.
-        let (mut plain, _) = listener.accept().expect("a client");
-        drop(plain.read(&mut [0; 64]));
-        plain.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").expect("the client reads");
-        let silent = listener.accept().expect("a client");
-        drop((listener.accept(), silent));
-    });
-    let jobs = ["jobs", "--coordinator", &address];
-    check_denied(&cluster.home, &jobs, &["does not speak TLS"], "check the address");
-    check_denied(&cluster.home, &jobs, &[&address], "");
+fn a_worker_that_is_dialled_shows_a_token_that_does_not_do_once() {
+    let home = Home::new();
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = free.local_addr().expect("an address").to_string();
+    drop(free);
+    let cluster = Cluster::dialling(Home::new(), std::slice::from_ref(&address));
+    let (_, expired) = token(&cluster, &["--role", "worker", "--ttl", "0s"]);
+    let ended = home.run(&["worker", "--listen", &address, "--name", "ann", "--token", &expired]);
+    assert_eq!(ended.line("error: "), "error: the coordinator does not allow it: the token expired 0 s ago");
+    assert_eq!(ended.status, Some(3), "{ended:#?}");
+    check_refused(home.run(&["worker", "--listen", &address, "--name", "ann"]), 2, &["needs a token"]);
 }

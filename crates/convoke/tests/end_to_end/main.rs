@@ -25,6 +25,7 @@ mod damage;
 mod fixtures;
 mod refusals;
 mod access;
+mod impostors;
 mod rights;
 mod hostile;
 mod letters;
