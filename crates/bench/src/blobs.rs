@@ -47,7 +47,7 @@ pub async fn measure(arguments: &Arguments) -> anyhow::Result<Figures> {
     let rate = |took: Duration| bytes as f64 / took.as_secs_f64() / 1e9;
     for run in 0..arguments.runs {
         // Others each time, so that nothing is there already.
-        let blob: Vec<u8> = (0..bytes).map(|place| (place as u64 * 0x9e37 >> 7) as u8 ^ run as u8).collect();
+        let blob: Vec<u8> = (0..bytes).map(|place| ((place as u64 * 0x9e37) >> 7) as u8 ^ run as u8).collect();
         let blob = Bytes::from(blob);
         tcp.push(rate(over_tcp(blob.clone())?));
         // Whoever uploads knows the digests: it has asked which blobs are missing.

@@ -209,7 +209,7 @@ impl Acceptor {
         peer: Peer,
         asked: Arc<AtomicBool>,
     ) {
-        let mut builder = Builder::new(TokioExecutor::new()).http2_only();
+        let mut builder = Builder::new(TokioExecutor::new());
         let (streams_max, stream_bytes, connection_bytes, frame_bytes) = if self.knows(&peer) {
             (STREAMS_MAX, STREAM_WINDOW_BYTES, CONNECTION_WINDOW_BYTES, FRAME_BYTES)
         } else {
@@ -225,6 +225,7 @@ impl Acceptor {
             .initial_connection_window_size(connection_bytes)
             .max_frame_size(frame_bytes)
             .max_header_list_size(HEADERS_BYTES_MAX);
+        builder.http1().timer(TokioTimer::new()).max_buf_size(HEADERS_BYTES_MAX as usize);
         let named = MapRequest::new(self.router.clone(), move |mut request: http::Request<_>| {
             asked.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(peer.clone());

@@ -32,7 +32,7 @@ pub const RENEWABLE_AFTER: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How much before now a certificate begins: clocks differ.
 const BEFORE: Duration = Duration::from_secs(60 * 60);
 /// What is spoken on the one port.
-const ALPN: &[u8] = b"h2";
+const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// The authority of a cluster.
 pub struct Authority {
@@ -136,7 +136,7 @@ impl Authority {
             .map_err(unusable)?
             .with_client_cert_verifier(members.clone())
             .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified)));
-        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
         Ok((Arc::new(config), members))
     }
 

@@ -13,9 +13,9 @@ use crate::failure::Failure;
 use crate::place;
 
 /// How often a token is shown to a coordinator that is lost before it answers.
-const TRIES_MAX: usize = 4;
+pub const TRIES_MAX: usize = 4;
 /// How long to wait between two times.
-const PAUSE: Duration = Duration::from_millis(250);
+pub const PAUSE: Duration = Duration::from_millis(250);
 
 /// A token as it was typed.
 pub fn parse(text: &str) -> Result<JoinToken, Failure> {

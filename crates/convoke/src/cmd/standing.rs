@@ -116,10 +116,12 @@ pub async fn when_dialled(listener: &Listener, token: Option<&JoinToken>, name: 
             Some(_) => None,
             None => match make_token(&mut client, &trust, name).await {
                 Ok(made) => Some(made),
-                Err(failure) => {
-                    output::note(format!("warning: {} could not be joined: {failure}", dialled.peer));
+                // Another may dial that this user has a say in.
+                Err(error @ (CallError::Lost(_) | CallError::Disk(_) | CallError::Denied(_))) => {
+                    output::note(format!("warning: {} could not be joined: {error}", dialled.peer));
                     continue;
                 }
+                Err(error) => return Err(error.into()),
             },
         };
         let Some(token) = token.or(made.as_ref()) else { continue };
@@ -144,14 +146,30 @@ fn by_same(token: &JoinToken, name: &str) -> Result<Option<Standing>, Failure> {
     Ok(kept.map(|kept| Standing::of(Some(token.authority), vec![kept], name)))
 }
 
-/// By a token that the user makes on the spot.
+/// By a token that the user makes on the spot. A coordinator that is lost meanwhile is asked again.
 async fn as_user(address: &str, name: &str, wait: Duration) -> Result<Standing, Failure> {
-    let (target, mut client) = place::reach_user(Some(address), wait).await?;
-    let Target::Address { trust, .. } = &target else { return Err(Failure::failed("a coordinator has an address")) };
-    let token = make_token(&mut client, trust, name).await?;
-    let credentials = enrol::by_token(address, &token, name, Duration::ZERO).await?;
-    forget(&mut client, &token).await;
-    Standing::begin(credentials, name)
+    let mut tries = 1;
+    loop {
+        let (target, mut client) = place::reach_user(Some(address), wait).await?;
+        let Target::Address { trust, .. } = &target else { return Err(Failure::failed("it has no address")) };
+        match make_token(&mut client, trust, name).await {
+            Err(CallError::Lost(_) | CallError::Disk(_)) if tries < enrol::TRIES_MAX => {
+                tokio::time::sleep(enrol::PAUSE).await;
+                tries += 1;
+            }
+            Err(error @ CallError::Denied(_)) => {
+                return Err(Failure::no_coordinator(error).hint(
+                    "ask whoever runs the coordinator for a token: `convoke token create --role worker`; pass it with --token",
+                ));
+            }
+            made => {
+                let token = made?;
+                let credentials = enrol::by_token(address, &token, name, wait).await?;
+                forget(&mut client, &token).await;
+                return Standing::begin(credentials, name);
+            }
+        }
+    }
 }
 
 /// Takes a token away that has served its purpose. Where that fails, it is used up all the same.
@@ -160,16 +178,12 @@ async fn forget(client: &mut Client, token: &JoinToken) {
 }
 
 /// A token for one worker, for now.
-async fn make_token(client: &mut Client, trust: &Trust, name: &str) -> Result<JoinToken, Failure> {
-    let authority = trust.met().ok_or_else(|| Failure::failed("the coordinator's authority is not known"))?;
-    let token = access::new_token(authority)?;
+async fn make_token(client: &mut Client, trust: &Trust, name: &str) -> Result<JoinToken, CallError> {
+    let unmade = |reason: String| CallError::Failed(reason);
+    let authority = trust.met().ok_or_else(|| unmade("the coordinator's authority is not known".to_owned()))?;
+    let token = access::new_token(authority).map_err(|failure| unmade(failure.to_string()))?;
     let expires_ms = Some(access::after(AT_ONCE));
     let terms = TokenTerms { role: Role::Worker, name: Some(name.to_owned()), expires_ms, uses: Some(1) };
-    client.create_token(&token, terms).await.map_err(|error| match error {
-        CallError::Denied(_) => Failure::no_coordinator(error).hint(
-            "ask whoever runs the coordinator for a token: `convoke token create --role worker`; pass it with --token",
-        ),
-        error => error.into(),
-    })?;
+    client.create_token(&token, terms).await?;
     Ok(token)
 }

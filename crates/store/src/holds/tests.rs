@@ -122,7 +122,7 @@ fn uploads_beyond_the_limit_are_refused_and_work_is_not() {
     let refused = uploads.put(b"7890!", Durability::Synced).unwrap_err();
     assert_eq!(refused.to_string(), "the blobs have reached their limit of 10 bytes");
     uploads.put(b"7890", Durability::Synced).unwrap();
-    uploads.put(b"a result", Durability::Unsynced).unwrap();
+    holds.for_work().put(b"a result", Durability::Unsynced).unwrap();
     holds.for_work().put(b"a version", Durability::Synced).unwrap();
     holds.measured(27);
     assert!(uploads.put(b"1", Durability::Synced).is_err());

@@ -265,14 +265,11 @@ fn names_are_remembered_up_to_a_limit() {
     trace.remove(Role::Worker, "lab-1");
     trace.check(expect![[r#"
         0 > remove the worker lab-0
-          reply to 24581: Refused(NoSuchIdentity { role: Worker, name: "lab-0" })
-        0 > lab-0 in session 1, holding 0
-          notice: lab-0 joined with 1 slot
-          to session 1: welcome lab-0 to term 1
-        0 > remove the worker lab-0
           + the worker lab-0 removed, through number 8193
+          reply to 24581: IdentityRemoved
+        0 > lab-0 in session 1, holding 0
           close session 1: the worker was removed
-          notice: lab-0 was lost with 0 tasks
+        0 > remove the worker lab-0
           reply to 24582: IdentityRemoved
         0 > remove the worker lab-1
           + the worker lab-1 removed, through number 8193
