@@ -166,12 +166,12 @@ impl Coordinator {
         let (position, positions) = watch::channel(Position(0));
         let (combines, orders) = mpsc::channel(COMBINES_MAX);
         let (stalled, stalls) = watch::channel(None);
-        let durable = history.durable().map_err(DecideError::from)?;
-        let (credentials, known) = watch::channel(Arc::new(durable.credentials().clone()));
+        let credentials = history.durable().map_err(DecideError::from)?.credentials().clone();
+        let (credentials, known) = watch::channel(Arc::new(credentials));
         let holding = holds.clone();
         let outlets = Outlets { combines, notices: notices.clone(), position, stalled, holds: holding, credentials };
         let (config, patience) = (Config { policy: options.policy }, options.patience);
-        let decider = Decider::start(config, journal, durable, outlets, patience)?;
+        let decider = Decider::start(config, journal, &history, outlets, patience)?;
         let rollback = Arc::new(Rollback::new(decider.takeover()));
         let (stop, stopped) = oneshot::channel();
         let deciding = spawn("decider", move || decide(decider, waiting, stopped))?;

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use convoke_core::coordinator::credentials::Credentials;
-use convoke_core::coordinator::durable::Durable;
 use convoke_core::coordinator::roots::Roots;
 use convoke_core::coordinator::{Combine, Config, Coordinator, Decision, Input, Notice, Output, Reply};
 use convoke_core::message::{HEARTBEAT_MS, Hello, ToWorker};
@@ -24,7 +23,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::calls::Call;
 use crate::clock::Clock;
-use crate::history::HistoryError;
+use crate::history::{History, HistoryError};
 use crate::rollback::Takeover;
 use crate::stall::{Patience, Stall};
 
@@ -106,20 +105,26 @@ pub(crate) struct Decider {
 }
 
 impl Decider {
-    /// Takes over the journal, which folded to `durable`, and makes that durable. If the disk does not take even that, it
-    /// fails at once: nobody counts on this coordinator yet.
+    /// Takes over the journal where its history ends, and makes that durable. If the disk does not take even that, it fails
+    /// at once: nobody counts on this coordinator yet.
     pub(crate) fn start(
         config: Config,
         mut journal: Box<dyn Journal>,
-        durable: Durable,
+        history: &History,
         outlets: Outlets,
         patience: Patience,
     ) -> Result<Self, DecideError> {
+        let durable = history.durable()?;
         let before = (durable.term(), journal.tail().position);
-        let (machine, decision) = Coordinator::start(0, config, durable);
+        let (machine, mut decision) = Coordinator::start(0, config, durable);
         let frame = encode(&*journal, machine.term(), &decision.events)?;
         let at = journal.tail().position.next();
         append_once(&mut *journal, at, &frame)?;
+        // The next snapshot makes up for the trim.
+        if let Err(error) = history.check_snapshot() {
+            tracing::warn!("the journal is kept whole for now: {error}");
+            decision.outputs.retain(|output| !matches!(output, Output::Trim { .. }));
+        }
         let takeover = Takeover::new(before, machine.term(), journal.tail());
         let mut decider = Self {
             machine,

@@ -6,7 +6,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
-use convoke_core::coordinator::durable::Durable;
+use convoke_core::coordinator::durable::{Durable, TakenSnapshot};
 use convoke_core::event::Event;
 use convoke_core::history::JobHistory;
 use convoke_core::snapshot::{RecordedJob, Snapshot};
@@ -107,6 +107,20 @@ impl History {
         let Some((through, bytes)) = taken else { return Ok(None) };
         let state = blobs.put(&bytes, Durability::Synced).map_err(HistoryError::Store)?;
         Ok(Some((through, state)))
+    }
+
+    /// Opens the newest snapshot on record, unless the frames that it stands for are gone already: before they are trimmed,
+    /// nothing else shows whether it can take their place.
+    pub(crate) fn check_snapshot(&self) -> Result<(), HistoryError> {
+        let durable = self.durable()?;
+        let Some(&TakenSnapshot { through, state }) = durable.snapshot() else { return Ok(()) };
+        match self.reader.read(through, 1) {
+            Err(ReadError::Trimmed { .. }) => Ok(()),
+            frames => {
+                frames?;
+                Folded::open(through, state, &self.blobs).map(drop)
+            }
+        }
     }
 
     fn with_folded<T>(&self, look: impl FnOnce(&mut Folded) -> T) -> Result<T, HistoryError> {

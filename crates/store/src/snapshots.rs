@@ -173,7 +173,8 @@ impl Folded {
         }
     }
 
-    fn open(through: Position, state: Digest, blobs: &FindBlob<'_>) -> Result<Self, HistoryError> {
+    /// What a snapshot holds that was recorded, without the frames after it.
+    pub fn open(through: Position, state: Digest, blobs: &FindBlob<'_>) -> Result<Self, HistoryError> {
         let damaged = |source| HistoryError::Damaged { through, state, source: Box::new(source) };
         let bytes = blobs(state, SNAPSHOT_BYTES_MAX).map_err(|source| damaged(DamagedSnapshot::Blob(source)))?;
         let bytes = bytes.ok_or(HistoryError::Missing { through, state })?;

@@ -63,8 +63,8 @@ struct Running {
     end: tokio::task::JoinHandle<Result<(), DecideError>>,
 }
 
-fn run(patience: Patience) -> Running {
-    let journal = Failing::default();
+/// A decider over a journal and nothing else.
+fn start(journal: &Failing, patience: Patience) -> (Decider, watch::Receiver<Option<String>>) {
     let (stalled, stalls) = watch::channel(None);
     let outlets = Outlets {
         combines: mpsc::channel(1).0,
@@ -74,8 +74,14 @@ fn run(patience: Patience) -> Running {
         holds: Holds::new(Arc::new(MemoryBlobs::default()), None, Times::default()),
         credentials: watch::channel(Arc::default()).0,
     };
-    let decider = Decider::start(Config::default(), Box::new(journal.clone()), Durable::default(), outlets, patience);
-    let decider = decider.unwrap();
+    let history = History::new(journal.reader(), Box::new(|_, _| Ok(None)));
+    let decider = Decider::start(Config::default(), Box::new(journal.clone()), &history, outlets, patience);
+    (decider.unwrap(), stalls)
+}
+
+fn run(patience: Patience) -> Running {
+    let journal = Failing::default();
+    let (decider, stalls) = start(&journal, patience);
     let (commands, waiting) = mpsc::channel(COMMANDS_MAX);
     let (stop, stopped) = oneshot::channel();
     Running { journal, commands, stop, stalled: stalls, end: tokio::spawn(decider.run(waiting, stopped)) }
@@ -194,5 +200,18 @@ async fn workers_hear_that_it_is_there_while_it_waits_and_nothing_else() {
             ToWorker::Assign(_) => return,
             other => panic!("{other}"),
         }
+    }
+}
+
+#[test]
+fn a_journal_whose_snapshot_is_missing_is_not_trimmed_for_it() {
+    let mut journal = Failing::default();
+    drop(start(&journal, None));
+    let taken = Event::SnapshotTaken { through: Position(1), state: convoke_core::Digest([7; 32]) };
+    let frame = Frame::encode(journal.tail().hash, Term(1), 1, &[taken]).unwrap();
+    journal.append(Position(2), &frame).unwrap();
+    for starts in 1..=2 {
+        drop(start(&journal, None));
+        assert_eq!(journal.reader().read(Position(1), 100).unwrap().len(), 2 + starts);
     }
 }
