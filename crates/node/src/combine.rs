@@ -1,6 +1,7 @@
 //! Combining, on a thread of its own: deltas become the next version, counts become one.
 //!
-//! It reads parts in task order and a block at a time, whatever order they arrived in. Which parts take part was
+//! It reads parts in task order and a block at a time, whatever order they arrived in. Each blob is compared with its
+//! digest before any of it is merged, so that no version comes of what a disk has spoiled. Which parts take part was
 //! decided, and journaled, before.
 
 use std::io;
@@ -146,7 +147,7 @@ fn count(parts: &[Part]) -> Result<CombineOutcome, CombineError> {
 /// Merges deltas into the next version, durable before anyone hears of it.
 fn merge_deltas(order: &Combine, rule: MergeRule, blobs: &dyn Blobs) -> Result<CombineOutcome, CombineError> {
     let base = order.base.as_blob().ok_or(CombineError::InlineBase)?;
-    let base = Blob(blobs.open(base)?.ok_or(CombineError::NoBase(base))?);
+    let base = Blob(open_checked(blobs, base)?.ok_or(CombineError::NoBase(base))?);
     let mut deltas: Vec<Box<dyn ReadAt + '_>> = Vec::with_capacity(order.parts.len());
     let mut lost = Vec::new();
     for part in &order.parts {
@@ -191,7 +192,7 @@ fn open_part<'a>(
     let opened = match result.form() {
         Form::Inline(bytes) => return Ok(Some(Box::new(bytes.to_vec()))),
         Form::Blob(digest) if stays_open => {
-            blobs.open(*digest).map(|reader| reader.map(|reader| Box::new(Blob(reader)) as Box<dyn ReadAt>))
+            open_checked(blobs, *digest).map(|reader| reader.map(|reader| Box::new(Blob(reader)) as Box<dyn ReadAt>))
         }
         Form::Blob(digest) => {
             Reopened::new(blobs, *digest).map(|delta| delta.map(|delta| Box::new(delta) as Box<dyn ReadAt>))
@@ -201,6 +202,13 @@ fn open_part<'a>(
         Err(BlobError::Damaged { .. }) => Ok(None),
         opened => opened,
     }
+}
+
+/// A blob that holds what its digest says; `None` if it is not there.
+fn open_checked(blobs: &dyn Blobs, digest: Digest) -> Result<Option<Box<dyn BlobReader>>, BlobError> {
+    let reader = blobs.open(digest)?;
+    reader.as_ref().map_or(Ok(()), |reader| reader.check())?;
+    Ok(reader)
 }
 
 /// A stored blob, as the merge reads it.
@@ -230,7 +238,7 @@ impl<'a> Reopened<'a> {
         if !blobs.sync(digest)? {
             return Ok(None);
         }
-        Ok(blobs.open(digest)?.map(|reader| Self { blobs, digest, size_bytes: reader.len() }))
+        Ok(open_checked(blobs, digest)?.map(|reader| Self { blobs, digest, size_bytes: reader.len() }))
     }
 }
 
@@ -267,7 +275,7 @@ mod tests {
 
     use convoke_ml::Mlp;
     use convoke_store::DiskError;
-    use convoke_store::blobs::MemoryBlobs;
+    use convoke_store::blobs::{LayeredBlobs, MemoryBlobs, SMALL_BYTES_MAX};
 
     use super::*;
 
@@ -310,6 +318,44 @@ mod tests {
         assert_eq!(boasting.result, honest.result);
         let reason = "it claims 1099511627776 samples of a shard that has 30".to_owned();
         assert_eq!(boasting.refused, [Refused { index: 1, reason }]);
+    }
+
+    #[test]
+    fn what_the_disk_has_spoiled_is_not_merged() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = LayeredBlobs::open(&folder.path().join("blobs.sqlite"), &folder.path().join("blobs")).unwrap();
+        let model = |seed| Mlp::uniform_start(&[4, 4_000, 2], vec!["no".to_owned(), "yes".to_owned()], seed).unwrap();
+        let base = model(1);
+        let base_blob = blobs.put(&base.to_safetensors(), Durability::Synced).unwrap();
+        let bytes = convoke_ml::delta(&model(2), &base);
+        assert!(bytes.len() > SMALL_BYTES_MAX);
+        let delta = blobs.put(&bytes, Durability::Unsynced).unwrap();
+        let (job, stage) = (convoke_core::JobId::from_bits(1), convoke_core::StageNumber(1));
+        let (rule, part) = (Payload::inline(b"").unwrap(), Part { index: 3, result: Payload::blob(delta), samples: 1 });
+        let (base, input) = (Payload::blob(base_blob), rule.clone());
+        let order = Combine { job, stage, rule, base, input, parts: vec![part] };
+        let merged = || match merge_deltas(&order, MergeRule::Mean, &blobs) {
+            Ok(outcome) => format!("{outcome:?}"),
+            Err(error) => error.to_string(),
+        };
+        let whole = merged();
+        assert!(whole.starts_with("Combined"), "{whole}");
+        let change = |digest: Digest| {
+            let digits = digest.to_string();
+            let path = folder.path().join("blobs").join(&digits[..2]).join(digits);
+            let mut bytes = std::fs::read(&path).unwrap();
+            *bytes.last_mut().unwrap() ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+        };
+        // An unsynced one would be found out as it is opened.
+        assert!(blobs.sync(delta).unwrap());
+        change(delta);
+        assert_eq!(merged(), "ResultsLost([3])");
+        // The task has run again.
+        blobs.put(&bytes, Durability::Unsynced).unwrap();
+        assert_eq!(merged(), whole);
+        change(base_blob);
+        assert_eq!(merged(), format!("blob {base_blob} is damaged"));
     }
 
     /// Blobs on a disk that fails so many times.

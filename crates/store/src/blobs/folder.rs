@@ -1,8 +1,9 @@
 //! Blobs in a folder, each a file named by its digest: `ab/abcdef…`, and with the ending `.unsynced` until it is synced.
 //!
 //! Files are written in `incoming/` and renamed into place when they are whole. After a power cut an unsynced file may
-//! hold anything, so it is hashed whenever it is opened, and removed if it is not what its name says. No name ever
-//! comes from a peer: only the digits of 32 bytes. One process at a time owns the folder; nothing here checks that.
+//! hold anything, so it is hashed whenever it is opened, and removed if it is not what its name says. A synced one is
+//! hashed where a reader asks for it, and replaced by the same blob if it is spoiled. No name ever comes from a peer: only
+//! the digits of 32 bytes. One process at a time owns the folder; nothing here checks that.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -93,7 +94,11 @@ impl Folder {
     ) -> Result<(), DiskError> {
         let (synced, unsynced) = (self.synced(digest), self.unsynced(digest));
         match durability {
-            Durability::Unsynced if self.exists(&synced)? => self.files.remove(from).map_err(on("remove", from)),
+            Durability::Unsynced if self.exists(&synced)? => match self.open_checked(digest, synced.clone())? {
+                Some(_) => self.files.remove(from).map_err(on("remove", from)),
+                // The disk has spoiled it.
+                None => self.publish_synced(from, file, &synced),
+            },
             Durability::Unsynced => {
                 let _turn = self.unsynced_turn();
                 self.rename(from, &unsynced)
@@ -142,9 +147,13 @@ impl Folder {
 
     /// The unsynced file, if it holds what its name says.
     fn open_unsynced(&self, digest: Digest) -> Result<Option<FolderReader>, DiskError> {
-        let reader = self.open_file(digest, self.unsynced(digest))?;
-        let Some(reader) = reader else { return Ok(None) };
-        Ok(if reader.hash()? == digest { Some(reader) } else { None })
+        self.open_checked(digest, self.unsynced(digest))
+    }
+
+    /// The file, if it is there and holds the blob.
+    fn open_checked(&self, digest: Digest, path: PathBuf) -> Result<Option<FolderReader>, DiskError> {
+        let Some(reader) = self.open_file(digest, path)? else { return Ok(None) };
+        Ok(if reader.hash()? == digest { Some(FolderReader { checked: true, ..reader }) } else { None })
     }
 
     /// Removes the unsynced file, unless by now it holds what its name says.
@@ -162,7 +171,7 @@ impl Folder {
             file => file.map_err(on("open", &path))?,
         };
         let blob_bytes = file.size_bytes().map_err(on("look at", &path))?;
-        Ok(Some(FolderReader { digest, path, file: Mutex::new(file), blob_bytes }))
+        Ok(Some(FolderReader { digest, path, file: Mutex::new(file), blob_bytes, checked: false }))
     }
 
     fn exists(&self, path: &Path) -> Result<bool, DiskError> {
@@ -345,6 +354,8 @@ struct FolderReader {
     /// The place is the file's own, so reads of one reader take turns.
     file: Mutex<Box<dyn OpenFile>>,
     blob_bytes: u64,
+    /// Whether it was hashed when it was opened.
+    checked: bool,
 }
 
 impl FolderReader {
@@ -384,6 +395,14 @@ impl BlobReader for FolderReader {
             }
         }
         Ok(())
+    }
+
+    fn check(&self) -> Result<(), BlobError> {
+        if self.checked || self.hash()? == self.digest {
+            Ok(())
+        } else {
+            Err(BlobError::Damaged { digest: self.digest })
+        }
     }
 }
 

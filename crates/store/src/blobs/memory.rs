@@ -117,4 +117,8 @@ impl BlobReader for MemoryReader {
         buffer.copy_from_slice(&self.bytes[start..start + buffer.len()]);
         Ok(())
     }
+
+    fn check(&self) -> Result<(), BlobError> {
+        Ok(())
+    }
 }

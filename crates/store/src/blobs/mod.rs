@@ -102,6 +102,9 @@ pub trait BlobReader: Send + Sync {
 
     /// Fills the buffer with the bytes from `offset` on.
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), BlobError>;
+
+    /// Compares all bytes with the digest, unless that was done when it was opened.
+    fn check(&self) -> Result<(), BlobError>;
 }
 
 /// Why blobs could not be kept or read.
