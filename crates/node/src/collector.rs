@@ -3,9 +3,10 @@
 //! What may go, the store's collector knows; that a job is forgotten, the decider decides. Here it is only found that
 //! one is old.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use convoke_core::JobId;
 use convoke_core::coordinator::Input;
@@ -19,8 +20,11 @@ use crate::history::{History, HistoryError};
 use crate::manifest;
 use crate::trouble::Trouble;
 
-/// For how long a job is remembered after its end.
+/// For how long a job is remembered after its end, by the clock on the wall.
 pub const FINISHED_AGE_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// For how long, by a clock that nobody sets, a job has to be found that old before it is forgotten: one that is set wrong,
+/// and soon put right, makes nothing forgotten.
+const OLD_FOR: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// Collects, in turns.
 pub(crate) struct Collecting {
@@ -28,7 +32,20 @@ pub(crate) struct Collecting {
     collector: Collector,
     commands: mpsc::Sender<Command>,
     history: Arc<History>,
+    old: Old,
     trouble: Trouble,
+}
+
+/// The jobs that ended long ago, and since when they are found to have.
+#[derive(Default)]
+struct Old(HashMap<JobId, Instant>);
+
+impl Old {
+    /// Those that have been old for long enough. Whoever is not found old this time begins anew the next.
+    fn look(&mut self, old: &[JobId], now: Instant) -> Vec<JobId> {
+        self.0 = old.iter().map(|job| (*job, self.0.get(job).copied().unwrap_or(now))).collect();
+        old.iter().filter(|job| now.duration_since(self.0[job]) >= OLD_FOR).copied().collect()
+    }
 }
 
 /// Nothing is removed for now.
@@ -45,7 +62,7 @@ enum CollectError {
 impl Collecting {
     pub(crate) fn new(holds: Arc<Holds>, commands: mpsc::Sender<Command>, history: Arc<History>) -> Self {
         let collector = Collector::new(holds.clone(), Box::new(manifest::entries), VERSIONS_BYTES_MAX);
-        Self { holds, collector, commands, history, trouble: Trouble::default() }
+        Self { holds, collector, commands, history, old: Old::default(), trouble: Trouble::default() }
     }
 
     /// Collects until the other end of `stay` is dropped.
@@ -57,7 +74,7 @@ impl Collecting {
                 Err(CollectError::Ends) => return,
                 Err(error) => {
                     let reason = error.to_string();
-                    if self.trouble.is_news(&reason, std::time::Instant::now()) {
+                    if self.trouble.is_news(&reason, Instant::now()) {
                         tracing::warn!("blobs that nobody needs stay for now: {reason}");
                     }
                 }
@@ -88,8 +105,9 @@ impl Collecting {
         let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as u64);
         let jobs = self.history.jobs()?;
         let is_old = |ended: u64| ended.saturating_add(FINISHED_AGE_MAX.as_millis() as u64) < now_ms;
-        let old = jobs.iter().filter(|job| job.finished_wall_ms.is_some_and(is_old));
-        let forgotten: Vec<_> = old.map(|job| job.job).chain(for_room).collect();
+        let old = jobs.iter().filter(|job| job.finished_wall_ms.is_some_and(is_old)).map(|job| job.job);
+        let mut forgotten = self.old.look(&old.collect::<Vec<_>>(), Instant::now());
+        forgotten.extend(for_room);
         if !forgotten.is_empty() {
             self.collector.sweep_soon();
         }

@@ -4,7 +4,6 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
 
 use bytes::Bytes;
 use convoke_core::worker::Load;
@@ -280,4 +279,12 @@ fn a_missing_shard_is_named_once_the_manifest_is_there() {
     assert_eq!(unpinned(&blobs, &spec).unwrap(), []);
     blobs.lose_unsynced();
     assert_eq!(all(&blobs).len(), 4, "all of it was made durable");
+}
+
+#[test]
+fn a_clock_that_jumps_and_is_put_right_makes_nothing_forgotten() {
+    let (mut old, began, job) = (Old::default(), Instant::now(), JobId::from_bits(1));
+    let mut look = |found: &[JobId], hours: u32| old.look(found, began + hours * Duration::from_secs(60 * 60));
+    assert_eq!([look(&[job], 0), look(&[job], 5), look(&[], 6), look(&[job], 7)], [const { Vec::new() }; 4]);
+    assert_eq!([look(&[job], 12), look(&[job], 13)], [vec![], vec![job]]);
 }
