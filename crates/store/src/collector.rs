@@ -191,7 +191,8 @@ impl Collector {
         Ok(())
     }
 
-    /// As many jobs that have ended as there is too little room for, the oldest first.
+    /// As many jobs that have ended as there is too little room for, the oldest first; none where all of them would not make
+    /// enough.
     fn for_room(&self, needed: &Needed, needed_bytes: u64) -> Result<Vec<JobId>, CollectError> {
         let mut excess = self.excess(needed_bytes);
         let mut jobs = Vec::new();
@@ -204,7 +205,7 @@ impl Collector {
             }
             jobs.push(*job);
         }
-        Ok(jobs)
+        Ok(if excess == 0 { jobs } else { Vec::new() })
     }
 
     /// How many of the bytes that are needed have to go, for there to be as much room as was asked for.
@@ -300,4 +301,34 @@ pub fn unpinned(
 fn sweep_ms(holds: &Holds) -> Millis {
     let sweep_ms = holds.times().sweep_ms;
     if holds.bytes_max().is_some() { sweep_ms / 10 } else { sweep_ms }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blobs::{Durability, MemoryBlobs};
+    use crate::holds::Times;
+
+    /// The jobs to forget, where a live one and a finished one need so many bytes of a hundred.
+    fn for_room(live_bytes: usize, finished_bytes: usize) -> Vec<JobId> {
+        let blobs = MemoryBlobs::new();
+        let needs = |job, finished, bytes| {
+            let blob = blobs.put(&vec![job as u8; bytes], Durability::Synced).unwrap();
+            let (job, blobs) = (JobId::from_bits(job), vec![blob]);
+            JobRoots { job, finished, blobs, manifests: Vec::new(), versions: Vec::new() }
+        };
+        let jobs = vec![needs(1, false, live_bytes), needs(2, true, finished_bytes)];
+        let holds = Holds::with_clock(Arc::new(blobs.clone()), Some(100), Times::default(), Box::new(|| 0));
+        let mut collector = Collector::new(holds, Box::new(|_, _| Ok(None)), 0);
+        assert!(collector.is_due());
+        collector.turn(0, Roots { snapshot: None, jobs }).unwrap().swept.unwrap()
+    }
+
+    #[test]
+    fn no_job_is_forgotten_in_vain() {
+        assert_eq!(for_room(90, 10), []);
+        assert_eq!(for_room(90, 20), [JobId::from_bits(2)]);
+        assert_eq!(for_room(100, 20), [JobId::from_bits(2)]);
+        assert_eq!(for_room(101, 20), []);
+    }
 }
