@@ -232,12 +232,14 @@ impl Decider {
     fn tell<'a>(&mut self, events: impl IntoIterator<Item = &'a Event>, outputs: impl IntoIterator<Item = Output>) {
         let position = self.journal.tail().position;
         self.outlets.position.send_if_modified(|known| std::mem::replace(known, position) != position);
+        let mut lets_in_others = false;
         for event in events {
             self.outlets.holds.hear(event);
-            if let Event::Enrolled { .. } | Event::IdentityRemoved { .. } = event {
-                self.outlets.credentials.send_replace(Arc::new(self.machine.durable().credentials().clone()));
-            }
+            lets_in_others |= matches!(event, Event::Enrolled { .. } | Event::IdentityRemoved { .. });
             crate::log::event(event);
+        }
+        if lets_in_others {
+            self.outlets.credentials.send_replace(Arc::new(self.machine.durable().credentials().clone()));
         }
         outputs.into_iter().for_each(|output| self.perform(output));
     }
