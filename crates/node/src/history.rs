@@ -104,7 +104,7 @@ impl History {
         blobs: &dyn Blobs,
     ) -> Result<Option<(Position, Digest)>, HistoryError> {
         let taken = self.with_folded(|folded| folded.is_due(every_bytes).then(|| folded.take_snapshot()))?;
-        let Some((through, bytes)) = taken else { return Ok(None) };
+        let Some((through, bytes)) = taken.transpose()? else { return Ok(None) };
         let state = blobs.put(&bytes, Durability::Synced).map_err(HistoryError::Store)?;
         Ok(Some((through, state)))
     }

@@ -48,7 +48,8 @@ impl World {
         // Now and then sooner than it is due: there can hardly be too many.
         let sooner = self.now < self.scenario.faults_until && self.dice.chance(10);
         if sooner || self.coordinator.folded.is_due(self.scenario.snapshot_every_bytes) {
-            let (through, bytes) = self.coordinator.folded.take_snapshot();
+            let taken = self.coordinator.folded.take_snapshot();
+            let (through, bytes) = taken.map_err(|error| self.broken(error.into()))?;
             // It looks again when this one is stored.
             self.coordinator.remembers = true;
             let at = self.now + self.dice.between(0, 200);

@@ -79,6 +79,12 @@ pub enum HistoryError {
     /// A snapshot cannot be stored.
     #[error("the snapshot cannot be stored: {0}")]
     Store(#[source] BlobError),
+    /// A snapshot would not be read as what was written.
+    #[error("the snapshot of the journal through position {through} is not the same once it is read back")]
+    Unlike {
+        /// The last frame that is folded into it.
+        through: Position,
+    },
 }
 
 /// What is wrong with a snapshot.
@@ -101,7 +107,7 @@ impl HistoryError {
         match self {
             Self::Read(error) => matches!(error, ReadError::Damaged { .. }),
             Self::Fold { .. } | Self::NoSnapshot { .. } | Self::Missing { .. } | Self::Damaged { .. } => true,
-            Self::Store(_) => false,
+            Self::Store(_) | Self::Unlike { .. } => false,
         }
     }
 }
@@ -134,15 +140,23 @@ impl Folded {
         self.bytes_since >= every_bytes.max(self.snapshot_bytes)
     }
 
-    /// A snapshot to store, and the position that it reaches.
-    pub fn take_snapshot(&mut self) -> (Position, Vec<u8>) {
-        let bytes = encode_snapshot(&self.snapshot);
+    /// A snapshot to store, and the position that it reaches. It is read back first: the frames that it stands for go, and
+    /// nothing could bring back what it lacks.
+    pub fn take_snapshot(&mut self) -> Result<(Position, Vec<u8>), HistoryError> {
+        let (through, bytes) = (self.snapshot.through, encode_snapshot(&self.snapshot));
         (self.bytes_since, self.snapshot_bytes) = (0, bytes.len() as u64);
+        if bytes.len() as u64 > SNAPSHOT_BYTES_MAX {
+            let too_large = BlobError::TooLarge { digest: None, bytes_max: SNAPSHOT_BYTES_MAX };
+            return Err(HistoryError::Store(too_large));
+        }
+        if decode_snapshot(&bytes).ok().as_ref() != Some(&self.snapshot) {
+            return Err(HistoryError::Unlike { through });
+        }
         if sabotage::is(Bug::OverstateSnapshot) {
             let through = self.snapshot.through.next();
-            return (through, encode_snapshot(&Snapshot { through, ..self.snapshot.clone() }));
+            return Ok((through, encode_snapshot(&Snapshot { through, ..self.snapshot.clone() })));
         }
-        (self.snapshot.through, bytes)
+        Ok((through, bytes))
     }
 
     /// What the first snapshot holds that the kept frames name and that is still there: the one that stands for what was
@@ -183,5 +197,25 @@ impl Folded {
             return Err(damaged(DamagedSnapshot::Another(snapshot.through)));
         }
         Ok(Self { snapshot, bytes_since: 0, snapshot_bytes: bytes.len() as u64 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use convoke_core::JobId;
+    use convoke_core::history::JobHistory;
+    use convoke_core::snapshot::RecordedJob;
+
+    use super::*;
+
+    #[test]
+    fn a_snapshot_that_would_not_be_read_as_it_is_is_not_taken() {
+        let mut folded = Folded::default();
+        assert!(folded.take_snapshot().is_ok());
+        // No number of this kind is ever recorded, and none is read.
+        let history = JobHistory { validation_error: Some(f64::NAN), ..JobHistory::default() };
+        let job = RecordedJob { submitted_at: Position(1), history };
+        folded.snapshot.jobs.insert(JobId::from_bits(1), job);
+        assert!(matches!(folded.take_snapshot(), Err(HistoryError::Unlike { through: Position(0) })));
     }
 }
