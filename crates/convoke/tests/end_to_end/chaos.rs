@@ -214,7 +214,8 @@ impl<'a> Chaos<'a> {
         self.follower.check_all_told();
         let checked = self.journal.read_on().expect("a sound journal");
         println!("{checked}");
-        assert!(checked.frames > 0 && self.journal.durable().snapshot().is_some(), "{checked}: no snapshot was taken");
+        assert!(checked.frames > 0 && checked.snapshots > 0, "{checked}: no snapshot was checked");
+        assert!(checked.missed <= self.kills, "{checked}: that is too many for {} kills", self.kills);
         // From the last snapshot alone, it comes to the same.
         let mut trimmed = JournalCheck::of(&self.cluster.home.path("state/convoke/coordinator"));
         let checked = trimmed.read_on().expect("a sound journal");
