@@ -268,7 +268,7 @@ impl Decider {
         loop {
             let failed = match append_once(&mut *self.journal, at, frame) {
                 Ok(()) => break,
-                Err(error @ (AppendError::Store(_) | AppendError::Read(ReadError::Store(_)))) => error,
+                Err(error) if is_of_the_disk(&error) => error,
                 Err(error) => return Err(error.into()),
             };
             let (reason, now) = (failed.to_string(), Instant::now());
@@ -338,6 +338,14 @@ impl Decider {
                 }
             }
         }
+    }
+}
+
+/// Whether another try may append the frame.
+fn is_of_the_disk(error: &AppendError) -> bool {
+    match error {
+        AppendError::Store(error) | AppendError::Read(ReadError::Store(error)) => error.is_of_the_disk(),
+        _ => false,
     }
 }
 

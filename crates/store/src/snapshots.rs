@@ -76,6 +76,16 @@ pub enum HistoryError {
         /// What is wrong with it.
         source: Box<DamagedSnapshot>,
     },
+    /// The disk does not give the snapshot.
+    #[error("the snapshot of the journal through position {through}, blob {state}, cannot be read now: {source}")]
+    OutOfReach {
+        /// The last frame that is folded into it.
+        through: Position,
+        /// The blob.
+        state: Digest,
+        /// What the disk says.
+        source: Box<BlobError>,
+    },
     /// A snapshot cannot be stored.
     #[error("the snapshot cannot be stored: {0}")]
     Store(#[source] BlobError),
@@ -107,7 +117,7 @@ impl HistoryError {
         match self {
             Self::Read(error) => matches!(error, ReadError::Damaged { .. }),
             Self::Fold { .. } | Self::NoSnapshot { .. } | Self::Missing { .. } | Self::Damaged { .. } => true,
-            Self::Store(_) | Self::Unlike { .. } => false,
+            Self::OutOfReach { .. } | Self::Store(_) | Self::Unlike { .. } => false,
         }
     }
 }
@@ -190,7 +200,13 @@ impl Folded {
     /// What a snapshot holds that was recorded, without the frames after it.
     pub fn open(through: Position, state: Digest, blobs: &FindBlob<'_>) -> Result<Self, HistoryError> {
         let damaged = |source| HistoryError::Damaged { through, state, source: Box::new(source) };
-        let bytes = blobs(state, SNAPSHOT_BYTES_MAX).map_err(|source| damaged(DamagedSnapshot::Blob(source)))?;
+        let bytes = blobs(state, SNAPSHOT_BYTES_MAX).map_err(|source| {
+            if source.is_of_the_disk() {
+                HistoryError::OutOfReach { through, state, source: Box::new(source) }
+            } else {
+                damaged(DamagedSnapshot::Blob(source))
+            }
+        })?;
         let bytes = bytes.ok_or(HistoryError::Missing { through, state })?;
         let snapshot = decode_snapshot(&bytes).map_err(|source| damaged(DamagedSnapshot::Decode(source)))?;
         if snapshot.through != through {
@@ -207,6 +223,19 @@ mod tests {
     use convoke_core::snapshot::RecordedJob;
 
     use super::*;
+    use crate::DiskError;
+
+    #[test]
+    fn a_disk_that_fails_is_not_called_damage() {
+        let open = |error: fn() -> BlobError| {
+            Folded::open(Position(1), Digest([7; 32]), &|_, _| Err(error())).unwrap_err().is_damage()
+        };
+        assert!(!open(|| {
+            let source = std::io::ErrorKind::PermissionDenied.into();
+            DiskError { doing: "open", path: "blobs".into(), source }.into()
+        }));
+        assert!(open(|| BlobError::Damaged { digest: Digest([7; 32]) }));
+    }
 
     #[test]
     fn a_snapshot_that_would_not_be_read_as_it_is_is_not_taken() {

@@ -46,6 +46,17 @@ pub enum StoreError {
     Disk(#[from] DiskError),
 }
 
+impl StoreError {
+    /// Whether it is the disk that fails, which may be over the next time. What is in the file stays as it is.
+    pub fn is_of_the_disk(&self) -> bool {
+        match self {
+            Self::Foreign { .. } | Self::NewerLayout { .. } => false,
+            Self::Sqlite { source, .. } => source.sqlite_error_code() != Some(ErrorCode::DatabaseCorrupt),
+            Self::Disk(_) => true,
+        }
+    }
+}
+
 /// A kind of file.
 pub(crate) struct FileKind {
     /// What it is called in a refusal.
@@ -122,4 +133,20 @@ fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     Ok(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spoiled_file_is_not_waited_for() {
+        let error = |code| {
+            let source = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
+            StoreError::Sqlite { path: "journal.sqlite".into(), source }
+        };
+        use rusqlite::ffi::{SQLITE_CORRUPT, SQLITE_FULL, SQLITE_IOERR};
+        let waits = [SQLITE_CORRUPT, SQLITE_FULL, SQLITE_IOERR].map(|code| error(code).is_of_the_disk());
+        assert_eq!(waits, [false, true, true]);
+    }
 }

@@ -161,7 +161,11 @@ pub enum BlobError {
 impl BlobError {
     /// Whether it is the disk that fails, which may be over the next time: no room, no right, or an error of its own.
     pub fn is_of_the_disk(&self) -> bool {
-        matches!(self, Self::Disk(_) | Self::Store(_))
+        match self {
+            Self::Disk(_) => true,
+            Self::Store(error) => error.is_of_the_disk(),
+            _ => false,
+        }
     }
 
     fn check_range(digest: Digest, blob_bytes: u64, offset: u64, bytes: usize) -> Result<(), Self> {
