@@ -1,6 +1,6 @@
 //! The fuzz targets over their corpus, and over copies of it that a seeded generator has damaged.
 //!
-//! `cargo test -p convoke --test corpus -- --ignored` writes the corpus anew. No fuzzer is needed here, and none is built.
+//! `UPDATE_EXPECT=1 cargo test -p convoke --test corpus` writes the corpus anew. No fuzzer is needed here, and none is built.
 
 #[path = "../../../fuzz/src/lib.rs"]
 mod targets;
@@ -115,11 +115,15 @@ fn the_corpus_has_sound_files() {
 }
 
 #[test]
-#[ignore = "writes files"]
-fn write_the_corpus() {
+fn the_corpus_is_what_is_written_here() {
+    let anew = std::env::var_os("UPDATE_EXPECT").is_some();
     let write = |target: &str, name: &str, bytes: &[u8]| {
-        fs::create_dir_all(corpus(target)).expect("a folder");
-        fs::write(corpus(target).join(name), bytes).expect("a file");
+        let path = corpus(target).join(name);
+        if anew {
+            fs::create_dir_all(corpus(target)).expect("a folder");
+            fs::write(&path, bytes).expect("a file");
+        }
+        assert!(fs::read(&path).is_ok_and(|found| found == bytes), "{} is another", path.display());
     };
     for (name, bytes) in frames() {
         write("session_messages", name, &bytes);
