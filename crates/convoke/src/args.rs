@@ -15,8 +15,8 @@ use convoke_wire::channel::PORT;
 use convoke_wire::core::{JobId, Policy};
 
 pub use access::{
-    CreateTokenArgs, LoginArgs, RemoveWorkerArgs, RevokeTokenArgs, TokenAction, TokenCommand, WorkerAction,
-    WorkerCommand,
+    ClientAction, ClientCommand, CreateTokenArgs, LoginArgs, RemoveClientArgs, RemoveWorkerArgs, RevokeTokenArgs,
+    TokenAction, TokenCommand, WorkerAction, WorkerCommand,
 };
 pub use data::{EvaluateArgs, LayoutArgs, PredictArgs, SplitArgs, Validate};
 pub use train::{Keep, ModelArgs, TrainArgs};
@@ -70,6 +70,8 @@ pub enum Command {
     Worker(WorkerCommand),
     /// Make, list and revoke the tokens that others join by
     Token(TokenCommand),
+    /// Take clients' credentials out of service
+    Client(ClientCommand),
     /// Join a coordinator on another machine as a client, with a token
     Login(LoginArgs),
     /// Measure a model on data

@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use args::{Cli, Command, WorkerAction, WorkerCommand};
+use args::{Cli, ClientAction, ClientCommand, Command, WorkerAction, WorkerCommand};
 use failure::Failure;
 
 /// Without arguments, help is the answer.
@@ -69,10 +69,13 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Train(args) => cmd::train::run(*args, &global).await,
         Command::Coordinator(args) => cmd::coordinator::run(args).await,
         Command::Worker(WorkerCommand { remove: Some(WorkerAction::Remove(args)), .. }) => {
-            cmd::remove::run(&args, &global).await
+            cmd::remove::worker(&args, &global).await
         }
         Command::Worker(WorkerCommand { join, .. }) => cmd::worker::run(join).await,
         Command::Token(command) => cmd::token::run(&command, &global).await,
+        Command::Client(ClientCommand { action: ClientAction::Remove(args) }) => {
+            cmd::remove::client(&args, &global).await
+        }
         Command::Login(args) => cmd::login::run(&args, &global).await,
         Command::Evaluate(args) => cmd::evaluate::run(&args, &global),
         Command::Predict(args) => cmd::predict::run(&args, &global),

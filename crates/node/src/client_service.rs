@@ -139,12 +139,13 @@ impl v1::clients_server::Clients for ClientService {
         Ok(Response::new(Nothing {}))
     }
 
-    async fn remove_worker(&self, request: Request<v1::RemoveRequest>) -> Result<Response<Nothing>, Status> {
+    async fn remove(&self, request: Request<v1::RemoveRequest>) -> Result<Response<Nothing>, Status> {
         let by = Peer::calling(&request)?;
-        let name = request.into_inner().worker;
-        check_name("worker", &name).map_err(|error| Status::invalid_argument(error.to_string()))?;
-        tracing::info!("{by} removes the worker {}", name.escape_debug());
-        self.calls.call(Call::RemoveIdentity { role: Role::Worker, name }).await?;
+        let v1::RemoveRequest { role, name } = request.into_inner();
+        let role: Role = role.parse().map_err(|error| Status::invalid_argument(format!("{error}")))?;
+        check_name("name", &name).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        tracing::info!("{by} removes the {role} {}", name.escape_debug());
+        self.calls.call(Call::RemoveIdentity { role, name }).await?;
         Ok(Response::new(Nothing {}))
     }
 

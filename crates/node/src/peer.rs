@@ -66,7 +66,7 @@ fn right(path: &str) -> Option<Right> {
         "Blobs/Missing" | "Clients/Submit" | "Clients/Cancel" | "Clients/Jobs" | "Clients/Follow" => USERS,
         "Clients/Workers" => USERS,
         "Clients/Drain" | "Clients/CreateToken" | "Clients/Tokens" => ADMINS,
-        "Clients/RevokeToken" | "Clients/RemoveWorker" => ADMINS,
+        "Clients/RevokeToken" | "Clients/Remove" => ADMINS,
         _ => return None,
     })
 }

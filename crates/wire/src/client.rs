@@ -282,10 +282,10 @@ impl Client {
         Ok(())
     }
 
-    /// Takes the certificates of all workers of that name out of service.
-    pub async fn remove_worker(&mut self, worker: &str) -> Result<(), CallError> {
-        let request = v1::RemoveRequest { worker: worker.to_owned() };
-        self.calls.remove_worker(within(CALL_TIMEOUT, request)).await?;
+    /// Takes the certificates of all who have a role and a name out of service.
+    pub async fn remove(&mut self, role: Role, name: &str) -> Result<(), CallError> {
+        let request = v1::RemoveRequest { role: role.to_string(), name: name.to_owned() };
+        self.calls.remove(within(CALL_TIMEOUT, request)).await?;
         Ok(())
     }
 

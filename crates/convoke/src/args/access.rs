@@ -34,6 +34,35 @@ pub struct RemoveWorkerArgs {
     pub at: At,
 }
 
+/// `client`.
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true)]
+pub struct ClientCommand {
+    #[command(subcommand)]
+    pub action: ClientAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ClientAction {
+    /// Take a client's credentials out of service, now and for ever
+    Remove(RemoveClientArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  convoke client remove ann                   what Ann submitted goes on; by a newer token, she may join again
+  convoke client remove ann --role admin      the admin of that name")]
+pub struct RemoveClientArgs {
+    /// The client's name
+    #[arg(value_name = "NAME")]
+    pub client: String,
+    /// Whether it is a client or an admin
+    #[arg(long, default_value = "client", value_parser = ["client", "admin"])]
+    pub role: String,
+    #[command(flatten)]
+    pub at: At,
+}
+
 /// `token`.
 #[derive(Debug, Args)]
 #[command(arg_required_else_help = true)]

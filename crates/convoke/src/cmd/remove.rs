@@ -1,11 +1,12 @@
-//! `convoke worker remove`: take a worker's credentials out of service.
+//! `convoke worker remove` and `convoke client remove`: take credentials out of service.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use convoke_wire::CallError;
+use convoke_wire::core::Role;
 
-use crate::args::{Format, Global, RemoveWorkerArgs};
+use crate::args::{At, Format, Global, RemoveClientArgs, RemoveWorkerArgs};
 use crate::failure::Failure;
 use crate::{output, place};
 
@@ -20,16 +21,26 @@ fn hint(worker: &str) -> String {
     }
 }
 
-/// Runs the command.
-pub async fn run(args: &RemoveWorkerArgs, global: &Global) -> Result<ExitCode, Failure> {
-    let mut client = place::connect(&args.at).await?;
-    client.remove_worker(&args.worker).await.map_err(|error| match error {
-        CallError::NotFound(_) => Failure::bad_input(error).hint(hint(&args.worker)),
+/// Runs `worker remove`.
+pub async fn worker(args: &RemoveWorkerArgs, global: &Global) -> Result<ExitCode, Failure> {
+    remove(Role::Worker, &args.worker, hint(&args.worker), &args.at, global).await
+}
+
+/// Runs `client remove`.
+pub async fn client(args: &RemoveClientArgs, global: &Global) -> Result<ExitCode, Failure> {
+    let role = args.role.parse().map_err(Failure::bad_input)?;
+    remove(role, &args.client, "the coordinator's log names who joined".to_owned(), &args.at, global).await
+}
+
+async fn remove(role: Role, name: &str, hint: String, at: &At, global: &Global) -> Result<ExitCode, Failure> {
+    let mut client = place::connect(at).await?;
+    client.remove(role, name).await.map_err(|error| match error {
+        CallError::NotFound(_) => Failure::bad_input(error).hint(hint),
         error => error.into(),
     })?;
     match global.output {
-        Format::Json => output::json(&BTreeMap::from([("worker", args.worker.as_str()), ("state", "removed")]))?,
-        Format::Text => output::print(&format!("{} is removed", output::line(&args.worker)))?,
+        Format::Json => output::json(&BTreeMap::from([(role.as_str(), name), ("state", "removed")]))?,
+        Format::Text => output::print(&format!("{} is removed", output::line(name)))?,
     }
     Ok(ExitCode::SUCCESS)
 }

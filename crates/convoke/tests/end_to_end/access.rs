@@ -185,6 +185,22 @@ fn who_was_removed_comes_back_by_a_new_token_alone() {
 }
 
 #[test]
+fn a_client_that_was_removed_is_nobody_and_its_jobs_go_on() {
+    let cluster = Cluster::start();
+    let ann = login(&cluster, "client", "ann");
+    let data = ann.data();
+    let train = ["train", text(&data), "--coordinator", &cluster.address, "--rounds", "1", "--epochs", "1", "--detach"];
+    ann.run(&train).with_status(0);
+    cluster.ask(&["client", "remove", "ann"]).with_status(0);
+    check_denied(&ann, &["jobs", "--coordinator", &cluster.address], &["client ann was removed"], "token");
+    assert_eq!(cluster.jobs().len(), 1);
+    check_refused(cluster.ask(&["client", "remove", "ben"]), 2, &["there is no client `ben` here"]);
+    let boss = login(&cluster, "admin", "boss");
+    cluster.ask(&["client", "remove", "boss", "--role", "admin"]).with_status(0);
+    check_denied(&boss, &["token", "list", "--coordinator", &cluster.address], &["admin boss was removed"], "token");
+}
+
+#[test]
 fn a_worker_that_joined_needs_its_token_no_more() {
     let cluster = Cluster::start();
     let home = Home::new();
