@@ -123,7 +123,7 @@ pub struct LoginArgs {
     /// The token, from `convoke token create --role client` (or admin)
     #[arg(long, value_name = "TOKEN")]
     pub token: String,
-    /// What you are called there, unless the token says [default: user@host]
+    /// What you are called there, unless the token says [default: the user and the host]
     #[arg(long)]
     pub name: Option<String>,
     /// For how long to wait for a coordinator that is not there yet
