@@ -91,7 +91,11 @@ impl Sessions for SessionService {
 
 /// Ties a hello to the identity that its worker has shown: nobody takes the place of a worker of another identity.
 fn own(hello: &mut Hello, identity: &Identity) -> Result<(), Status> {
-    if hello.name != identity.name {
+    // Where several have one name, the coordinator told one apart by a number, which it keeps from session to session.
+    let rest = hello.name.strip_prefix(&identity.name);
+    let number = rest.and_then(|rest| rest.strip_prefix('-')).filter(|number| !number.is_empty());
+    let is_numbered = number.is_some_and(|number| number.bytes().all(|digit| digit.is_ascii_digit()));
+    if rest != Some("") && !is_numbered {
         return Err(Status::permission_denied(format!(
             "the certificate is that of the worker `{}`, and not of `{}`",
             identity.name, hello.name
@@ -243,4 +247,34 @@ impl Writer {
 /// A blob, if it is small enough to travel in the session. If not, the worker fetches it, and learns what is wrong.
 fn small_blob(blobs: &dyn Blobs, digest: Digest) -> Option<Vec<u8>> {
     blobs.get(digest, SESSION_BLOB_BYTES_MAX as u64).ok().flatten().map(|bytes| bytes.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use convoke_core::{Role, TokenId};
+
+    use super::*;
+
+    #[test]
+    fn a_hello_is_that_of_the_identity_by_its_name_or_with_a_number() {
+        let identity = Identity { role: Role::Worker, token: TokenId::from_bits(1), serial: 7, name: "box".to_owned() };
+        let own = |name: &str| {
+            let mut hello = Hello {
+                worker: WorkerId(1),
+                name: name.to_owned(),
+                slots: 1,
+                abilities: Vec::new(),
+                profile: String::new(),
+                hardware: String::new(),
+                holding: Vec::new(),
+                draining: false,
+            };
+            own(&mut hello, &identity).map(|()| hello.worker)
+        };
+        assert_eq!(own("box").unwrap(), own("box-2").unwrap());
+        assert_ne!(own("box").unwrap(), WorkerId(1), "another identity's number is never its own");
+        for other in ["ann", "bo", "boxer", "box2", "box-", "box-two", "my-box"] {
+            assert!(own(other).is_err(), "{other}");
+        }
+    }
 }

@@ -163,7 +163,8 @@ fn refusal(target: &dyn std::fmt::Display, error: &tonic::transport::Error) -> C
     let target = target.to_string();
     let mut causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
     match causes.find_map(|cause| cause.downcast_ref::<TlsError>()) {
-        Some(TlsError::Unreachable(reason)) => ConnectError::Unreachable { target, reason: reason.clone() },
+        // A coordinator that was killed in the middle is not there, and nobody else is in its place.
+        Some(error) if error.is_absence() => ConnectError::Unreachable { target, reason: error.to_string() },
         Some(source) => ConnectError::Untrusted { target, source: source.clone() },
         None => ConnectError::Unreachable { target, reason: deepest(error) },
     }

@@ -185,6 +185,11 @@ impl ResolvesClientCert for Shown {
 }
 
 impl TlsError {
+    /// Whether nobody was there, or nobody any more, rather than somebody else.
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Broken(_) | Self::Silent | Self::Ended)
+    }
+
     /// For want of a connection.
     pub fn unreachable(error: io::Error) -> Self {
         Self::Unreachable(error.to_string())
