@@ -208,7 +208,8 @@ fn spec(arguments: &Arguments) -> anyhow::Result<JobSpec> {
     let train = Work {
         ability,
         program: nothing()?,
-        input: nothing()?,
+        // A manifest that lists nothing.
+        input: Payload::inline(b"")?,
         split: Split::Entries,
         count: arguments.tasks,
         combine: count,
