@@ -47,21 +47,17 @@ impl History {
 
     /// The jobs on record, in the order of submission.
     pub(crate) fn jobs(&self) -> Result<Vec<JobSummary>, HistoryError> {
-        self.with_folded(|folded| {
-            let Snapshot { durable, jobs, .. } = &folded.snapshot;
-            let mut jobs: Vec<_> =
-                durable.jobs().filter_map(|(id, job)| Some((job.order, id, jobs.get(&id)?))).collect();
-            jobs.sort_by_key(|(order, ..)| *order);
-            jobs.into_iter().map(|(_, id, job)| summary(id, job)).collect()
-        })
+        self.jobs_of(Caller::LOCAL)
     }
 
     /// Those of them that the caller has a say in.
     pub(crate) fn jobs_of(&self, caller: Caller) -> Result<Vec<JobSummary>, HistoryError> {
-        let jobs = self.jobs()?;
         self.with_folded(|folded| {
-            let owner = |job| folded.snapshot.durable.job(job).map(|job| job.owner);
-            jobs.into_iter().filter(|job| owner(job.job).is_some_and(|owner| caller.may_act_for(owner))).collect()
+            let Snapshot { durable, jobs, .. } = &folded.snapshot;
+            let own = durable.jobs().filter(|(_, job)| caller.may_act_for(job.owner));
+            let mut jobs: Vec<_> = own.filter_map(|(id, job)| Some((job.order, id, jobs.get(&id)?))).collect();
+            jobs.sort_by_key(|(order, ..)| *order);
+            jobs.into_iter().map(|(_, id, job)| summary(id, job)).collect()
         })
     }
 

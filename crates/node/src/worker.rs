@@ -3,6 +3,9 @@
 //! It owns the machine, the link of the day and the running executors. It decides nothing, except that a coordinator
 //! which was never there, or speaks another protocol, ends a worker that dialled it.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
@@ -393,23 +396,4 @@ async fn next_event(link: Option<&mut Link>) -> LinkEvent {
 fn hardware() -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     format!("{} {}, {cores} cores", std::env::consts::OS, std::env::consts::ARCH)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_run_that_panics_outside_its_computation_has_failed() {
-        let target = convoke_wire::channel::Target::InProcess(mpsc::channel(1).0);
-        let way = Way::Dial { target, wait: Duration::ZERO };
-        let (name, load) = ("ann".to_owned(), Load::default());
-        let options = Options { way, name, slots: 1, load, cache_bytes: 1, membership: None };
-        let mut worker = Worker::new(options).unwrap();
-        let task = worker.running.spawn(async { panic!("as a broken executor does") });
-        worker.tasks.insert(task.id(), Run(1));
-        let ended = worker.running.join_next_with_id().await.unwrap();
-        let Some(Input::Finished { run, outcome }) = worker.ended(ended) else { panic!("its end is told") };
-        assert_eq!((run, outcome.unwrap_err().as_str()), (Run(1), "the executor panicked"));
-    }
 }

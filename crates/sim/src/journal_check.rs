@@ -15,16 +15,12 @@ use convoke_core::{Digest, Event, Position};
 use convoke_proto::decode_snapshot;
 use convoke_store::StateLook;
 use convoke_store::journal::{Frame, JournalReader, ReadError};
+use convoke_store::snapshots::{FRAMES_MAX, SNAPSHOT_BYTES_MAX};
 
 use crate::invariants::one_result::OneResult;
 use crate::invariants::replay;
 use crate::invariants::stages::Stages;
 use crate::invariants::versions::Versions;
-
-/// How many frames are read at a time.
-const FRAMES: usize = 512;
-/// The most bytes of a snapshot.
-const SNAPSHOT_BYTES_MAX: u64 = 4 << 30;
 
 /// Finds a snapshot by its blob; none if it is not there.
 type FindSnapshot = Box<dyn Fn(Digest) -> Result<Option<Snapshot>, String> + Send>;
@@ -96,7 +92,7 @@ impl JournalCheck {
     pub fn read_on(&mut self) -> Result<Checked, JournalViolation> {
         loop {
             let next = self.books.through.next();
-            match self.reader.read(next, FRAMES) {
+            match self.reader.read(next, FRAMES_MAX) {
                 Ok(frames) if frames.is_empty() => return Ok(self.checked),
                 Ok(frames) => frames.iter().try_for_each(|(position, frame)| self.check(*position, frame))?,
                 Err(ReadError::Trimmed { first }) => self.restore(first)?,
@@ -138,7 +134,7 @@ impl JournalCheck {
         let Some(snapshot) = (self.find_snapshot)(state)? else { return Ok(()) };
         let Snapshot { durable: mut folded, mut through, .. } = named(through, snapshot)?;
         while through < self.books.through {
-            let frames = match self.reader.read(through.next(), FRAMES) {
+            let frames = match self.reader.read(through.next(), FRAMES_MAX) {
                 Err(ReadError::Trimmed { .. }) => return Ok(()),
                 frames => frames.map_err(|error| error.to_string())?,
             };
@@ -158,7 +154,7 @@ impl JournalCheck {
         let at = |why: String| JournalViolation { at: first, why };
         let mut next = first;
         loop {
-            let frames = match self.reader.read(next, FRAMES) {
+            let frames = match self.reader.read(next, FRAMES_MAX) {
                 // Trimmed again meanwhile: that is found out by reading on.
                 Err(ReadError::Trimmed { .. }) => return Ok(()),
                 frames => frames.map_err(|error| at(error.to_string()))?,

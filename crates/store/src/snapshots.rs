@@ -16,7 +16,7 @@ use crate::journal::{JournalReader, ReadError};
 /// How many frames are read at a time.
 pub const FRAMES_MAX: usize = 512;
 /// The most bytes of a snapshot.
-const SNAPSHOT_BYTES_MAX: u64 = 4 << 30;
+pub const SNAPSHOT_BYTES_MAX: u64 = 4 << 30;
 
 /// Finds a blob of at most so many bytes.
 pub type FindBlob<'a> = dyn Fn(Digest, u64) -> Result<Option<Bytes>, BlobError> + 'a;

@@ -185,6 +185,11 @@ impl Durable {
         self.0.finished.iter().copied()
     }
 
+    /// The same, with what is known of them.
+    pub fn finished_jobs(&self) -> impl Iterator<Item = (JobId, &Job)> {
+        self.finished().filter_map(|id| Some((id, self.job(id)?)))
+    }
+
     /// Jobs that have not ended.
     pub fn live_jobs(&self) -> impl Iterator<Item = (JobId, &Job)> {
         self.jobs().filter(|(_, job)| job.outcome.is_none())
@@ -295,11 +300,6 @@ impl Durable {
             | Event::IdentityRemoved { .. } => self.0.credentials.fold(event)?,
         }
         Some(())
-    }
-
-    /// Jobs that have ended and are remembered, in the order of their ends.
-    pub fn finished_jobs(&self) -> impl Iterator<Item = (JobId, &Job)> {
-        self.0.finished.iter().filter_map(|id| Some((*id, self.0.jobs.get(id)?)))
     }
 
     fn live(&mut self, job: JobId) -> Option<&mut Job> {

@@ -1,3 +1,5 @@
+//! Handshakes between an authority's coordinator and peers of every kind.
+
 use convoke_core::{Role, TokenId};
 use convoke_wire::tls::handshake::{TlsError, Trust};
 use convoke_wire::tls::verify::Expected;

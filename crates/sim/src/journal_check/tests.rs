@@ -1,3 +1,5 @@
+//! Journals that break an invariant, each found out by its own check, and snapshots of them.
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use convoke_core::event::{Combined, Completion, Metrics, Purpose, TaskRecord, Timing};

@@ -5,12 +5,16 @@
 //! hashed where a reader asks for it, and replaced by the same blob if it is spoiled. No name ever comes from a peer: only
 //! the digits of 32 bytes. One process at a time owns the folder; nothing here checks that.
 
+mod file;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use convoke_core::Digest;
+
+use file::{FolderReader, FolderWriter};
 
 use super::{BlobError, BlobReader, BlobWriter, Blobs, Durability, Intake};
 use crate::disk::{self, DiskError, on};
@@ -19,8 +23,6 @@ use crate::files::{Files, OpenFile, SystemFiles};
 const INCOMING: &str = "incoming";
 /// What an unsynced file's name ends with.
 const UNSYNCED: &str = ".unsynced";
-/// How much is read at a time to hash a file.
-const BLOCK_BYTES: usize = 64 * 1024;
 
 /// Blobs in a folder. Clones are the same blobs.
 #[derive(Clone, Debug)]
@@ -312,97 +314,6 @@ impl Blobs for FolderBlobs {
             }
         }
         Ok(bytes)
-    }
-}
-
-struct FolderWriter {
-    folder: Arc<Folder>,
-    durability: Durability,
-    intake: Intake,
-    file: Box<dyn OpenFile>,
-    path: PathBuf,
-    published: bool,
-}
-
-impl BlobWriter for FolderWriter {
-    fn write(&mut self, chunk: &[u8]) -> Result<(), BlobError> {
-        self.intake.add(chunk)?;
-        self.file.write_all(chunk).map_err(on("write", &self.path))?;
-        Ok(())
-    }
-
-    fn finish(mut self: Box<Self>) -> Result<Digest, BlobError> {
-        let digest = self.intake.finish()?;
-        self.folder.publish(&self.path, &*self.file, digest, self.durability)?;
-        self.published = true;
-        Ok(digest)
-    }
-}
-
-impl Drop for FolderWriter {
-    fn drop(&mut self) {
-        if !self.published {
-            // Where this fails, the next opening removes the file.
-            let _ = self.folder.files.remove(&self.path);
-        }
-    }
-}
-
-struct FolderReader {
-    digest: Digest,
-    path: PathBuf,
-    /// The place is the file's own, so reads of one reader take turns.
-    file: Mutex<Box<dyn OpenFile>>,
-    blob_bytes: u64,
-    /// Whether it was hashed when it was opened.
-    checked: bool,
-}
-
-impl FolderReader {
-    fn hash(&self) -> Result<Digest, DiskError> {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut hasher = blake3::Hasher::new();
-        let mut block = vec![0; BLOCK_BYTES];
-        let mut offset = 0;
-        loop {
-            match file.read_at(offset, &mut block).map_err(on("read", &self.path))? {
-                0 => return Ok(Digest(*hasher.finalize().as_bytes())),
-                count => {
-                    hasher.update(&block[..count]);
-                    offset += count as u64;
-                }
-            }
-        }
-    }
-}
-
-impl BlobReader for FolderReader {
-    fn len(&self) -> u64 {
-        self.blob_bytes
-    }
-
-    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), BlobError> {
-        BlobError::check_range(self.digest, self.blob_bytes, offset, buffer.len())?;
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut filled = 0;
-        while filled < buffer.len() {
-            match file.read_at(offset + filled as u64, &mut buffer[filled..]) {
-                // Shorter than when it was opened: something else has been at it.
-                Ok(0) => return Err(BlobError::Damaged { digest: self.digest }),
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(on("read", &self.path)(error).into()),
-            }
-        }
-        Ok(())
-    }
-
-    fn check(&self) -> Result<(), BlobError> {
-        if self.checked || self.hash()? == self.digest {
-            Ok(())
-        } else {
-            Err(BlobError::Damaged { digest: self.digest })
-        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use convoke_core::Digest;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls13_signature};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme};
@@ -51,9 +51,10 @@ fn check_signed(
     usage: KeyUsage,
     now: UnixTime,
 ) -> Result<(), webpki::Error> {
-    let algorithms = provider().signature_verification_algorithms.all;
     let anchor = anchor_from_trusted_cert(authority)?;
-    EndEntityCert::try_from(certificate)?.verify_for_usage(algorithms, &[anchor], &[], now, usage, None, None).map(drop)
+    EndEntityCert::try_from(certificate)?
+        .verify_for_usage(algorithms().all, &[anchor], &[], now, usage, None, None)
+        .map(drop)
 }
 
 fn bad(error: webpki::Error) -> Error {
@@ -100,7 +101,7 @@ impl ServerCertVerifier for CoordinatorVerifier {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("only TLS 1.3 is spoken".to_owned()))
+        Err(no_tls12())
     }
 
     fn verify_tls13_signature(
@@ -109,18 +110,22 @@ impl ServerCertVerifier for CoordinatorVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &algorithms(&provider()))
+        verify_tls13_signature(message, certificate, signature, &algorithms())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        algorithms(&provider()).supported_schemes()
+        algorithms().supported_schemes()
     }
 }
 
-/// When a certificate that the authority signed ends, in unix seconds.
+/// When a member's certificate that the authority signed ends, in unix seconds.
 pub(super) fn end_of(certificate: &CertificateDer<'_>, authority: &CertificateDer<'_>) -> Option<u64> {
-    let latest = UnixTime::since_unix_epoch(Duration::from_secs(u64::from(u32::MAX) * 8));
-    match check_signed(certificate, authority, KeyUsage::client_auth(), latest) {
+    ended(certificate, authority, UnixTime::since_unix_epoch(Duration::from_secs(u64::from(u32::MAX) * 8)))
+}
+
+/// The same, if that was before `now`.
+fn ended(certificate: &CertificateDer<'_>, authority: &CertificateDer<'_>, now: UnixTime) -> Option<u64> {
+    match check_signed(certificate, authority, KeyUsage::client_auth(), now) {
         Err(webpki::Error::CertExpired { not_after, .. }) => Some(not_after.as_secs()),
         _ => None,
     }
@@ -135,10 +140,7 @@ impl MemberVerifier {
 
     /// When the certificate of somebody whom [`Self`] believes ended, in unix seconds; `None` while it has not.
     pub fn ended(&self, certificate: &CertificateDer<'_>, now: UnixTime) -> Option<u64> {
-        match check_signed(certificate, &self.authority, KeyUsage::client_auth(), now) {
-            Err(webpki::Error::CertExpired { not_after, .. }) => Some(not_after.as_secs()),
-            _ => None,
-        }
+        ended(certificate, &self.authority, now)
     }
 }
 
@@ -174,7 +176,7 @@ impl ClientCertVerifier for MemberVerifier {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("only TLS 1.3 is spoken".to_owned()))
+        Err(no_tls12())
     }
 
     fn verify_tls13_signature(
@@ -183,11 +185,11 @@ impl ClientCertVerifier for MemberVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &algorithms(&provider()))
+        verify_tls13_signature(message, certificate, signature, &algorithms())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        algorithms(&provider()).supported_schemes()
+        algorithms().supported_schemes()
     }
 }
 
@@ -196,6 +198,11 @@ pub(super) fn subject_of(authority: &CertificateDer<'_>) -> Result<Distinguished
     Ok(DistinguishedName::in_sequence(&anchor_from_trusted_cert(authority)?.subject))
 }
 
-fn algorithms(provider: &CryptoProvider) -> rustls::crypto::WebPkiSupportedAlgorithms {
-    provider.signature_verification_algorithms
+fn algorithms() -> WebPkiSupportedAlgorithms {
+    provider().signature_verification_algorithms
+}
+
+/// It is never negotiated.
+fn no_tls12() -> Error {
+    Error::General("only TLS 1.3 is spoken".to_owned())
 }

@@ -1,0 +1,152 @@
+//! Combines of real deltas: on a disk that fails, that has spoiled something, and by workers that claim too much.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use convoke_ml::Mlp;
+use convoke_store::DiskError;
+use convoke_store::blobs::{LayeredBlobs, MemoryBlobs, SMALL_BYTES_MAX};
+
+use super::*;
+
+#[test]
+fn a_reopened_blob_reads_like_an_open_one() {
+    let blobs = MemoryBlobs::default();
+    let digest = blobs.put(b"0123456789", Durability::Unsynced).unwrap();
+    let delta = Reopened::new(&blobs, digest).unwrap().unwrap();
+    let mut bytes = [0; 4];
+    delta.read_exact_at(3, &mut bytes).unwrap();
+    assert_eq!((delta.size_bytes().unwrap(), &bytes), (10, b"3456"));
+    assert!(delta.read_exact_at(7, &mut bytes).is_err());
+    assert!(Reopened::new(&blobs, Digest([0; 32])).unwrap().is_none());
+}
+
+#[test]
+fn who_claims_more_samples_than_its_shard_has_takes_no_part() {
+    let blobs = MemoryBlobs::default();
+    let model = |seed| Mlp::uniform_start(&[2, 2], vec!["no".to_owned(), "yes".to_owned()], seed).unwrap();
+    let base = model(1);
+    let base_blob = blobs.put(&base.to_safetensors(), Durability::Synced).unwrap();
+    let entry = |samples| program::Entry { name: "shard".to_owned(), digest: vec![0; 32], samples };
+    let manifest = program::encode(&program::Manifest { entries: vec![entry(20), entry(30)] });
+    let input = Payload::blob(blobs.put(&manifest, Durability::Synced).unwrap());
+    let part = |index, seed, samples| {
+        let delta = blobs.put(&convoke_ml::delta(&model(seed), &base), Durability::Unsynced).unwrap();
+        Part { index, result: Payload::blob(delta), samples }
+    };
+    let merged = |parts| {
+        let (job, stage) = (convoke_core::JobId::from_bits(1), convoke_core::StageNumber(1));
+        let (rule, base) = (Payload::inline(b"").unwrap(), Payload::blob(base_blob));
+        let order = Combine { job, stage, rule, base, input: input.clone(), parts };
+        match merge_deltas(&order, MergeRule::Mean, &blobs).unwrap() {
+            CombineOutcome::Combined(combined) => combined,
+            other => panic!("{other:?}"),
+        }
+    };
+    let honest = merged(vec![part(0, 2, 20)]);
+    let boasting = merged(vec![part(0, 2, 20), part(1, 3, 1 << 40)]);
+    assert_eq!(boasting.result, honest.result);
+    let reason = "it claims 1099511627776 samples of a shard that has 30".to_owned();
+    assert_eq!(boasting.refused, [Refused { index: 1, reason }]);
+}
+
+#[test]
+fn what_the_disk_has_spoiled_is_not_merged() {
+    let folder = tempfile::tempdir().unwrap();
+    let blobs = LayeredBlobs::open(&folder.path().join("blobs.sqlite"), &folder.path().join("blobs")).unwrap();
+    let model = |seed| Mlp::uniform_start(&[4, 4_000, 2], vec!["no".to_owned(), "yes".to_owned()], seed).unwrap();
+    let base = model(1);
+    let base_blob = blobs.put(&base.to_safetensors(), Durability::Synced).unwrap();
+    let bytes = convoke_ml::delta(&model(2), &base);
+    assert!(bytes.len() > SMALL_BYTES_MAX);
+    let delta = blobs.put(&bytes, Durability::Unsynced).unwrap();
+    let (job, stage) = (convoke_core::JobId::from_bits(1), convoke_core::StageNumber(1));
+    let (rule, part) = (Payload::inline(b"").unwrap(), Part { index: 3, result: Payload::blob(delta), samples: 1 });
+    let (base, input) = (Payload::blob(base_blob), rule.clone());
+    let order = Combine { job, stage, rule, base, input, parts: vec![part] };
+    let merged = || match merge_deltas(&order, MergeRule::Mean, &blobs) {
+        Ok(outcome) => format!("{outcome:?}"),
+        Err(error) => error.to_string(),
+    };
+    let whole = merged();
+    assert!(whole.starts_with("Combined"), "{whole}");
+    let change = |digest: Digest| {
+        let digits = digest.to_string();
+        let path = folder.path().join("blobs").join(&digits[..2]).join(digits);
+        let mut bytes = std::fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+    };
+    // An unsynced one would be found out as it is opened.
+    assert!(blobs.sync(delta).unwrap());
+    change(delta);
+    assert_eq!(merged(), "ResultsLost([3])");
+    // The task has run again.
+    blobs.put(&bytes, Durability::Unsynced).unwrap();
+    assert_eq!(merged(), whole);
+    change(base_blob);
+    assert_eq!(merged(), format!("blob {base_blob} is damaged"));
+}
+
+/// Blobs on a disk that fails so many times.
+struct Failing(AtomicUsize);
+
+impl Blobs for Failing {
+    fn has(&self, _: Digest) -> Result<bool, BlobError> {
+        self.open(Digest([0; 32])).map(|found| found.is_some())
+    }
+
+    fn writer(&self, _: Durability, _: Option<Digest>, _: u64) -> Result<Box<dyn BlobWriter>, BlobError> {
+        unreachable!("nothing comes that far")
+    }
+
+    fn sync(&self, digest: Digest) -> Result<bool, BlobError> {
+        self.has(digest)
+    }
+
+    fn open(&self, _: Digest) -> Result<Option<Box<dyn BlobReader>>, BlobError> {
+        let fails = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+        let source = io::Error::from(io::ErrorKind::StorageFull);
+        let error = DiskError { doing: "read", path: "blobs".into(), source };
+        if fails { Err(error.into()) } else { Ok(None) }
+    }
+
+    fn list(&self, _: Option<Digest>, _: usize) -> Result<Vec<(Digest, u64)>, BlobError> {
+        unreachable!("a combine lists nothing")
+    }
+
+    fn remove(&self, _: &[Digest]) -> Result<u64, BlobError> {
+        unreachable!("a combine removes nothing")
+    }
+}
+
+/// What becomes of a merge whose base is not there, once the disk says so.
+fn combine_on(failures: usize, patience: Patience) -> (Command, usize) {
+    let merge = program::Merge { rule: Some(program::v1::merge::Rule::Mean(program::v1::Mean {})) };
+    let rule = program::inline(&program::Combine { kind: Some(program::v1::combine::Kind::Merge(merge)) });
+    let base = Payload::blob(Digest([1; 32]));
+    let (job, stage) = (convoke_core::JobId::from_bits(1), convoke_core::StageNumber(1));
+    let (commands, _waiting) = mpsc::channel(1);
+    let (notices, mut said) = broadcast::channel(8);
+    let blobs = Arc::new(Failing(AtomicUsize::new(failures)));
+    let command = Combining { blobs, commands, notices, patience }.combine(&Combine {
+        job,
+        stage,
+        rule,
+        base,
+        input: Payload::inline(b"").expect("it is small"),
+        parts: Vec::new(),
+    });
+    (command, std::iter::from_fn(|| said.try_recv().ok()).count())
+}
+
+#[test]
+fn a_combine_waits_for_the_disk_and_says_so_once() {
+    let (command, said) = combine_on(2, None);
+    let Command::Input(Input::Combined { outcome: CombineOutcome::Failed(reason), .. }) = command else {
+        panic!("it fails for a reason of its own")
+    };
+    assert!(reason.contains("is not stored here"), "{reason}");
+    assert_eq!(said, 1);
+    assert!(matches!(combine_on(1, Some(Duration::ZERO)), (Command::GiveUp(_), 1)));
+}
