@@ -8,6 +8,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .extern_path(".convoke.v1", "::convoke_proto::v1")
         .bytes(".convoke.wire.v1.PutChunk.data")
         .bytes(".convoke.wire.v1.Chunk.data")
+        .bytes(".convoke.program.v1.Piece.data")
         .compile_fds(files)?;
     Ok(())
 }

@@ -292,9 +292,13 @@ fn shard(name: String, dataset: &Dataset) -> Shard {
 
 /// The list of shards that a stage's input is.
 pub fn manifest(shards: &[Shard]) -> (Digest, Bytes) {
-    let entry =
-        |shard: &Shard| Entry { name: shard.name.clone(), digest: shard.digest.0.to_vec(), samples: shard.samples };
-    let manifest = Manifest { entries: shards.iter().map(entry).collect() };
+    let entry = |shard: &Shard| Entry {
+        name: shard.name.clone(),
+        digest: shard.digest.0.to_vec(),
+        samples: shard.samples,
+        ..Default::default()
+    };
+    let manifest = Manifest { entries: shards.iter().map(entry).collect(), ..Default::default() };
     let bytes = Bytes::from(program::encode(&manifest));
     (digest_of(&bytes), bytes)
 }

@@ -121,6 +121,7 @@ fn combine(order: &Combine, blobs: &dyn Blobs) -> Result<CombineOutcome, Combine
     let rule: program::Combine = program::read("way to combine", &order.rule)?;
     match rule.kind.ok_or(ProgramError::Missing { field: "Combine.kind" })? {
         Kind::Count(_) => count(&order.parts),
+        Kind::Collect(_) | Kind::Average(_) => Err(ProgramError::Missing { field: "Combine.kind" }.into()),
         Kind::Merge(rule) => merge_deltas(order, merge_rule(&rule)?, blobs),
     }
 }

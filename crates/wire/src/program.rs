@@ -13,7 +13,11 @@ pub mod v1 {
     tonic::include_proto!("convoke.program.v1");
 }
 
-pub use v1::{Combine, Count, Entry, FullBatch, Manifest, Mean, Merge, Train};
+pub use v1::{
+    Average, Collect, Combine, Command, Count, Entry, Feed, File, Files, FullBatch, Manifest, Mean, Measured, Merge,
+    Number, Piece, Predict, Range, Results, ResultsPage, ResultsPageEntry, Step, StepMeasure, StepTrain, Train, Unit,
+    Variable, Wasm,
+};
 
 /// The most bytes of a manifest: some two hundred thousand entries.
 pub const MANIFEST_BYTES_MAX: u64 = 16 * 1024 * 1024;

@@ -38,8 +38,14 @@ fn tiny(rounds: u32, seed: u64) -> (JobSpec, Vec<(Digest, Bytes)>) {
         Bytes::from(Dataset::new(features, labels, 4).unwrap().to_safetensors())
     };
     let shards = [1, 2].map(shard);
-    let entry = |shard: &Bytes| Entry { name: "shard".to_owned(), digest: digest_of(shard).0.to_vec(), samples: 20 };
-    let manifest = Bytes::from(program::encode(&Manifest { entries: shards.iter().map(entry).collect() }));
+    let entry = |shard: &Bytes| Entry {
+        name: "shard".to_owned(),
+        digest: digest_of(shard).0.to_vec(),
+        samples: 20,
+        ..Default::default()
+    };
+    let manifest =
+        Bytes::from(program::encode(&Manifest { entries: shards.iter().map(entry).collect(), ..Default::default() }));
     let full_batch = FullBatch { training_epochs: 1, eta: 0.01, early_stop: None };
     let train = Train { kind: Some(program::v1::train::Kind::FullBatch(full_batch)) };
     let merge = Merge { rule: Some(program::v1::merge::Rule::Mean(Mean {})) };

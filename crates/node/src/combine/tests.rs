@@ -27,8 +27,9 @@ fn who_claims_more_samples_than_its_shard_has_takes_no_part() {
     let model = |seed| Mlp::uniform_start(&[2, 2], vec!["no".to_owned(), "yes".to_owned()], seed).unwrap();
     let base = model(1);
     let base_blob = blobs.put(&base.to_safetensors(), Durability::Synced).unwrap();
-    let entry = |samples| program::Entry { name: "shard".to_owned(), digest: vec![0; 32], samples };
-    let manifest = program::encode(&program::Manifest { entries: vec![entry(20), entry(30)] });
+    let entry =
+        |samples| program::Entry { name: "shard".to_owned(), digest: vec![0; 32], samples, ..Default::default() };
+    let manifest = program::encode(&program::Manifest { entries: vec![entry(20), entry(30)], ..Default::default() });
     let input = Payload::blob(blobs.put(&manifest, Durability::Synced).unwrap());
     let part = |index, seed, samples| {
         let delta = blobs.put(&convoke_ml::delta(&model(seed), &base), Durability::Unsynced).unwrap();
