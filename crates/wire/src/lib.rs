@@ -8,6 +8,7 @@ pub mod seen;
 pub mod session;
 pub mod client_view;
 pub mod program;
+pub mod items;
 pub mod tls;
 pub mod channel;
 pub mod enrolment;

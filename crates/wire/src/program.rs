@@ -2,9 +2,11 @@
 //!
 //! Core carries these payloads unread; what they make an executor do is for `convoke-node`.
 
-use convoke_core::{Digest, Payload};
+use convoke_core::{Digest, Payload, TASKS_MAX};
 /// What every program is: a message of protobuf.
 pub use prost::Message;
+
+use crate::items::{PIECE_BLOB_BYTES_MAX, PIECE_ITEMS_MAX};
 
 /// The messages of `program.proto`, as generated: their comments are there.
 #[allow(missing_docs, reason = "generated")]
@@ -60,6 +62,53 @@ pub enum ProgramError {
         index: u32,
         /// As given.
         bytes: usize,
+    },
+    /// There is no such item.
+    #[error("the manifest has {items} items, none for task {index}")]
+    NoItem {
+        /// The task's place.
+        index: u32,
+        /// How many there are.
+        items: u32,
+    },
+    /// There are more items than a stage has tasks.
+    #[error("the manifest has more than {TASKS_MAX} items")]
+    TooManyItems,
+    /// An entry claims more items than a piece holds.
+    #[error("entry {index}: a piece holds at most {PIECE_ITEMS_MAX} items, not {items}")]
+    PieceItems {
+        /// The entry's place.
+        index: u32,
+        /// As given.
+        items: u32,
+    },
+    /// A blob is larger than a piece may be.
+    #[error("a piece has at most {PIECE_BLOB_BYTES_MAX} bytes, not {bytes}")]
+    PieceTooLarge {
+        /// The blob's.
+        bytes: usize,
+    },
+    /// A piece holds other items than its entry says.
+    #[error("a piece holds {found} items, and {expected} are expected")]
+    PieceCount {
+        /// How many it holds.
+        found: usize,
+        /// How many its entry says.
+        expected: u32,
+    },
+    /// A piece's sizes are not those of its data.
+    #[error("a piece's items have {sum} bytes together, and it has {bytes}")]
+    PieceSizes {
+        /// The sizes, added up.
+        sum: u64,
+        /// The data's.
+        bytes: usize,
+    },
+    /// An integer is too large.
+    #[error("the range has no integer for task {index}")]
+    RangeEnds {
+        /// The task's place.
+        index: u32,
     },
 }
 
