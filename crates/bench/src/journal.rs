@@ -213,10 +213,19 @@ fn spec(arguments: &Arguments) -> anyhow::Result<JobSpec> {
         split: Split::Entries,
         count: arguments.tasks,
         combine: count,
+        needs: Needs::default(),
     };
     let base = program::inline(&Count::default());
     let plan = Plan::Rounds(Rounds { rounds: arguments.rounds + 1, base, train, evaluate: None });
-    Ok(JobSpec { name: "noop".to_owned(), plan, policy: None, seed: 1, attempt_timeout_ms: None, priority: 0 })
+    Ok(JobSpec {
+        name: "noop".to_owned(),
+        plan,
+        policy: None,
+        seed: 1,
+        attempts: Attempts::default(),
+        deadline_ms: None,
+        priority: 0,
+    })
 }
 
 impl Measured {

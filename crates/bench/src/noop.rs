@@ -146,7 +146,7 @@ impl Shell {
 fn completion(queued_ms: u64) -> Completion {
     let timing = Timing { queued_us: queued_ms * 1_000, fetch_us: 1, compute_us: 1, report_us: 1 };
     let result = program::inline(&Count { samples: 1, wrong: 0, loss: 0.0 });
-    Completion { result, samples: 1, metrics: Metrics::default(), timing }
+    Completion { result, samples: 1, metrics: Metrics::default(), timing, ..Completion::default() }
 }
 
 fn config(number: u64, slots: u32) -> anyhow::Result<Config> {
@@ -159,6 +159,7 @@ fn config(number: u64, slots: u32) -> anyhow::Result<Config> {
         hardware: "bench".to_owned(),
         holding: Vec::new(),
         draining: false,
+        resources: Resources::default(),
     };
     Ok(Config { hello, load: Load::default() })
 }

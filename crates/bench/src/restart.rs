@@ -155,22 +155,48 @@ fn blob(number: u32) -> Payload {
 fn completion(index: u32) -> Completion {
     let metrics = Metrics::from_iter([("train_error", 0.25), ("train_loss", 0.5), ("training_epochs", 75.0)]);
     let timing = Timing { queued_us: 100, fetch_us: 200, compute_us: 30_000, report_us: 400 };
-    Completion { result: blob(index), samples: 1_500, metrics, timing }
+    Completion { result: blob(index), samples: 1_500, metrics, timing, ..Completion::default() }
 }
 
 fn hello() -> anyhow::Result<Hello> {
     let (profile, hardware) = ("bench/profile".to_owned(), "bench".to_owned());
     let (worker, name, abilities) = (WorkerId(1), "worker-of-the-bench".to_owned(), vec![Ability::new("train")?]);
-    Ok(Hello { worker, name, slots: SLOTS_MAX, abilities, profile, hardware, holding: Vec::new(), draining: false })
+    Ok(Hello {
+        worker,
+        name,
+        slots: SLOTS_MAX,
+        abilities,
+        profile,
+        hardware,
+        holding: Vec::new(),
+        draining: false,
+        resources: Resources::default(),
+    })
 }
 
 fn spec(arguments: &Arguments) -> anyhow::Result<JobSpec> {
     let (program, combine) = (Payload::inline(b"program")?, Payload::inline(b"rule")?);
     let (ability, input) = (Ability::new("train")?, blob(0));
-    let train = Work { ability, program, input, split: Split::Entries, count: arguments.tasks, combine };
+    let train = Work {
+        ability,
+        program,
+        input,
+        split: Split::Entries,
+        count: arguments.tasks,
+        combine,
+        needs: Needs::default(),
+    };
     // One more than is done, so that there is something to go on with.
     let plan = Plan::Rounds(Rounds { rounds: arguments.rounds + 1, base: blob(0), train, evaluate: None });
-    Ok(JobSpec { name: "restart".to_owned(), plan, policy: None, seed: 1, attempt_timeout_ms: None, priority: 0 })
+    Ok(JobSpec {
+        name: "restart".to_owned(),
+        plan,
+        policy: None,
+        seed: 1,
+        attempts: Attempts::default(),
+        deadline_ms: None,
+        priority: 0,
+    })
 }
 
 /// How large a file and its log are, or all files in a folder.

@@ -74,7 +74,8 @@ pub fn prepare(args: &TrainArgs, job: JobId) -> Result<Prepared, Failure> {
         plan: Plan::Rounds(plan),
         policy: args.run.policy,
         seed: args.learning.seed,
-        attempt_timeout_ms: None,
+        attempts: Attempts::default(),
+        deadline_ms: None,
         priority: args.run.priority,
     };
     let shards = data.shards.iter().map(|shard| shard.name.clone()).collect();
@@ -107,7 +108,15 @@ fn work(
     let count = u32::try_from(shards.len()).map_err(Failure::bad_input)?;
     let ability = Ability::new(ability).map_err(Failure::failed)?;
     let (program, combine) = (program::inline(task), program::inline(combine));
-    Ok(Work { ability, program, input: Payload::blob(input), split: Split::Entries, count, combine })
+    Ok(Work {
+        ability,
+        program,
+        input: Payload::blob(input),
+        split: Split::Entries,
+        count,
+        combine,
+        needs: Needs::default(),
+    })
 }
 
 /// What the job is about, for people.

@@ -196,9 +196,15 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
         hardware: "8 cores".to_owned(),
         holding: vec![Held { task, base: blob.clone(), input: blob.clone() }],
         draining: false,
+        resources: Resources::default(),
     };
-    let completion =
-        Completion { result: blob.clone(), samples: 5, metrics: Metrics::default(), timing: Timing::default() };
+    let completion = Completion {
+        result: blob.clone(),
+        samples: 5,
+        metrics: Metrics::default(),
+        timing: Timing::default(),
+        ..Completion::default()
+    };
     let said = |message| v1::WorkerFrame::from(WorkerFrame::Message(message)).encode_to_vec();
     let told = |message| v1::CoordinatorFrame::from(CoordinatorFrame::Message(message)).encode_to_vec();
     let hello = v1::WorkerFrame::from(WorkerFrame::Hello(hello, Seen::default())).encode_to_vec();

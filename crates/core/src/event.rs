@@ -11,6 +11,8 @@ use crate::{Digest, JobId, JobSpec, Payload, Position, Role, StageNumber, TaskId
 
 /// The most bytes of a reason that someone wrote.
 pub const REASON_BYTES_MAX: usize = 2048;
+/// The most bytes that a log, or a list of files, has in place: they stand beside a result.
+pub const EXTRA_INLINE_BYTES_MAX: usize = 4 * 1024;
 /// The most bytes of each of several reasons in one event.
 pub const LISTED_REASON_BYTES_MAX: usize = 256;
 /// The most refusals, and the most workers in a tally, that an event lists.
@@ -68,7 +70,12 @@ pub enum Event {
         /// Why.
         fault: Fault,
     },
-    /// Every task of the stage is done; those are who takes part in its combine.
+    /// A task has failed for good; its stage goes on without it.
+    TaskFailed {
+        /// The task.
+        task: TaskId,
+    },
+    /// Every task of the stage is done, or has failed for good; those that are done take part in its combine.
     StageClosed {
         /// The job.
         job: JobId,
@@ -171,6 +178,23 @@ pub enum Purpose {
         /// The round.
         round: u32,
     },
+    /// The pieces of a divisible job.
+    Map,
+    /// A level of the tree that makes one result of many, counted from 1.
+    Reduce {
+        /// The level.
+        level: u32,
+    },
+}
+
+impl Purpose {
+    /// The round, from 1; 0 where there is none.
+    pub fn round(self) -> u32 {
+        match self {
+            Self::Train { round } | Self::Evaluate { round } => round,
+            Self::Map | Self::Reduce { .. } => 0,
+        }
+    }
 }
 
 /// How a task was done.
@@ -189,7 +213,7 @@ pub struct TaskRecord {
 }
 
 /// What an attempt brought.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Completion {
     /// The result.
     pub result: Payload,
@@ -199,6 +223,28 @@ pub struct Completion {
     pub metrics: Metrics,
     /// Where the time went.
     pub timing: Timing,
+    /// What it took of the machine.
+    pub usage: Usage,
+    /// What comes beside the result.
+    pub extras: Extras,
+}
+
+/// What comes beside a result.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extras {
+    /// A list of the files that it left.
+    pub files: Option<Payload>,
+    /// The end of what it wrote to its log.
+    pub log: Option<Payload>,
+}
+
+/// What an attempt took of its machine; 0 where that is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Processor time, in microseconds.
+    pub cpu_us: u64,
+    /// The most memory that it had at a time, in bytes.
+    pub peak_memory_bytes: u64,
 }
 
 /// Where an attempt's time went, in microseconds, by the worker's clock.
@@ -254,11 +300,48 @@ impl<'a> FromIterator<(&'a str, f64)> for Metrics {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The executor failed, and said why.
-    Error(String),
+    Error(Box<Failure>),
     /// The worker was lost while it ran the attempt, and did not come back in time.
     WorkerLost,
     /// It ran longer than the job allows.
     TimedOut,
+}
+
+/// What an executor says of an attempt that failed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Failure {
+    /// Why, in words, at most [`REASON_BYTES_MAX`].
+    pub reason: String,
+    /// How a program that was run ended.
+    pub exit: Option<Exit>,
+    /// What it took of the machine.
+    pub usage: Usage,
+    /// The end of what it wrote to its log.
+    pub log: Option<Payload>,
+}
+
+/// How a program ended that did not succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// With a status other than 0.
+    Status(i32),
+    /// By a signal.
+    Signal(i32),
+    /// By a trap of its sandbox.
+    Trap,
+}
+
+impl Failure {
+    /// A failure of which there is no more to say than this.
+    pub fn of(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), ..Self::default() }
+    }
+}
+
+impl From<Failure> for Fault {
+    fn from(failure: Failure) -> Self {
+        Self::Error(Box::new(failure))
+    }
 }
 
 /// How often a worker rejected a stage's tasks, and was lost with them.
@@ -316,7 +399,9 @@ impl Event {
             | Self::TokenRevoked { .. }
             | Self::Enrolled { .. }
             | Self::IdentityRemoved { .. } => None,
-            Self::TaskDone { task, .. } | Self::AttemptFailed { task, .. } => Some(task.job),
+            Self::TaskDone { task, .. } | Self::AttemptFailed { task, .. } | Self::TaskFailed { task } => {
+                Some(task.job)
+            }
             Self::JobSubmitted { job, .. }
             | Self::StageOpened { job, .. }
             | Self::StageClosed { job, .. }

@@ -2,11 +2,16 @@
 //!
 //! Programs, inputs and the way of combining are payloads: this file checks sizes and counts, never what they mean.
 
+mod needs;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::Payload;
+use crate::message::SLOTS_MAX;
+
+pub use needs::{Needs, RESOURCES_MAX, Resources};
 
 /// The most rounds of a job.
 pub const ROUNDS_MAX: u32 = 1_000_000;
@@ -18,6 +23,10 @@ pub const SPEC_INLINE_BYTES_MAX: usize = 24 * 1024;
 pub const NAME_BYTES_MAX: usize = 128;
 /// The highest priority of a job; the lowest is its negative.
 pub const PRIORITY_MAX: i32 = 10;
+/// The most times that a task which failed is tried again.
+pub const RETRIES_MAX: u32 = 100;
+/// The most results that one task of a reduction reads.
+pub const FAN_IN_MAX: u32 = 1_000;
 
 /// A job as submitted. The same id with the same spec is the same job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,10 +39,29 @@ pub struct JobSpec {
     pub policy: Option<Policy>,
     /// The source of all of the job's randomness.
     pub seed: u64,
-    /// How long one attempt may run before it counts as failed.
-    pub attempt_timeout_ms: Option<u64>,
+    /// What its tasks' attempts may do, and how many there are.
+    pub attempts: Attempts,
+    /// When it has to be through, in Unix milliseconds.
+    pub deadline_ms: Option<u64>,
     /// Its weight among jobs, between -[`PRIORITY_MAX`] and [`PRIORITY_MAX`]: one more doubles its share of the workers.
     pub priority: i32,
+}
+
+/// The attempts at a job's tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempts {
+    /// How long one may run before it counts as failed.
+    pub timeout_ms: Option<u64>,
+    /// How many times a task that failed is tried again.
+    pub retries: u32,
+    /// Whether two may run at once. Where not, a lost worker's task waits until that worker can be at it no more.
+    pub idempotent: bool,
+}
+
+impl Default for Attempts {
+    fn default() -> Self {
+        Self { timeout_ms: None, retries: 2, idempotent: true }
+    }
 }
 
 /// How a job becomes stages.
@@ -41,6 +69,8 @@ pub struct JobSpec {
 pub enum Plan {
     /// A model trained in rounds.
     Rounds(Rounds),
+    /// Any divisible work, and a reduction of its results.
+    MapReduce(MapReduce),
 }
 
 /// A model trained in rounds: each trains every shard from one base, then combines the results into the next version.
@@ -54,6 +84,32 @@ pub struct Rounds {
     pub train: Work,
     /// How each version is measured, beside the next round.
     pub evaluate: Option<Work>,
+}
+
+/// A stage over every piece of an input, then stages that make fewer results of its results, until one is left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MapReduce {
+    /// What every task is given beside its piece, such as a model.
+    pub base: Payload,
+    /// What is done to each piece.
+    pub map: Work,
+    /// How results become fewer; where it is `None`, the job brings all of them.
+    pub reduce: Option<Reduce>,
+    /// Whether the rest is finished when a piece fails for good. The job fails in the end all the same.
+    pub keep_going: bool,
+}
+
+/// A reduction: a tree whose every task makes one result of neighbouring ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reduce {
+    /// What a worker must be able to do.
+    pub ability: Ability,
+    /// What the executor is to run.
+    pub program: Payload,
+    /// How many results a task reads, at most.
+    pub fan_in: u32,
+    /// What a task takes of a worker.
+    pub needs: Needs,
 }
 
 /// The work of a stage: one program over every piece of an input, closed by a combine.
@@ -71,6 +127,8 @@ pub struct Work {
     pub count: u32,
     /// How the results become one.
     pub combine: Payload,
+    /// What a task takes of a worker.
+    pub needs: Needs,
 }
 
 /// How a stage's input becomes tasks.
@@ -78,10 +136,19 @@ pub struct Work {
 pub enum Split {
     /// The input is a manifest; task `i` takes its `i`-th entry.
     Entries,
+    /// The input is a manifest; task `i` takes the `i`-th of the items that its entries hold.
+    Items,
+    /// The input is a range of integers; task `i` takes the `i`-th.
+    Range,
+    /// The input lists a stage's results; task `i` takes this many, from the `i * fan_in`-th on, or what is left.
+    Groups {
+        /// How many.
+        fan_in: u32,
+    },
 }
 
 /// Something that an executor can do, such as `train`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ability(Arc<str>);
 
 impl Ability {
@@ -168,15 +235,23 @@ pub enum SpecError {
         bytes: usize,
     },
     /// A count is outside its range.
-    #[error("{what}: {value} is not between 1 and {max}")]
+    #[error("{what}: {value} is not between {min} and {max}")]
     Count {
         /// Of what.
         what: &'static str,
         /// As given.
         value: u32,
+        /// The least that is allowed.
+        min: u32,
         /// The most that is allowed.
         max: u32,
     },
+    /// A task needs no slot, or more than a worker may have.
+    #[error("slots: {0} is not between 1 and {SLOTS_MAX}")]
+    Slots(u32),
+    /// Too many kinds of resources are named.
+    #[error("{0} kinds of resources are named, at most {RESOURCES_MAX} are allowed")]
+    Resources(usize),
     /// A priority is outside its range.
     #[error("priority: {0} is not between -{PRIORITY_MAX} and {PRIORITY_MAX}")]
     Priority(i32),
@@ -193,29 +268,58 @@ impl JobSpec {
         if !(-PRIORITY_MAX..=PRIORITY_MAX).contains(&self.priority) {
             return Err(SpecError::Priority(self.priority));
         }
-        let Plan::Rounds(plan) = &self.plan;
-        check_count("rounds", plan.rounds, ROUNDS_MAX)?;
-        plan.train.check("training tasks")?;
-        plan.evaluate.iter().try_for_each(|work| work.check("evaluation tasks"))
+        check_range("retries", self.attempts.retries, 0, RETRIES_MAX)?;
+        match &self.plan {
+            Plan::Rounds(plan) => {
+                check_count("rounds", plan.rounds, ROUNDS_MAX)?;
+                plan.train.check("training tasks")?;
+                plan.evaluate.iter().try_for_each(|work| work.check("evaluation tasks"))
+            }
+            Plan::MapReduce(plan) => {
+                plan.map.check("tasks")?;
+                plan.reduce.iter().try_for_each(|reduce| {
+                    // A tree whose tasks read one result each would never end.
+                    check_range("fan-in", reduce.fan_in, 2, FAN_IN_MAX)?;
+                    reduce.needs.check()
+                })
+            }
+        }
     }
 
     /// The payloads that the job starts from, blobs among them.
     pub fn payloads(&self) -> impl Iterator<Item = &Payload> {
-        let Plan::Rounds(plan) = &self.plan;
-        std::iter::once(&plan.base).chain(self.works().flat_map(|work| [&work.program, &work.input, &work.combine]))
+        let (base, reduce) = match &self.plan {
+            Plan::Rounds(plan) => (&plan.base, None),
+            Plan::MapReduce(plan) => (&plan.base, plan.reduce.as_ref()),
+        };
+        let works = self.works().flat_map(|work| [&work.program, &work.input, &work.combine]);
+        std::iter::once(base).chain(works).chain(reduce.map(|reduce| &reduce.program))
     }
 
-    /// The works of its stages, whatever their number.
+    /// The works of its stages whose input the client gave, whatever their number.
     pub fn works(&self) -> impl Iterator<Item = &Work> {
-        let Plan::Rounds(plan) = &self.plan;
-        std::iter::once(&plan.train).chain(&plan.evaluate)
+        let (first, second) = match &self.plan {
+            Plan::Rounds(plan) => (&plan.train, plan.evaluate.as_ref()),
+            Plan::MapReduce(plan) => (&plan.map, None),
+        };
+        std::iter::once(first).chain(second)
+    }
+
+    /// What workers must be able to do for it.
+    pub fn abilities(&self) -> impl Iterator<Item = &Ability> {
+        let reduce = match &self.plan {
+            Plan::Rounds(_) => None,
+            Plan::MapReduce(plan) => plan.reduce.as_ref(),
+        };
+        self.works().map(|work| &work.ability).chain(reduce.map(|reduce| &reduce.ability))
     }
 }
 
 impl Work {
     /// Checks the number of its tasks, which an error calls `what`.
     pub fn check(&self, what: &'static str) -> Result<(), SpecError> {
-        check_count(what, self.count, TASKS_MAX)
+        check_count(what, self.count, TASKS_MAX)?;
+        self.needs.check()
     }
 }
 
@@ -233,5 +337,9 @@ pub fn check_uses(uses: Option<u32>) -> Result<(), SpecError> {
 }
 
 fn check_count(what: &'static str, value: u32, max: u32) -> Result<(), SpecError> {
-    if (1..=max).contains(&value) { Ok(()) } else { Err(SpecError::Count { what, value, max }) }
+    check_range(what, value, 1, max)
+}
+
+fn check_range(what: &'static str, value: u32, min: u32, max: u32) -> Result<(), SpecError> {
+    if (min..=max).contains(&value) { Ok(()) } else { Err(SpecError::Count { what, value, min, max }) }
 }

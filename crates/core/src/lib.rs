@@ -28,7 +28,7 @@ pub use id::{
     Term, TokenId, WorkerId,
 };
 pub use job::{
-    Ability, JobSpec, NAME_BYTES_MAX, PRIORITY_MAX, Plan, Policy, Rounds, SpecError, Split, TASKS_MAX, Work,
-    check_name, check_uses,
+    Ability, Attempts, FAN_IN_MAX, JobSpec, MapReduce, NAME_BYTES_MAX, Needs, PRIORITY_MAX, Plan, Policy,
+    RESOURCES_MAX, RETRIES_MAX, Reduce, Resources, Rounds, SpecError, Split, TASKS_MAX, Work, check_name, check_uses,
 };
 pub use payload::{Digest, Form, INLINE_BYTES_MAX, ParseDigestError, Payload, PayloadTooLarge};

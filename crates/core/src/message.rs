@@ -4,8 +4,8 @@
 
 use std::fmt;
 
-use crate::event::Completion;
-use crate::{Ability, LeaseId, Payload, Split, TaskId, Term, WorkerId};
+use crate::event::{Completion, Failure};
+use crate::{Ability, LeaseId, Needs, Payload, Resources, Split, TaskId, Term, WorkerId};
 
 /// How often each side lets the other hear from it.
 pub const HEARTBEAT_MS: u64 = 1_000;
@@ -19,6 +19,10 @@ pub const WINDOW_MS: u64 = 10;
 /// The most leases that a worker holds beyond its slots; at least one, however long tasks take.
 pub const WINDOW_MAX: u64 = 8;
 
+/// For how long after it last heard from its coordinator a worker goes on with what must not run twice: shorter than it
+/// takes the coordinator to give the task to someone else.
+pub const ORPHAN_MS: u64 = 4_000;
+
 /// A worker's first words in a session.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hello {
@@ -30,6 +34,8 @@ pub struct Hello {
     pub slots: u32,
     /// What its executors can do.
     pub abilities: Vec<Ability>,
+    /// What its tasks may take beside slots, all together.
+    pub resources: Resources,
     /// Build and instruction path: equal profiles compute equal bits.
     pub profile: String,
     /// The machine, for people.
@@ -45,10 +51,16 @@ pub struct Hello {
 pub struct Held {
     /// The task.
     pub task: TaskId,
+    /// Which executor.
+    pub ability: Ability,
+    /// What it runs.
+    pub program: Payload,
     /// The base it started from.
     pub base: Payload,
     /// The input it was given.
     pub input: Payload,
+    /// How that is cut.
+    pub split: Split,
 }
 
 /// What a worker says.
@@ -73,7 +85,7 @@ pub enum FromWorker {
         /// Its lease.
         lease: LeaseId,
         /// Why.
-        reason: String,
+        failure: Failure,
     },
     /// It ends, of its own will: what it holds is for others.
     Leaving,
@@ -130,6 +142,16 @@ pub struct Assignment {
     pub seed: u64,
     /// Whether the worker may reject it when it is busy.
     pub may_reject: bool,
+    /// Which attempt it is, from 1.
+    pub attempt: u32,
+    /// The round, from 1; 0 in a plan without rounds.
+    pub round: u32,
+    /// What it takes of the worker.
+    pub needs: Needs,
+    /// How long it may run.
+    pub timeout_ms: Option<u64>,
+    /// Whether it may go on while the coordinator cannot be heard: someone else may be given the task.
+    pub idempotent: bool,
 }
 
 impl fmt::Display for FromWorker {
@@ -138,7 +160,7 @@ impl fmt::Display for FromWorker {
             Self::Heartbeat => f.write_str("heartbeat"),
             Self::Rejected { lease } => write!(f, "rejected {lease}"),
             Self::Done { lease, completion } => write!(f, "done {lease}: {}", completion.result),
-            Self::Failed { lease, reason } => write!(f, "failed {lease}: {reason}"),
+            Self::Failed { lease, failure } => write!(f, "failed {lease}: {}", failure.reason),
             Self::Leaving => f.write_str("leaving"),
         }
     }

@@ -48,11 +48,11 @@ impl FromStr for Digest {
 }
 
 /// Inline bytes, at most [`INLINE_BYTES_MAX`], or a blob's digest. Cheap to clone.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Payload(Form);
 
 /// Where a payload's bytes are.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Form {
     /// In place.
     Inline(Arc<[u8]>),
@@ -100,6 +100,13 @@ impl Payload {
             Form::Inline(_) => None,
             Form::Blob(digest) => Some(digest),
         }
+    }
+}
+
+impl Default for Payload {
+    /// No bytes, in place.
+    fn default() -> Self {
+        Self(Form::Inline(Arc::new([])))
     }
 }
 

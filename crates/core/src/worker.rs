@@ -10,11 +10,11 @@ mod tests;
 use rand_core::Rng;
 use rand_pcg::Pcg64Mcg;
 
-use crate::event::{Completion, REASON_BYTES_MAX, bounded};
-use crate::message::{Assignment, FromWorker, HEARTBEAT_MS, Held, Hello, LIVENESS_MS, ToWorker};
+use crate::event::{Completion, Failure, REASON_BYTES_MAX, bounded};
+use crate::message::{Assignment, FromWorker, HEARTBEAT_MS, Held, Hello, LIVENESS_MS, ORPHAN_MS, ToWorker};
 use crate::sabotage::{self, Bug};
 use crate::timer::Timers;
-use crate::{LeaseId, Millis, TaskId};
+use crate::{LeaseId, Millis, Needs, TaskId};
 
 pub use io::{Config, Input, Load, Notice, Output, Run};
 
@@ -37,6 +37,8 @@ pub struct Worker {
     next_run: u64,
     /// How often in a row dialling has failed.
     failures: u32,
+    /// When the coordinator was heard last.
+    heard_at: Millis,
     rng: Pcg64Mcg,
     timers: Timers<Timer>,
     outputs: Vec<Output>,
@@ -74,7 +76,7 @@ enum State {
     /// Has its result, which the coordinator has not acknowledged.
     Done(Completion),
     /// Failed, which the coordinator has not acknowledged.
-    Failed(String),
+    Failed(Failure),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,6 +85,8 @@ enum Timer {
     Beat,
     /// The coordinator was silent for too long.
     Silence,
+    /// The coordinator was not heard for so long that it may give what runs here to others.
+    Orphaned,
     /// A delayed task's load is over.
     Loaded(Run),
 }
@@ -100,6 +104,7 @@ impl Worker {
             holding: Vec::new(),
             next_run: 1,
             failures: 0,
+            heard_at: now,
             rng,
             timers,
             outputs: Vec::new(),
@@ -144,6 +149,7 @@ impl Worker {
                 self.outputs.push(Output::HangUp);
                 self.on_disconnected();
             }
+            Timer::Orphaned => self.end_orphans(),
             Timer::Loaded(run) => self.on_loaded(run),
         }
     }
@@ -157,6 +163,9 @@ impl Worker {
         self.link = Link::Greeting;
         self.holding.retain(|held| !matches!(held.state, State::Failed(_)) || sabotage::is(Bug::CountFailureTwice));
         let bring = |held: &Holding| Held {
+            ability: held.assignment.ability.clone(),
+            program: held.assignment.program.clone(),
+            split: held.assignment.split,
             task: held.assignment.task,
             base: held.assignment.base.clone(),
             input: held.assignment.input.clone(),
@@ -179,6 +188,9 @@ impl Worker {
         self.holding.retain(|held| !matches!(held.state, State::Queued));
         self.timers.cancel(Timer::Beat);
         self.timers.cancel(Timer::Silence);
+        if self.holding.iter().any(|held| !held.assignment.idempotent) && !self.timers.is_set(Timer::Orphaned) {
+            self.timers.set(Timer::Orphaned, self.heard_at + ORPHAN_MS);
+        }
         let pause_ms = REDIAL_MS.saturating_mul(1 << self.failures.min(16)).min(REDIAL_MS_MAX);
         self.failures = self.failures.saturating_add(1);
         // Jitter keeps a thousand workers that lost one coordinator from dialling in step.
@@ -190,6 +202,7 @@ impl Worker {
         if !matches!(self.link, Link::Greeting | Link::Up) {
             return;
         }
+        self.heard_at = self.now;
         self.timers.set(Timer::Silence, self.now + LIVENESS_MS);
         match message {
             ToWorker::Heartbeat => {}
@@ -204,6 +217,7 @@ impl Worker {
     fn on_welcome(&mut self, name: String, kept: &[(TaskId, LeaseId)]) {
         self.link = Link::Up;
         self.failures = 0;
+        self.timers.cancel(Timer::Orphaned);
         self.timers.set(Timer::Beat, self.now + HEARTBEAT_MS);
         self.config.hello.name.clone_from(&name);
         self.outputs.push(Output::Notice(Notice::Joined { name, kept: kept.len() }));
@@ -227,6 +241,19 @@ impl Worker {
         self.holding.push(Holding { assignment, given_at: self.now, state: State::Queued });
     }
 
+    /// Ends what must not run twice at a time: someone else may soon be given it.
+    fn end_orphans(&mut self) {
+        for held in std::mem::take(&mut self.holding) {
+            let runs = matches!(held.state, State::Delayed { .. } | State::Running { .. });
+            if runs && !held.assignment.idempotent {
+                self.outputs.push(Output::Notice(Notice::Orphaned { task: held.assignment.task }));
+                self.drop_held(held);
+            } else {
+                self.holding.push(held);
+            }
+        }
+    }
+
     /// The lease is over, by acknowledgement or by revocation.
     fn forget(&mut self, lease: LeaseId) {
         if let Some(place) = self.holding.iter().position(|held| held.assignment.lease == lease) {
@@ -244,12 +271,12 @@ impl Worker {
     }
 
     /// An executor came to its end. That of a dropped task is news to nobody.
-    fn on_finished(&mut self, run: Run, outcome: Result<Completion, String>) {
+    fn on_finished(&mut self, run: Run, outcome: Result<Completion, Failure>) {
         let is_it = |held: &&mut Holding| matches!(held.state, State::Running { run: other } if other == run);
         let Some(held) = self.holding.iter_mut().find(is_it) else { return };
         held.state = match outcome {
             Ok(completion) => State::Done(completion),
-            Err(reason) => State::Failed(bounded(reason, REASON_BYTES_MAX)),
+            Err(failure) => State::Failed(Failure { reason: bounded(failure.reason, REASON_BYTES_MAX), ..failure }),
         };
         if self.link == Link::Up
             && let Some(message) = held.report()
@@ -294,8 +321,13 @@ impl Worker {
     /// Gives free slots to what waits. The load's two draws are made for every task, so that one does not shift the
     /// other's sequence.
     fn start_waiting(&mut self) {
-        while self.busy_slots() < self.config.hello.slots as usize {
-            let Some(held) = self.holding.iter_mut().find(|held| matches!(held.state, State::Queued)) else { return };
+        loop {
+            let waits = |held: &Holding| matches!(held.state, State::Queued);
+            let Some(next) = self.holding.iter().position(waits) else { return };
+            if !self.fits(&self.holding[next].assignment.needs) {
+                return;
+            }
+            let held = &mut self.holding[next];
             let run = Run(self.next_run);
             self.next_run += 1;
             let probability = self.config.load.probability;
@@ -312,9 +344,15 @@ impl Worker {
         }
     }
 
-    fn busy_slots(&self) -> usize {
+    /// Whether there is room for a task beside those that have slots.
+    fn fits(&self, needs: &Needs) -> bool {
         let busy = |held: &&Holding| matches!(held.state, State::Delayed { .. } | State::Running { .. });
-        self.holding.iter().filter(busy).count()
+        let (mut slots, mut resources) = (needs.slots, needs.resources.clone());
+        for held in self.holding.iter().filter(busy) {
+            slots = slots.saturating_add(held.assignment.needs.slots);
+            resources.add(&held.assignment.needs.resources);
+        }
+        slots <= self.config.hello.slots && self.config.hello.resources.hold(&resources)
     }
 
     /// A task's load is over: it starts, or goes back.
@@ -343,7 +381,7 @@ impl Holding {
         match &self.state {
             State::Queued | State::Delayed { .. } | State::Running { .. } => None,
             State::Done(completion) => Some(FromWorker::Done { lease, completion: completion.clone() }),
-            State::Failed(reason) => Some(FromWorker::Failed { lease, reason: reason.clone() }),
+            State::Failed(failure) => Some(FromWorker::Failed { lease, failure: failure.clone() }),
         }
     }
 }

@@ -95,6 +95,18 @@ pub fn predict(model: &Mlp, features: &[f32]) -> Result<Vec<u32>, ComputeError> 
     Ok(classes)
 }
 
+/// The probability of each class (`[n, k]`, row-major) for each sample of `features` (`[n, d]`, row-major), d being the
+/// model's inputs and k its outputs.
+pub fn probabilities(model: &Mlp, features: &[f32]) -> Result<Vec<f32>, ComputeError> {
+    let width = model.inputs();
+    if !features.len().is_multiple_of(width) {
+        return Err(ComputeError::Ragged { values: features.len(), width });
+    }
+    let mut probabilities = Vec::with_capacity(features.len() / width * model.outputs());
+    Kernel::new(model).probabilities(model, features, &mut probabilities);
+    Ok(probabilities)
+}
+
 /// Checks that `model` can be applied to `data`.
 pub(crate) fn check(model: &Mlp, data: &Dataset) -> Result<(), ComputeError> {
     if data.width() != model.inputs() {

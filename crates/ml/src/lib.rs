@@ -28,7 +28,7 @@ mod kernels;
 pub use kernels::NUMERIC_PROFILE;
 
 mod evaluation;
-pub use evaluation::{ComputeError, Counts, evaluate, predict};
+pub use evaluation::{ComputeError, Counts, evaluate, predict, probabilities};
 
 mod training;
 pub use training::{FullBatch, Trained, train};

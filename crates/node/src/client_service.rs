@@ -23,7 +23,7 @@ use crate::blob_service::{blocking, refusal};
 use crate::calls::{Call, Calls, status};
 use crate::decider::Said;
 use crate::history::{History, HistoryError, Told};
-use crate::manifest;
+use crate::lists;
 use crate::peer::Peer;
 use crate::rollback::{Rollback, Takeover};
 use crate::tokens;
@@ -75,7 +75,7 @@ impl v1::clients_server::Clients for ClientService {
         let (blobs, named) = (self.blobs.clone(), spec.clone());
         let missing = blocking(move || unpinned(&*blobs, &named)).await?.map_err(|error| match error {
             CollectError::Blob(error) => refusal(error),
-            CollectError::Manifest(error) => Status::invalid_argument(error.to_string()),
+            CollectError::List(error) => Status::invalid_argument(error.to_string()),
         })?;
         let owner = peer.caller().token;
         let reply = self.calls.call(Call::Submit { job, spec: Box::new(spec), submitter, owner, missing }).await?;
@@ -288,7 +288,7 @@ async fn change(stalled: &mut watch::Receiver<Option<String>>) -> Result<Said, b
 
 /// Pins what a job starts from; which blobs of it are not there, at most [`DIGESTS_MAX`].
 pub(crate) fn unpinned(blobs: &dyn Blobs, spec: &JobSpec) -> Result<Vec<Digest>, CollectError> {
-    collector::unpinned(blobs, spec, &manifest::entries, DIGESTS_MAX)
+    collector::unpinned(blobs, spec, &lists::entries, DIGESTS_MAX)
 }
 
 fn undecodable(error: DecodeError) -> Status {

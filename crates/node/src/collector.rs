@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::decider::Command;
 use crate::history::{History, HistoryError};
-use crate::manifest;
+use crate::lists;
 use crate::trouble::Trouble;
 
 /// For how long a job is remembered after its end, by the clock on the wall.
@@ -61,7 +61,7 @@ enum CollectError {
 
 impl Collecting {
     pub(crate) fn new(holds: Arc<Holds>, commands: mpsc::Sender<Command>, history: Arc<History>) -> Self {
-        let collector = Collector::new(holds.clone(), Box::new(manifest::entries), VERSIONS_BYTES_MAX);
+        let collector = Collector::new(holds.clone(), Box::new(lists::entries), VERSIONS_BYTES_MAX);
         Self { holds, collector, commands, history, old: Old::default(), trouble: Trouble::default() }
     }
 

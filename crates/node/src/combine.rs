@@ -4,6 +4,8 @@
 //! digest before any of it is merged, so that no version comes of what a disk has spoiled. Which parts take part was
 //! decided, and journaled, before.
 
+mod average;
+mod collect;
 #[cfg(test)]
 mod tests;
 
@@ -17,12 +19,13 @@ use convoke_core::event::{Combined, LISTED_MAX, LISTED_REASON_BYTES_MAX, Metrics
 use convoke_core::{Digest, Form, Payload};
 use convoke_ml::merge::{Contribution, MergeError, MergeRule, ReadAt, merge};
 use convoke_store::blobs::{BlobError, BlobReader, BlobWriter, Blobs, Durability};
+use convoke_store::collector::CollectError;
 use convoke_wire::program::{self, ProgramError};
 use tokio::sync::{broadcast, mpsc};
 
 use crate::blob_service::BLOB_BYTES_MAX;
 use crate::decider::{Command, Said};
-use crate::manifest;
+use crate::lists;
 use crate::stall::{Patience, Stall};
 
 /// How many parts stay open during a merge. The rest is opened for each block, so that a stage may have more parts than
@@ -99,6 +102,17 @@ enum CombineError {
     NoBase(Digest),
     #[error("the base has to be a blob")]
     InlineBase,
+    #[error(transparent)]
+    List(CollectError),
+}
+
+impl From<CollectError> for CombineError {
+    fn from(error: CollectError) -> Self {
+        match error {
+            CollectError::Blob(error) => Self::Blob(error),
+            error => Self::List(error),
+        }
+    }
 }
 
 impl CombineError {
@@ -121,7 +135,8 @@ fn combine(order: &Combine, blobs: &dyn Blobs) -> Result<CombineOutcome, Combine
     let rule: program::Combine = program::read("way to combine", &order.rule)?;
     match rule.kind.ok_or(ProgramError::Missing { field: "Combine.kind" })? {
         Kind::Count(_) => count(&order.parts),
-        Kind::Collect(_) | Kind::Average(_) => Err(ProgramError::Missing { field: "Combine.kind" }.into()),
+        Kind::Collect(_) => collect::collect(order, blobs),
+        Kind::Average(_) => average::average(&order.parts),
         Kind::Merge(rule) => merge_deltas(order, merge_rule(&rule)?, blobs),
     }
 }
@@ -163,7 +178,7 @@ fn merge_deltas(order: &Combine, rule: MergeRule, blobs: &dyn Blobs) -> Result<C
     if !lost.is_empty() {
         return Ok(CombineOutcome::ResultsLost(lost));
     }
-    let shards = manifest::samples(blobs, &order.input)?;
+    let shards = lists::samples(blobs, &order.input)?;
     let claims = |part: &Part| shards.get(part.index as usize).copied().filter(|samples| part.samples > *samples);
     let (honest, boasting): (Vec<_>, Vec<_>) =
         order.parts.iter().zip(&deltas).partition(|(part, _)| claims(part).is_none());

@@ -5,11 +5,12 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use convoke_core::coordinator::roots::List;
 use convoke_core::message::{Assignment, Held, ToWorker};
-use convoke_core::{Digest, Payload, TaskId};
+use convoke_core::{Ability, Digest, Payload, Split, TaskId};
 use convoke_store::blobs::Blobs;
 
-use crate::manifest;
+use crate::lists::{self, Cut};
 
 /// How many blobs a worker may be granted; the oldest go first. Far more than its leases name at a time.
 const GRANTED_MAX: usize = 4_096;
@@ -81,14 +82,14 @@ pub(crate) struct Granting {
     blobs: Arc<dyn Blobs>,
     /// What the worker brought along.
     holding: Vec<Held>,
-    /// The input that was named last, and what it lists.
-    listed: Option<(Payload, Vec<Digest>)>,
+    /// The stage that was named last, and how its input is cut.
+    read: Option<(Stage, Cut)>,
 }
 
 impl Granting {
     pub(crate) fn begin(grants: Arc<Grants>, serial: u64, blobs: Arc<dyn Blobs>, holding: Vec<Held>) -> Self {
         grants.begin(serial);
-        Self { grants, serial, blobs, holding, listed: None }
+        Self { grants, serial, blobs, holding, read: None }
     }
 
     /// Something is on its way to the worker.
@@ -97,30 +98,48 @@ impl Granting {
             ToWorker::Welcome { kept, .. } => {
                 let holding = std::mem::take(&mut self.holding);
                 for held in holding.iter().filter(|held| kept.iter().any(|(task, _)| *task == held.task)) {
-                    self.grant(held.task, [&held.base, &held.input], &held.input);
+                    let Held { task, ability, program, base, input, split } = held;
+                    self.grant(*task, &Named { ability, program, base, input, split: *split });
                 }
             }
-            ToWorker::Assign(Assignment { task, program, base, input, .. }) => {
-                self.grant(*task, [program, base, input], input);
+            ToWorker::Assign(Assignment { task, ability, program, base, input, split, .. }) => {
+                self.grant(*task, &Named { ability, program, base, input, split: *split });
             }
             _ => {}
         }
     }
 
-    fn grant<const N: usize>(&mut self, task: TaskId, payloads: [&Payload; N], input: &Payload) {
-        let shard = self.entry(input, task.index);
-        self.grants.grant(self.serial, payloads.into_iter().filter_map(Payload::as_blob).chain(shard));
-    }
-
-    /// The shard of a task, by its place among those that the input lists.
-    fn entry(&mut self, input: &Payload, index: u32) -> Option<Digest> {
-        if self.listed.as_ref().is_none_or(|(listed, _)| listed != input) {
+    fn grant(&mut self, task: TaskId, named: &Named<'_>) {
+        let stage = Stage { program: named.program.clone(), input: named.input.clone(), split: named.split };
+        if self.read.as_ref().is_none_or(|(read, ..)| *read != stage) {
+            let cut = Cut::read(&*self.blobs, named.input, named.split);
+            let program = List::Program(named.ability.clone(), named.program.clone());
             // One that cannot be read fails the task, and the worker says why.
-            let entries = manifest::entries(&*self.blobs, input).ok().flatten().unwrap_or_default();
-            self.listed = Some((input.clone(), entries));
+            let program = lists::entries(&*self.blobs, &program).ok().flatten().unwrap_or_default();
+            self.grants.grant(self.serial, program);
+            self.read = Some((stage, cut));
         }
-        self.listed.as_ref().and_then(|(_, entries)| entries.get(index as usize).copied())
+        let pieces = self.read.as_ref().map_or_else(Vec::new, |(_, cut)| cut.of_task(&*self.blobs, task.index));
+        let payloads = [named.program, named.base, named.input].into_iter().filter_map(Payload::as_blob);
+        self.grants.grant(self.serial, payloads.chain(pieces));
     }
+}
+
+/// What a task names.
+struct Named<'a> {
+    ability: &'a Ability,
+    program: &'a Payload,
+    base: &'a Payload,
+    input: &'a Payload,
+    split: Split,
+}
+
+/// What all tasks of a stage name.
+#[derive(PartialEq)]
+struct Stage {
+    program: Payload,
+    input: Payload,
+    split: Split,
 }
 
 impl Drop for Granting {

@@ -158,13 +158,29 @@ mod tests {
 
     fn work() -> Work {
         let (ability, inline) = (Ability::new("train").unwrap(), || Payload::inline(b"x").unwrap());
-        Work { ability, program: inline(), input: inline(), split: Split::Entries, count: 1, combine: inline() }
+        Work {
+            ability,
+            program: inline(),
+            input: inline(),
+            split: Split::Entries,
+            count: 1,
+            combine: inline(),
+            needs: Needs::default(),
+        }
     }
 
     fn submission(rounds: u32) -> Vec<Event> {
         let plan = Plan::Rounds(Rounds { rounds, base: Payload::inline(b"x").unwrap(), train: work(), evaluate: None });
         let name = "tiny".to_owned();
-        let spec = JobSpec { name, plan, policy: None, seed: 1, attempt_timeout_ms: None, priority: 0 };
+        let spec = JobSpec {
+            name,
+            plan,
+            policy: None,
+            seed: 1,
+            attempts: Attempts::default(),
+            deadline_ms: None,
+            priority: 0,
+        };
         let (submitter, owner) = ("ann".to_owned(), TokenId::LOCAL);
         let submitted = Event::JobSubmitted { job: JOB, spec: Box::new(spec), submitter, owner };
         vec![Event::TermOpened { term: Term(1) }, submitted]
@@ -174,7 +190,13 @@ mod tests {
         let stage = StageNumber(round);
         let version = Payload::blob(Digest([round as u8; 32]));
         let (metrics, timing) = (Metrics::default(), Timing::default());
-        let completion = Completion { result: version.clone(), samples: 10, metrics: metrics.clone(), timing };
+        let completion = Completion {
+            result: version.clone(),
+            samples: 10,
+            metrics: metrics.clone(),
+            timing,
+            ..Completion::default()
+        };
         let record = TaskRecord { attempt: 1, worker: "ann".to_owned(), profile: String::new(), slots: 1, completion };
         let (base, combined) = (version.clone(), Combined { result: version, metrics, refused: Vec::new() });
         vec![

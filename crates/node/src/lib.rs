@@ -28,7 +28,7 @@ mod client_service;
 mod history;
 mod snapshots;
 mod combine;
-mod manifest;
+mod lists;
 pub mod collector;
 mod log;
 pub mod record;

@@ -23,7 +23,7 @@ pub(crate) fn event(event: &Event) {
                 tracing::warn!(%job, %stage, task = refused.index, reason = refused.reason, "result refused");
             }
         }
-        Event::AttemptFailed { .. } | Event::ResultsLost { .. } => tracing::warn!("{event}"),
+        Event::AttemptFailed { .. } | Event::TaskFailed { .. } | Event::ResultsLost { .. } => tracing::warn!("{event}"),
         Event::JobSubmitted { .. }
         | Event::JobFinished { .. }
         | Event::JobForgotten { .. }

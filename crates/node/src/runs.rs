@@ -26,8 +26,8 @@ enum State {
     Running {
         stop: Arc<AtomicBool>,
     },
-    /// With the bytes, where they have yet to go to the coordinator.
-    Done(Option<Bytes>),
+    /// With the bytes of the blobs that go ahead of its report.
+    Ended(Vec<Bytes>),
 }
 
 impl Runs {
@@ -46,15 +46,11 @@ impl Runs {
         }
     }
 
-    /// A run failed.
-    pub(crate) fn failed(&mut self, run: Run) {
-        self.0.remove(&run);
-    }
-
-    /// A run brought a result. Its bytes are kept until the coordinator has thanked for them or wants them no more.
-    pub(crate) fn done(&mut self, run: Run, blob: Option<Bytes>) {
+    /// A run came to its end. The bytes of what it brought are kept until the coordinator has thanked for them or wants
+    /// them no more.
+    pub(crate) fn ended(&mut self, run: Run, blobs: Vec<Bytes>) {
         if let Some(kept) = self.0.get_mut(&run) {
-            kept.state = State::Done(blob);
+            kept.state = State::Ended(blobs);
         }
     }
 
@@ -78,11 +74,11 @@ impl Runs {
         }
     }
 
-    /// The result of a lease's run: `None` where there is none, and within it the bytes that go ahead of the report.
-    pub(crate) fn result(&self, lease: LeaseId) -> Option<Option<&Bytes>> {
+    /// The blobs that go ahead of the report of a lease's run; `None` where it has not ended, or is forgotten.
+    pub(crate) fn blobs(&self, lease: LeaseId) -> Option<&[Bytes]> {
         self.0.values().find_map(|kept| match &kept.state {
-            State::Done(blob) if kept.lease == lease => Some(blob.as_ref()),
-            State::Done(_) | State::Running { .. } => None,
+            State::Ended(blobs) if kept.lease == lease => Some(&blobs[..]),
+            State::Ended(_) | State::Running { .. } => None,
         })
     }
 }
@@ -95,7 +91,7 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
-    use convoke_core::{Ability, JobId, Payload, Split, StageNumber, Term};
+    use convoke_core::{Ability, JobId, Needs, Payload, Split, StageNumber, Term};
 
     use super::*;
 
@@ -114,6 +110,11 @@ mod tests {
             split: Split::Entries,
             seed: 0,
             may_reject: false,
+            attempt: 1,
+            round: 0,
+            needs: Needs::default(),
+            timeout_ms: None,
+            idempotent: true,
         }
     }
 
@@ -124,11 +125,11 @@ mod tests {
         runs.start(Run(1), &kept);
         runs.start(Run(2), &unwanted);
         let bytes = Bytes::from_static(b"delta");
-        runs.done(Run(1), Some(bytes.clone()));
-        runs.done(Run(2), Some(bytes.clone()));
+        runs.ended(Run(1), vec![bytes.clone()]);
+        runs.ended(Run(2), vec![bytes.clone()]);
         let renewed = vec![(kept.task, lease(7))];
         runs.hear(&ToWorker::Welcome { term: Term(2), name: "ann".to_owned(), kept: renewed });
-        assert_eq!([1, 2, 7].map(|number| runs.result(lease(number))), [None, None, Some(Some(&bytes))]);
+        assert_eq!([1, 2, 7].map(|number| runs.blobs(lease(number))), [None, None, Some(&[bytes][..])]);
         runs.hear(&ToWorker::Accepted { lease: lease(7) });
         assert!(runs.0.is_empty());
     }
@@ -141,7 +142,7 @@ mod tests {
         runs.hear(&ToWorker::Revoke { lease: revoked.lease });
         runs.abort(Run(1));
         assert!(stop.load(Ordering::Relaxed));
-        runs.done(Run(1), None);
-        assert_eq!(runs.result(revoked.lease), None);
+        runs.ended(Run(1), Vec::new());
+        assert_eq!(runs.blobs(revoked.lease), None);
     }
 }

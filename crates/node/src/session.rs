@@ -268,6 +268,7 @@ mod tests {
                 hardware: String::new(),
                 holding: Vec::new(),
                 draining: false,
+                resources: Resources::default(),
             };
             own(&mut hello, &identity).map(|()| hello.worker)
         };

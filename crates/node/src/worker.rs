@@ -11,9 +11,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use convoke_core::event::Failure;
 use convoke_core::message::{Assignment, FromWorker, Hello, SLOTS_MAX};
 use convoke_core::worker::{Config, Input, Load, Notice, Output, Run, Worker as Machine};
-use convoke_core::{Ability, SpecError, WorkerId};
+use convoke_core::{Ability, Resources, SpecError, WorkerId};
 use convoke_wire::CallError;
 use convoke_wire::channel::ConnectError;
 use convoke_wire::seen::Seen;
@@ -23,7 +24,7 @@ use tonic::transport::Channel;
 
 use crate::cache::Cache;
 use crate::compute::Compute;
-use crate::executor::{EVALUATE, ExecuteError, Executed, Executors, TRAIN};
+use crate::executor::{EVALUATE, ExecuteError, Executed, Executors, Failed, PREDICT, TRAIN};
 use crate::link::{self, Frames, LinkError, LinkEvent, Way};
 use crate::membership::Membership;
 use crate::runs::Runs;
@@ -99,7 +100,7 @@ pub struct Worker {
     /// Whether the link was dropped, and the machine has yet to hear of it.
     overflowed: bool,
     runs: Runs,
-    running: JoinSet<Result<Executed, ExecuteError>>,
+    running: JoinSet<Result<Executed, Failed>>,
     /// Which run each of them is.
     tasks: HashMap<Id, Run>,
 }
@@ -118,7 +119,7 @@ impl Worker {
     pub fn new(options: Options) -> Result<Self, WorkerError> {
         let slots = options.slots.clamp(1, SLOTS_MAX);
         convoke_core::check_name("worker", &options.name)?;
-        let abilities = [TRAIN, EVALUATE].into_iter().map(Ability::new).collect::<Result<_, _>>()?;
+        let abilities = [TRAIN, EVALUATE, PREDICT].into_iter().map(Ability::new).collect::<Result<_, _>>()?;
         let hello = Hello {
             worker: WorkerId(getrandom::u64().map_err(WorkerError::Random)?),
             name: options.name.clone(),
@@ -128,10 +129,11 @@ impl Worker {
             hardware: hardware(),
             holding: Vec::new(),
             draining: false,
+            resources: Resources::default(),
         };
         let (connection, connections) = watch::channel(None);
         let compute = Compute::start(slots as usize).map_err(WorkerError::Thread)?;
-        let executors = Executors { cache: Cache::new(options.cache_bytes, connections), compute };
+        let executors = Executors::new(Cache::new(options.cache_bytes, connections), compute);
         Ok(Self {
             machine: Machine::new(0, Config { hello, load: options.load }),
             options,
@@ -215,7 +217,7 @@ impl Worker {
                 return Ok(None);
             }
             LinkEvent::Blob(bytes) => {
-                self.executors.cache.keep(bytes);
+                self.executors.keep(bytes);
                 return Ok(None);
             }
             LinkEvent::Ended(error) => {
@@ -284,17 +286,17 @@ impl Worker {
     }
 
     /// An executor came to its end; one that panicked has failed, as for any other reason.
-    fn ended(&mut self, ended: Result<(Id, Result<Executed, ExecuteError>), JoinError>) -> Option<Input> {
-        let (task, outcome) = ended.unwrap_or_else(|error| (error.id(), Err(ExecuteError::Broken)));
+    fn ended(&mut self, ended: Result<(Id, Result<Executed, Failed>), JoinError>) -> Option<Input> {
+        let (task, outcome) = ended.unwrap_or_else(|error| (error.id(), Err(ExecuteError::Broken.into())));
         let run = self.tasks.remove(&task)?;
         let outcome = match outcome {
             Ok(executed) => {
-                self.runs.done(run, executed.blob);
+                self.runs.ended(run, executed.blobs);
                 Ok(executed.completion)
             }
-            Err(error) => {
-                self.runs.failed(run);
-                Err(error.to_string())
+            Err(failed) => {
+                self.runs.ended(run, failed.blobs);
+                Err(failed.failure)
             }
         };
         Some(Input::Finished { run, outcome })
@@ -348,17 +350,19 @@ impl Worker {
 
     fn send(&mut self, message: FromWorker) {
         let Some(frames) = self.link.as_ref().and_then(|link| link.frames.as_ref()) else { return };
-        let (blob, message) = match message {
-            FromWorker::Done { lease, completion } if completion.result.as_blob().is_some() => {
-                match self.runs.result(lease) {
-                    Some(blob) => (blob, FromWorker::Done { lease, completion }),
-                    // A report must not name what nobody has.
-                    None => (None, FromWorker::Failed { lease, reason: "the result is not at hand".to_owned() }),
-                }
-            }
-            message => (None, message),
+        let (blobs, message) = match message {
+            FromWorker::Done { lease, completion } => match self.runs.blobs(lease) {
+                Some(blobs) => (blobs, FromWorker::Done { lease, completion }),
+                // A report must not name what nobody has.
+                None => (&[][..], FromWorker::Failed { lease, failure: Failure::of("the result is not at hand") }),
+            },
+            FromWorker::Failed { lease, failure } => match self.runs.blobs(lease) {
+                Some(blobs) => (blobs, FromWorker::Failed { lease, failure }),
+                None => (&[][..], FromWorker::Failed { lease, failure: Failure { log: None, ..failure } }),
+            },
+            message => (&[][..], message),
         };
-        if !(blob.is_none_or(|blob| frames.send_blob(blob)) && frames.send(message)) {
+        if !(blobs.iter().all(|blob| frames.send_blob(blob)) && frames.send(message)) {
             // The machine counts on every report being heard, or on a new session, in which it reports again.
             tracing::debug!("the coordinator does not keep up: a message did not fit into the session");
             self.link = None;
@@ -377,7 +381,7 @@ impl Worker {
                     let seconds = done.completion.timing.compute_us as f64 / 1e6;
                     tracing::info!(task = %assignment.task, seconds, "{} done", assignment.ability);
                 }
-                Err(error) => tracing::debug!(task = %assignment.task, "{error}"),
+                Err(failed) => tracing::debug!(task = %assignment.task, "{}", failed.failure.reason),
             }
             outcome
         });

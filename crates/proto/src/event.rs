@@ -7,7 +7,8 @@ use convoke_core::{Event, Position, StageNumber, Term, Work, check_uses};
 use prost::Message;
 use v1::event::{
     AttemptFailed, Enrolled, IdentityRemoved, JobFinished, JobForgotten, JobSubmitted, Kind, ResultsLost,
-    SnapshotTaken, StageClosed, StageCombined, StageOpened, TaskDone, TermOpened, TokenCreated, TokenRevoked,
+    SnapshotTaken, StageClosed, StageCombined, StageOpened, TaskDone, TaskFailed, TermOpened, TokenCreated,
+    TokenRevoked,
 };
 
 use crate::check::{at_most, digest, job_id, name, required, token_id};
@@ -51,6 +52,7 @@ impl From<&Event> for v1::Event {
                 worker: worker.clone(),
                 fault: Some(fault.into()),
             }),
+            Event::TaskFailed { task } => Kind::TaskFailed(TaskFailed { task: Some(task.into()) }),
             Event::StageClosed { job, stage, tallies } => Kind::StageClosed(StageClosed {
                 job: job.bits(),
                 stage: stage.0,
@@ -130,6 +132,7 @@ impl TryFrom<v1::Event> for Event {
                 worker: name("worker", event.worker)?,
                 fault: required("AttemptFailed.fault", event.fault)?,
             },
+            Kind::TaskFailed(event) => Self::TaskFailed { task: required("TaskFailed.task", event.task)? },
             Kind::StageClosed(event) => {
                 at_most("StageClosed.tallies", event.tallies.len(), LISTED_MAX)?;
                 Self::StageClosed {
@@ -194,6 +197,8 @@ impl From<&Purpose> for v1::Purpose {
         let kind = match purpose {
             Purpose::Train { round } => Kind::TrainRound(*round),
             Purpose::Evaluate { round } => Kind::EvaluateRound(*round),
+            Purpose::Map => Kind::Map(v1::Nothing {}),
+            Purpose::Reduce { level } => Kind::ReduceLevel(*level),
         };
         Self { kind: Some(kind) }
     }
@@ -207,6 +212,8 @@ impl TryFrom<v1::Purpose> for Purpose {
         match purpose.kind.ok_or(DecodeError::Missing { field: "Purpose.kind" })? {
             Kind::TrainRound(round) => Ok(Self::Train { round }),
             Kind::EvaluateRound(round) => Ok(Self::Evaluate { round }),
+            Kind::Map(v1::Nothing {}) => Ok(Self::Map),
+            Kind::ReduceLevel(level) => Ok(Self::Reduce { level }),
         }
     }
 }

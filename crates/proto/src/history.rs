@@ -3,7 +3,9 @@
 //! Nothing here knows who asks for one.
 
 use convoke_core::event::LISTED_REASON_BYTES_MAX;
-use convoke_core::history::{Counted, JobHistory, LeftOut, OpenStage, Refusal, Round, Task, WorkerShare};
+use convoke_core::history::{
+    Counted, FailedAttempt, JobHistory, LeftOut, Level, OpenStage, Refusal, Round, Task, TaskFailure, WorkerShare,
+};
 use convoke_core::{NAME_BYTES_MAX, Payload};
 
 use crate::check::{bounded_text, required};
@@ -31,6 +33,12 @@ impl From<&JobHistory> for v1::JobHistory {
             versions: history.versions.iter().map(version).collect(),
             workers: history.workers.iter().map(share).collect(),
             stages: history.stages.iter().map(open_stage).collect(),
+            split: history.split.as_ref().map(Into::into),
+            tasks_planned: history.tasks_planned,
+            levels: history.levels.iter().map(Into::into).collect(),
+            results: history.results.as_ref().map(Into::into),
+            failures: history.failures.iter().map(Into::into).collect(),
+            failures_left_out: history.failures_left_out,
         }
     }
 }
@@ -58,6 +66,66 @@ impl TryFrom<v1::JobHistory> for JobHistory {
             versions: history.versions.into_iter().map(version).collect::<Result<_, DecodeError>>()?,
             workers: history.workers.into_iter().map(share_value).collect::<Result<_, _>>()?,
             stages: history.stages.into_iter().map(stage).collect::<Result<_, DecodeError>>()?,
+            split: history.split.map(TryInto::try_into).transpose()?,
+            tasks_planned: history.tasks_planned,
+            levels: history.levels.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            results: history.results.map(TryInto::try_into).transpose()?,
+            failures: history.failures.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            failures_left_out: history.failures_left_out,
+        })
+    }
+}
+
+impl From<&Level> for v1::LevelRow {
+    fn from(level: &Level) -> Self {
+        let Level { purpose, tasks, failed, seconds } = *level;
+        Self { purpose: Some((&purpose).into()), tasks, failed, seconds }
+    }
+}
+
+impl TryFrom<v1::LevelRow> for Level {
+    type Error = DecodeError;
+
+    fn try_from(level: v1::LevelRow) -> Result<Self, DecodeError> {
+        let v1::LevelRow { purpose, tasks, failed, seconds } = level;
+        Ok(Self { purpose: required("LevelRow.purpose", purpose)?, tasks, failed, seconds })
+    }
+}
+
+impl From<&TaskFailure> for v1::FailureRow {
+    fn from(failure: &TaskFailure) -> Self {
+        let attempt = |failed: &FailedAttempt| v1::AttemptRow {
+            attempt: failed.attempt,
+            worker: failed.worker.clone(),
+            fault: Some((&failed.fault).into()),
+        };
+        Self {
+            stage: failure.stage,
+            purpose: Some((&failure.purpose).into()),
+            index: failure.index,
+            for_good: failure.for_good,
+            attempts: failure.attempts.iter().map(attempt).collect(),
+        }
+    }
+}
+
+impl TryFrom<v1::FailureRow> for TaskFailure {
+    type Error = DecodeError;
+
+    fn try_from(failure: v1::FailureRow) -> Result<Self, DecodeError> {
+        let attempt = |failed: v1::AttemptRow| {
+            Ok(FailedAttempt {
+                attempt: failed.attempt,
+                worker: bounded_text("AttemptRow.worker", failed.worker, NAME_BYTES_MAX)?,
+                fault: required("AttemptRow.fault", failed.fault)?,
+            })
+        };
+        Ok(Self {
+            stage: failure.stage,
+            purpose: required("FailureRow.purpose", failure.purpose)?,
+            index: failure.index,
+            for_good: failure.for_good,
+            attempts: failure.attempts.into_iter().map(attempt).collect::<Result<_, DecodeError>>()?,
         })
     }
 }
@@ -164,6 +232,7 @@ fn open_stage((stage, open): (&u32, &OpenStage)) -> v1::OpenStage {
         samples_left_out: open.left_out.samples,
         wrong_left_out: open.left_out.wrong,
         counted: open.counted.iter().map(count).collect(),
+        failed: open.failed,
     }
 }
 
@@ -181,6 +250,7 @@ impl TryFrom<v1::OpenStage> for OpenStage {
             purpose: required("OpenStage.purpose", open.purpose)?,
             opened_ms: open.opened_ms,
             count: open.count,
+            failed: open.failed,
             tasks: open.tasks.into_iter().map(task).collect::<Result<_, DecodeError>>()?,
             left_out: LeftOut {
                 tasks: open.tasks_left_out,

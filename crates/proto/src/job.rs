@@ -2,9 +2,11 @@
 //!
 //! A spec that decodes has passed `JobSpec::check`; what its payloads mean is for others to check.
 
-use convoke_core::{Ability, JobSpec, Plan, Policy, Rounds, Split, Work};
+use convoke_core::{
+    Ability, Attempts, JobSpec, MapReduce, Needs, Plan, Policy, RESOURCES_MAX, Reduce, Resources, Rounds, Split, Work,
+};
 
-use crate::check::required;
+use crate::check::{at_most, required};
 use crate::{DecodeError, v1};
 
 impl From<&JobSpec> for v1::JobSpec {
@@ -14,8 +16,9 @@ impl From<&JobSpec> for v1::JobSpec {
             plan: Some((&spec.plan).into()),
             policy: spec.policy.map(|policy| v1::Policy::from(policy).into()),
             seed: spec.seed,
-            attempt_timeout_ms: spec.attempt_timeout_ms,
+            attempts: Some((&spec.attempts).into()),
             priority: spec.priority,
+            deadline_ms: spec.deadline_ms,
         }
     }
 }
@@ -33,8 +36,9 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             plan: required("JobSpec.plan", spec.plan)?,
             policy: spec.policy.map(policy).transpose()?,
             seed: spec.seed,
-            attempt_timeout_ms: spec.attempt_timeout_ms,
+            attempts: required("JobSpec.attempts", spec.attempts)?,
             priority: spec.priority,
+            deadline_ms: spec.deadline_ms,
         };
         spec.check()?;
         Ok(spec)
@@ -66,8 +70,12 @@ impl TryFrom<v1::Policy> for Policy {
 
 impl From<&Plan> for v1::Plan {
     fn from(plan: &Plan) -> Self {
-        let Plan::Rounds(rounds) = plan;
-        Self { kind: Some(v1::plan::Kind::Rounds(rounds.into())) }
+        use v1::plan::Kind;
+        let kind = match plan {
+            Plan::Rounds(rounds) => Kind::Rounds(rounds.into()),
+            Plan::MapReduce(plan) => Kind::MapReduce(plan.into()),
+        };
+        Self { kind: Some(kind) }
     }
 }
 
@@ -77,6 +85,7 @@ impl TryFrom<v1::Plan> for Plan {
     fn try_from(plan: v1::Plan) -> Result<Self, DecodeError> {
         match plan.kind.ok_or(DecodeError::Missing { field: "Plan.kind" })? {
             v1::plan::Kind::Rounds(rounds) => Ok(Self::Rounds(rounds.try_into()?)),
+            v1::plan::Kind::MapReduce(plan) => Ok(Self::MapReduce(plan.try_into()?)),
         }
     }
 }
@@ -105,6 +114,99 @@ impl TryFrom<v1::Rounds> for Rounds {
     }
 }
 
+impl From<&MapReduce> for v1::MapReduce {
+    fn from(plan: &MapReduce) -> Self {
+        Self {
+            base: Some((&plan.base).into()),
+            map: Some((&plan.map).into()),
+            reduce: plan.reduce.as_ref().map(Into::into),
+            keep_going: plan.keep_going,
+        }
+    }
+}
+
+impl TryFrom<v1::MapReduce> for MapReduce {
+    type Error = DecodeError;
+
+    fn try_from(plan: v1::MapReduce) -> Result<Self, DecodeError> {
+        Ok(Self {
+            base: required("MapReduce.base", plan.base)?,
+            map: required("MapReduce.map", plan.map)?,
+            reduce: plan.reduce.map(TryInto::try_into).transpose()?,
+            keep_going: plan.keep_going,
+        })
+    }
+}
+
+impl From<&Reduce> for v1::Reduce {
+    fn from(reduce: &Reduce) -> Self {
+        Self {
+            ability: reduce.ability.as_str().to_owned(),
+            program: Some((&reduce.program).into()),
+            fan_in: reduce.fan_in,
+            needs: Some((&reduce.needs).into()),
+        }
+    }
+}
+
+impl TryFrom<v1::Reduce> for Reduce {
+    type Error = DecodeError;
+
+    fn try_from(reduce: v1::Reduce) -> Result<Self, DecodeError> {
+        Ok(Self {
+            ability: Ability::new(&reduce.ability)?,
+            program: required("Reduce.program", reduce.program)?,
+            fan_in: reduce.fan_in,
+            needs: required("Reduce.needs", reduce.needs)?,
+        })
+    }
+}
+
+impl From<&Attempts> for v1::Attempts {
+    fn from(attempts: &Attempts) -> Self {
+        let Attempts { timeout_ms, retries, idempotent } = *attempts;
+        Self { timeout_ms, retries, idempotent }
+    }
+}
+
+impl TryFrom<v1::Attempts> for Attempts {
+    type Error = DecodeError;
+
+    fn try_from(attempts: v1::Attempts) -> Result<Self, DecodeError> {
+        let v1::Attempts { timeout_ms, retries, idempotent } = attempts;
+        Ok(Self { timeout_ms, retries, idempotent })
+    }
+}
+
+impl From<&Needs> for v1::Needs {
+    fn from(needs: &Needs) -> Self {
+        Self { slots: needs.slots, resources: resources_message(&needs.resources) }
+    }
+}
+
+impl TryFrom<v1::Needs> for Needs {
+    type Error = DecodeError;
+
+    fn try_from(needs: v1::Needs) -> Result<Self, DecodeError> {
+        let needs = Self { slots: needs.slots, resources: resources_value(needs.resources)? };
+        needs.check()?;
+        Ok(needs)
+    }
+}
+
+/// Resources, in the order of their names.
+pub fn resources_message(resources: &Resources) -> Vec<v1::Resource> {
+    resources.iter().map(|(name, amount)| v1::Resource { name: name.to_owned(), amount }).collect()
+}
+
+/// Resources, checked.
+pub fn resources_value(resources: Vec<v1::Resource>) -> Result<Resources, DecodeError> {
+    at_most("resources", resources.len(), RESOURCES_MAX)?;
+    let resources: Resources = resources.into_iter().map(|resource| (resource.name, resource.amount)).collect();
+    resources.check()?;
+    Ok(resources)
+}
+
 impl From<&Work> for v1::Work {
     fn from(work: &Work) -> Self {
         Self {
@@ -114,6 +216,7 @@ impl From<&Work> for v1::Work {
             split: Some((&work.split).into()),
             count: work.count,
             combine: Some((&work.combine).into()),
+            needs: Some((&work.needs).into()),
         }
     }
 }
@@ -129,6 +232,7 @@ impl TryFrom<v1::Work> for Work {
             split: required("Work.split", work.split)?,
             count: work.count,
             combine: required("Work.combine", work.combine)?,
+            needs: required("Work.needs", work.needs)?,
         })
     }
 }
@@ -137,6 +241,9 @@ impl From<&Split> for v1::Split {
     fn from(split: &Split) -> Self {
         let kind = match split {
             Split::Entries => v1::split::Kind::Entries(v1::Nothing {}),
+            Split::Items => v1::split::Kind::Items(v1::Nothing {}),
+            Split::Range => v1::split::Kind::Range(v1::Nothing {}),
+            Split::Groups { fan_in } => v1::split::Kind::Groups(*fan_in),
         };
         Self { kind: Some(kind) }
     }
@@ -148,6 +255,9 @@ impl TryFrom<v1::Split> for Split {
     fn try_from(split: v1::Split) -> Result<Self, DecodeError> {
         match split.kind.ok_or(DecodeError::Missing { field: "Split.kind" })? {
             v1::split::Kind::Entries(v1::Nothing {}) => Ok(Self::Entries),
+            v1::split::Kind::Items(v1::Nothing {}) => Ok(Self::Items),
+            v1::split::Kind::Range(v1::Nothing {}) => Ok(Self::Range),
+            v1::split::Kind::Groups(fan_in) => Ok(Self::Groups { fan_in }),
         }
     }
 }

@@ -18,6 +18,7 @@ mod snapshot;
 pub use check::{DecodeError, at_most, bounded_text, digest, job_id, required, token_id};
 pub use credentials::role;
 pub use event::{decode_event, encode_event};
+pub use job::{resources_message, resources_value};
 pub use snapshot::{decode_snapshot, encode_snapshot};
 
 /// The messages of `convoke.proto`, `history.proto` and `snapshot.proto`, as generated: their comments are there.

@@ -20,6 +20,11 @@ impl From<&Assignment> for v1::Assignment {
             split: Some((&assignment.split).into()),
             seed: assignment.seed,
             may_reject: assignment.may_reject,
+            attempt: assignment.attempt,
+            round: assignment.round,
+            needs: Some((&assignment.needs).into()),
+            timeout_ms: assignment.timeout_ms,
+            idempotent: assignment.idempotent,
         }
     }
 }
@@ -38,13 +43,25 @@ impl TryFrom<v1::Assignment> for Assignment {
             split: required("Assignment.split", assignment.split)?,
             seed: assignment.seed,
             may_reject: assignment.may_reject,
+            attempt: assignment.attempt,
+            round: assignment.round,
+            needs: required("Assignment.needs", assignment.needs)?,
+            timeout_ms: assignment.timeout_ms,
+            idempotent: assignment.idempotent,
         })
     }
 }
 
 impl From<&Held> for v1::Held {
     fn from(held: &Held) -> Self {
-        Self { task: Some((&held.task).into()), base: Some((&held.base).into()), input: Some((&held.input).into()) }
+        Self {
+            task: Some((&held.task).into()),
+            ability: held.ability.as_str().to_owned(),
+            program: Some((&held.program).into()),
+            base: Some((&held.base).into()),
+            input: Some((&held.input).into()),
+            split: Some((&held.split).into()),
+        }
     }
 }
 
@@ -54,8 +71,11 @@ impl TryFrom<v1::Held> for Held {
     fn try_from(held: v1::Held) -> Result<Self, DecodeError> {
         Ok(Self {
             task: required("Held.task", held.task)?,
+            ability: Ability::new(&held.ability)?,
+            program: required("Held.program", held.program)?,
             base: required("Held.base", held.base)?,
             input: required("Held.input", held.input)?,
+            split: required("Held.split", held.split)?,
         })
     }
 }

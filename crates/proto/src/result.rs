@@ -2,12 +2,12 @@
 //!
 //! Nothing here knows the events that carry them.
 
-use convoke_core::NAME_BYTES_MAX;
 use convoke_core::event::{
-    Combined, Completion, Fault, LISTED_MAX, LISTED_REASON_BYTES_MAX, Metrics, Outcome, REASON_BYTES_MAX, Refused,
-    Tally, TaskRecord, Timing,
+    Combined, Completion, EXTRA_INLINE_BYTES_MAX, Exit, Extras, Failure, Fault, LISTED_MAX, LISTED_REASON_BYTES_MAX,
+    Metrics, Outcome, REASON_BYTES_MAX, Refused, Tally, TaskRecord, Timing, Usage,
 };
 use convoke_core::message::SLOTS_MAX;
+use convoke_core::{NAME_BYTES_MAX, Payload};
 
 use crate::check::{at_most, at_most_number, bounded_text, name, required};
 use crate::{DecodeError, v1};
@@ -19,6 +19,9 @@ impl From<&Completion> for v1::Completion {
             samples: completion.samples,
             metrics: to_pairs(&completion.metrics),
             timing: Some((&completion.timing).into()),
+            usage: Some((&completion.usage).into()),
+            files: completion.extras.files.as_ref().map(Into::into),
+            log: completion.extras.log.as_ref().map(Into::into),
         }
     }
 }
@@ -32,6 +35,71 @@ impl TryFrom<v1::Completion> for Completion {
             samples: completion.samples,
             metrics: from_pairs("Completion.metrics", completion.metrics)?,
             timing: required("Completion.timing", completion.timing)?,
+            usage: required("Completion.usage", completion.usage)?,
+            extras: Extras {
+                files: extra("Completion.files", completion.files)?,
+                log: extra("Completion.log", completion.log)?,
+            },
+        })
+    }
+}
+
+/// A payload that stands beside a result: short where it is in place, so that both fit into one record.
+pub(crate) fn extra(field: &'static str, payload: Option<v1::Payload>) -> Result<Option<Payload>, DecodeError> {
+    let payload: Option<Payload> = payload.map(TryInto::try_into).transpose()?;
+    let bytes = payload.as_ref().and_then(Payload::as_inline).map_or(0, <[u8]>::len);
+    if bytes > EXTRA_INLINE_BYTES_MAX {
+        return Err(DecodeError::TooLong { field, bytes, bytes_max: EXTRA_INLINE_BYTES_MAX });
+    }
+    Ok(payload)
+}
+
+impl From<&Usage> for v1::Usage {
+    fn from(usage: &Usage) -> Self {
+        Self { cpu_us: usage.cpu_us, peak_memory_bytes: usage.peak_memory_bytes }
+    }
+}
+
+impl TryFrom<v1::Usage> for Usage {
+    type Error = DecodeError;
+
+    fn try_from(usage: v1::Usage) -> Result<Self, DecodeError> {
+        Ok(Self { cpu_us: usage.cpu_us, peak_memory_bytes: usage.peak_memory_bytes })
+    }
+}
+
+impl From<&Failure> for v1::Failure {
+    fn from(failure: &Failure) -> Self {
+        use v1::exit::Kind;
+        let kind = |exit| match exit {
+            Exit::Status(status) => Kind::Status(status),
+            Exit::Signal(signal) => Kind::Signal(signal),
+            Exit::Trap => Kind::Trap(v1::Nothing {}),
+        };
+        Self {
+            reason: failure.reason.clone(),
+            exit: failure.exit.map(|exit| v1::Exit { kind: Some(kind(exit)) }),
+            usage: Some((&failure.usage).into()),
+            log: failure.log.as_ref().map(Into::into),
+        }
+    }
+}
+
+impl TryFrom<v1::Failure> for Failure {
+    type Error = DecodeError;
+
+    fn try_from(failure: v1::Failure) -> Result<Self, DecodeError> {
+        use v1::exit::Kind;
+        let exit = |exit: v1::Exit| match exit.kind.ok_or(DecodeError::Missing { field: "Exit.kind" })? {
+            Kind::Status(status) => Ok::<_, DecodeError>(Exit::Status(status)),
+            Kind::Signal(signal) => Ok(Exit::Signal(signal)),
+            Kind::Trap(v1::Nothing {}) => Ok(Exit::Trap),
+        };
+        Ok(Self {
+            reason: bounded_text("Failure.reason", failure.reason, REASON_BYTES_MAX)?,
+            exit: failure.exit.map(exit).transpose()?,
+            usage: required("Failure.usage", failure.usage)?,
+            log: extra("Failure.log", failure.log)?,
         })
     }
 }
@@ -105,7 +173,7 @@ impl From<&Fault> for v1::Fault {
     fn from(fault: &Fault) -> Self {
         use v1::fault::Kind;
         let kind = match fault {
-            Fault::Error(reason) => Kind::Error(reason.clone()),
+            Fault::Error(failure) => Kind::Error((&**failure).into()),
             Fault::WorkerLost => Kind::WorkerLost(v1::Nothing {}),
             Fault::TimedOut => Kind::TimedOut(v1::Nothing {}),
         };
@@ -119,7 +187,7 @@ impl TryFrom<v1::Fault> for Fault {
     fn try_from(fault: v1::Fault) -> Result<Self, DecodeError> {
         use v1::fault::Kind;
         match fault.kind.ok_or(DecodeError::Missing { field: "Fault.kind" })? {
-            Kind::Error(reason) => Ok(Self::Error(bounded_text("Fault.error", reason, REASON_BYTES_MAX)?)),
+            Kind::Error(failure) => Ok(Self::Error(Box::new(failure.try_into()?))),
             Kind::WorkerLost(v1::Nothing {}) => Ok(Self::WorkerLost),
             Kind::TimedOut(v1::Nothing {}) => Ok(Self::TimedOut),
         }

@@ -5,13 +5,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use convoke_core::coordinator::durable::{Best, Done, Durable, Failures, Job, Parts, Stage, TakenSnapshot, Version};
+use convoke_core::coordinator::durable::{
+    Best, Done, Durable, Failures, Job, Parts, Progress, Reduction, Results, Stage, TakenSnapshot, Training, Version,
+};
+use convoke_core::event::Extras;
 use convoke_core::sabotage::{self, Bug};
 use convoke_core::snapshot::{RecordedJob, Snapshot};
 use convoke_core::{JobId, Position, StageNumber, Term, Work};
 use prost::Message;
 
 use crate::check::{digest, job_id, name, required, token_id};
+use crate::result::extra;
 use crate::{DecodeError, v1};
 
 /// A snapshot's bytes.
@@ -80,20 +84,25 @@ impl TryFrom<v1::TakenSnapshot> for TakenSnapshot {
 }
 
 fn recorded(id: JobId, job: &Job, record: Option<&RecordedJob>) -> v1::SnapshotJob {
+    let (training, reduction) = match &job.progress {
+        Progress::Rounds(training) => (Some(training), None),
+        Progress::MapReduce(reduction) => (None, Some(reduction)),
+    };
     v1::SnapshotJob {
         job: id.bits(),
         order: job.order,
         spec: Some((&*job.spec).into()),
         submitter: job.submitter.clone(),
         owner: job.owner.bits(),
-        version: Some((&job.version).into()),
-        versions: job.versions.iter().map(Into::into).collect(),
-        best: job
-            .best
-            .as_ref()
+        version: training.map(|training| (&training.version).into()),
+        versions: training.into_iter().flat_map(|training| &training.versions).map(Into::into).collect(),
+        best: training
+            .and_then(|training| training.best.as_ref())
             .map(|best| v1::BestVersion { version: Some((&best.version).into()), error: best.error }),
-        trained: job.trained,
-        evaluated: job.evaluated,
+        trained: training.map_or(0, |training| training.trained),
+        evaluated: training.map_or(0, |training| training.evaluated),
+        reduction: reduction.map(Into::into),
+        logs: job.logs.iter().map(|log| log.0.to_vec()).collect(),
         stages: job.stages.iter().map(open_stage).collect(),
         last_stage: job.last_stage.0,
         outcome: job.outcome.as_ref().map(Into::into),
@@ -107,19 +116,52 @@ impl TryFrom<v1::SnapshotJob> for Job {
 
     fn try_from(job: v1::SnapshotJob) -> Result<Self, DecodeError> {
         let stage = |stage: v1::SnapshotStage| Ok((StageNumber(stage.stage), stage.try_into()?));
+        let progress = match job.reduction {
+            Some(reduction) => Progress::MapReduce(reduction.try_into()?),
+            None => Progress::Rounds(Training {
+                version: required("SnapshotJob.version", job.version)?,
+                versions: job.versions.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+                best: job.best.map(TryInto::try_into).transpose()?,
+                trained: job.trained,
+                evaluated: job.evaluated,
+            }),
+        };
         Ok(Self {
             order: job.order,
             spec: Arc::new(required("SnapshotJob.spec", job.spec)?),
             submitter: name("submitter", job.submitter)?,
             owner: token_id("SnapshotJob.owner", job.owner)?,
-            version: required("SnapshotJob.version", job.version)?,
-            versions: job.versions.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
-            best: job.best.map(TryInto::try_into).transpose()?,
-            trained: job.trained,
-            evaluated: job.evaluated,
+            progress,
+            logs: job.logs.iter().map(|log| digest("SnapshotJob.logs", log)).collect::<Result<_, _>>()?,
             stages: job.stages.into_iter().map(stage).collect::<Result<_, DecodeError>>()?,
             last_stage: StageNumber(job.last_stage),
             outcome: job.outcome.map(TryInto::try_into).transpose()?,
+        })
+    }
+}
+
+impl From<&Reduction> for v1::SnapshotReduction {
+    fn from(reduction: &Reduction) -> Self {
+        Self {
+            opened: reduction.opened,
+            results: reduction.results.as_ref().map(|results| (&results.list).into()),
+            results_count: reduction.results.as_ref().map_or(0, |results| results.count),
+            failed: reduction.failed,
+        }
+    }
+}
+
+impl TryFrom<v1::SnapshotReduction> for Reduction {
+    type Error = DecodeError;
+
+    fn try_from(reduction: v1::SnapshotReduction) -> Result<Self, DecodeError> {
+        let results = |list: v1::Payload| {
+            Ok::<_, DecodeError>(Results { list: list.try_into()?, count: reduction.results_count })
+        };
+        Ok(Self {
+            opened: reduction.opened,
+            results: reduction.results.map(results).transpose()?,
+            failed: reduction.failed,
         })
     }
 }
@@ -155,7 +197,15 @@ fn open_stage((number, stage): (&StageNumber, &Stage)) -> v1::SnapshotStage {
             workers.push(done.worker.to_string());
             workers.len() as u32 - 1
         });
-        v1::SnapshotDone { index: *index, result: Some((&done.result).into()), samples: done.samples, worker }
+        let extras = done.extras.as_deref();
+        v1::SnapshotDone {
+            index: *index,
+            result: Some((&done.result).into()),
+            samples: done.samples,
+            worker,
+            files: extras.and_then(|extras| extras.files.as_ref()).map(Into::into),
+            log: extras.and_then(|extras| extras.log.as_ref()).map(Into::into),
+        }
     });
     let done = done.filter(|_| !sabotage::is(Bug::LeaveResultsOutOfSnapshot)).collect();
     let failures = stage.failures.iter().map(|(index, failures)| v1::SnapshotFailures {
@@ -172,6 +222,7 @@ fn open_stage((number, stage): (&StageNumber, &Stage)) -> v1::SnapshotStage {
         done,
         failures: failures.collect(),
         workers,
+        dead: stage.dead.iter().copied().collect(),
     }
 }
 
@@ -186,7 +237,10 @@ impl TryFrom<v1::SnapshotStage> for Stage {
             let worker = workers.get(done.worker as usize);
             let worker = worker.ok_or(DecodeError::Missing { field: "SnapshotDone.worker" })?.clone();
             let result = required("SnapshotDone.result", done.result)?;
-            Ok((done.index, Done { result, samples: done.samples, worker }))
+            let extras =
+                Extras { files: extra("SnapshotDone.files", done.files)?, log: extra("SnapshotDone.log", done.log)? };
+            let extras = (extras != Extras::default()).then(|| Box::new(extras));
+            Ok((done.index, Done { result, samples: done.samples, worker, extras }))
         };
         let failures = |failures: v1::SnapshotFailures| {
             (failures.index, Failures { errors: failures.errors, deaths: failures.deaths })
@@ -198,6 +252,7 @@ impl TryFrom<v1::SnapshotStage> for Stage {
             closed: stage.closed,
             done: stage.done.into_iter().map(done).collect::<Result<_, DecodeError>>()?,
             failures: stage.failures.into_iter().map(failures).collect(),
+            dead: stage.dead.into_iter().collect(),
         })
     }
 }

@@ -41,7 +41,15 @@ fn spec() -> v1::JobSpec {
     let rounds = v1::Rounds { rounds: 2, base: Some(inline(1)), train: Some(work()), evaluate: None };
     let plan = v1::Plan { kind: Some(v1::plan::Kind::Rounds(rounds)) };
     let name = "digits".to_owned();
-    v1::JobSpec { name, plan: Some(plan), policy: None, seed: 7, attempt_timeout_ms: None, priority: 0 }
+    v1::JobSpec {
+        name,
+        plan: Some(plan),
+        policy: None,
+        seed: 7,
+        attempts: Attempts::default(),
+        deadline_ms: None,
+        priority: 0,
+    }
 }
 
 fn metric(name: &str, value: f64) -> v1::Metric {

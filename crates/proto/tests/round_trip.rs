@@ -65,6 +65,7 @@ fn work() -> impl Strategy<Value = Work> {
             split: Split::Entries,
             count,
             combine,
+            needs: Needs::default(),
         },
     )
 }
@@ -79,7 +80,7 @@ prop_compose! {
         policy in option::of(policy()), seed: u64, attempt_timeout_ms: Option<u64>, priority in -10..=10_i32,
     ) -> JobSpec {
         let plan = Plan::Rounds(Rounds { rounds, base, train, evaluate });
-        JobSpec { name, plan, policy, seed, attempt_timeout_ms, priority }
+        JobSpec { name, plan, policy, seed, attempts: Attempts { timeout_ms: attempt_timeout_ms, ..Attempts::default() }, deadline_ms: None, priority }
     }
 }
 
@@ -93,7 +94,7 @@ fn metrics() -> impl Strategy<Value = Metrics> {
 prop_compose! {
     fn completion()(result in payload(), samples: u64, metrics in metrics(), times: [u64; 4]) -> Completion {
         let [queued_us, fetch_us, compute_us, report_us] = times;
-        Completion { result, samples, metrics, timing: Timing { queued_us, fetch_us, compute_us, report_us } }
+        Completion { result, samples, metrics, timing: Timing { queued_us, fetch_us, compute_us, report_us }, ..Completion::default() }
     }
 }
 

@@ -18,13 +18,21 @@ fn blob(byte: u8) -> Payload {
 fn work(count: u32) -> Work {
     let ability = Ability::new("train").unwrap();
     let (program, combine) = (Payload::inline(b"program").unwrap(), Payload::inline(b"rule").unwrap());
-    Work { ability, program, input: blob(9), split: Split::Entries, count, combine }
+    Work { ability, program, input: blob(9), split: Split::Entries, count, combine, needs: Needs::default() }
 }
 
 fn submitted(job: JobId) -> Event {
     let plan = Plan::Rounds(Rounds { rounds: 3, base: blob(1), train: work(2), evaluate: Some(work(1)) });
     let name = "letters".to_owned();
-    let spec = JobSpec { name, plan, policy: Some(Policy::Random), seed: 7, attempt_timeout_ms: Some(9), priority: -2 };
+    let spec = JobSpec {
+        name,
+        plan,
+        policy: Some(Policy::Random),
+        seed: 7,
+        attempts: Attempts { timeout_ms: Some(9), ..Attempts::default() },
+        deadline_ms: None,
+        priority: -2,
+    };
     let owner = TokenId::from_bits(job.bits() - 1);
     Event::JobSubmitted { job, spec: Box::new(spec), submitter: "ann".to_owned(), owner }
 }
@@ -51,7 +59,7 @@ fn opened(job: JobId, stage: u32, purpose: Purpose) -> Event {
 
 fn done(job: JobId, stage: u32, index: u32, metrics: Metrics) -> Event {
     let timing = Timing { queued_us: 1, fetch_us: 2, compute_us: 3, report_us: 4 };
-    let completion = Completion { result: blob(index as u8), samples: 10, metrics, timing };
+    let completion = Completion { result: blob(index as u8), samples: 10, metrics, timing, ..Completion::default() };
     let record =
         TaskRecord { attempt: 1, worker: format!("w{index}"), profile: "test".to_owned(), slots: 2, completion };
     Event::TaskDone { task: TaskId { job, stage: StageNumber(stage), index }, record }

@@ -66,7 +66,8 @@ pub fn execute(assignment: &Assignment, fetch: &mut Fetch<'_>) -> Result<Made, a
     };
     let digest = convoke_store::digest_of(&bytes);
     let result = if is_blob { Payload::blob(digest) } else { Payload::inline(&bytes)? };
-    let completion = Completion { result, samples, metrics: Metrics::default(), timing: Timing::default() };
+    let completion =
+        Completion { result, samples, metrics: Metrics::default(), timing: Timing::default(), ..Completion::default() };
     Ok(Made { completion, blob: is_blob.then_some(bytes) })
 }
 

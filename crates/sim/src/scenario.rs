@@ -210,6 +210,7 @@ fn work(name: &str, combine: &[u8], input: Payload, count: u32) -> Result<Work, 
         split: Split::Entries,
         count,
         combine: inline(combine)?,
+        needs: Needs::default(),
     })
 }
 

@@ -172,6 +172,7 @@ impl Fleet {
             hardware: "none".to_owned(),
             holding: Vec::new(),
             draining: false,
+            resources: Resources::default(),
         };
         let pace_ms = self.dice.between(100, 300);
         self.workers.push(Worker { pace_ms, leases: VecDeque::new() });
@@ -188,13 +189,15 @@ impl Fleet {
             split: Split::Entries,
             count,
             combine: blob(4),
+            needs: Needs::default(),
         };
         let spec = JobSpec {
             name: format!("job {number}"),
             plan: Plan::Rounds(Rounds { rounds: 1, base: blob(5), train, evaluate: None }),
             policy: None,
             seed: number,
-            attempt_timeout_ms: None,
+            attempts: Attempts::default(),
+            deadline_ms: None,
             priority: 0,
         };
         let (job, submitter) = (JobId::from_bits(number + 1), "somebody".to_owned());

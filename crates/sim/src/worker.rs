@@ -63,6 +63,7 @@ impl World {
             hardware: "simulated".to_owned(),
             holding: Vec::new(),
             draining: false,
+            resources: Resources::default(),
         };
         let probability = machine.load_percent as f64 / 100.0;
         let load = Load { probability, delay_ms: self.dice.between(10, 1_500), seed: self.dice.bits() };

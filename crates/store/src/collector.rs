@@ -1,14 +1,14 @@
 //! The collector: finds the blobs that nothing on record needs and nobody holds, and removes them.
 //!
 //! What the record has released it looks at in the next turn; all that is there, from time to time. It is told what the
-//! roots are, and how a manifest is read. Whose thread it runs on, and which jobs are old, it does not know.
+//! roots are, and how a list is read. Whose thread it runs on, and which jobs are old, it does not know.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use convoke_core::coordinator::roots::{JobRoots, Roots};
+use convoke_core::coordinator::roots::{JobRoots, List, Roots};
 use convoke_core::sabotage::{self, Bug};
-use convoke_core::{Digest, JobId, JobSpec, Millis, Payload, Split};
+use convoke_core::{Digest, JobId, JobSpec, Millis, Payload};
 
 use crate::blobs::{BlobError, Blobs};
 use crate::holds::Holds;
@@ -24,8 +24,8 @@ const PAGES_MAX: usize = 64;
 /// How many released blobs are remembered. Those beyond are found when all blobs are looked through.
 const RELEASED_MAX: usize = 1 << 18;
 
-/// Reads what a manifest lists, in its order; `None` if the manifest is not there.
-pub type Entries = dyn Fn(&dyn Blobs, &Payload) -> Result<Option<Vec<Digest>>, CollectError> + Send;
+/// Reads what a list names, in its order; `None` if the list is not there.
+pub type Entries = dyn Fn(&dyn Blobs, &List) -> Result<Option<Vec<Digest>>, CollectError> + Send;
 
 /// Removes what may go.
 pub struct Collector {
@@ -36,8 +36,8 @@ pub struct Collector {
     released: HashSet<Digest>,
     /// Whether some of it may go soon.
     pending: bool,
-    /// The entries of live jobs' manifests.
-    manifests: HashMap<Digest, Arc<[Digest]>>,
+    /// What lists name that are blobs.
+    lists: HashMap<List, Arc<[Digest]>>,
     /// The sizes of versions.
     sizes: HashMap<Digest, u64>,
     sweep: Option<Sweep>,
@@ -79,9 +79,9 @@ pub enum CollectError {
     /// The blobs cannot be read.
     #[error(transparent)]
     Blob(#[from] BlobError),
-    /// A manifest is no manifest.
-    #[error("a manifest cannot be read: {0}")]
-    Manifest(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A list is none.
+    #[error("what names further blobs cannot be read: {0}")]
+    List(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Collector {
@@ -96,7 +96,7 @@ impl Collector {
             versions_bytes_max,
             released: HashSet::new(),
             pending: false,
-            manifests: HashMap::new(),
+            lists: HashMap::new(),
             sizes: HashMap::new(),
             sweep: None,
         }
@@ -220,8 +220,8 @@ impl Collector {
     /// Finds out what the roots mean in blobs.
     fn needed(&mut self, at: Millis, Roots { snapshot, jobs }: Roots) -> Result<Needed, CollectError> {
         let mut needed = Needed { at, digests: snapshot.into_iter().collect(), finished: Vec::new() };
-        let (mut manifests, mut sizes) = (HashMap::new(), HashMap::new());
-        for JobRoots { job, finished, mut blobs, manifests: listed, versions } in jobs {
+        let (mut known, mut sizes) = (HashMap::new(), HashMap::new());
+        for JobRoots { job, finished, mut blobs, lists, versions } in jobs {
             let mut room = self.versions_bytes_max;
             for digest in versions {
                 let bytes = self.size(digest)?;
@@ -230,26 +230,33 @@ impl Collector {
                 room = left;
                 blobs.push(digest);
             }
-            for manifest in listed.into_iter().filter(|_| !sabotage::is(Bug::ForgetShards)) {
-                let entries = self.entries(&manifest)?;
+            for list in lists.into_iter().filter(|_| !sabotage::is(Bug::ForgetShards)) {
+                let entries = self.entries(&list)?;
                 needed.digests.extend(entries.iter());
-                manifest.as_blob().and_then(|digest| manifests.insert(digest, entries));
+                // What a finished job brought is its own, and gone if it is forgotten.
+                if finished {
+                    blobs.extend(entries.iter());
+                }
+                if list.payload().as_blob().is_some() {
+                    blobs.extend(list.payload().as_blob());
+                    known.insert(list, entries);
+                }
             }
             needed.digests.extend(&blobs);
             if finished {
                 needed.finished.push((job, blobs));
             }
         }
-        (self.manifests, self.sizes) = (manifests, sizes);
+        (self.lists, self.sizes) = (known, sizes);
         Ok(needed)
     }
 
-    fn entries(&self, manifest: &Payload) -> Result<Arc<[Digest]>, CollectError> {
-        if let Some(entries) = manifest.as_blob().and_then(|digest| self.manifests.get(&digest)) {
+    fn entries(&self, list: &List) -> Result<Arc<[Digest]>, CollectError> {
+        if let Some(entries) = self.lists.get(list) {
             return Ok(entries.clone());
         }
         // One that is not there fails its job, and names nothing that could be read.
-        Ok((self.read_entries)(self.holds.blobs(), manifest)?.unwrap_or_default().into())
+        Ok((self.read_entries)(self.holds.blobs(), list)?.unwrap_or_default().into())
     }
 
     /// How many bytes a blob has; none if it is not there.
@@ -272,8 +279,8 @@ impl Collected {
     }
 }
 
-/// Makes the blobs durable that a job starts from, those of its manifests among them, and says which are not there: at
-/// most `missing_max`, and none of a manifest that is missing itself. From its submission on the job is what keeps them.
+/// Makes the blobs durable that a job starts from, those that its lists name among them, and says which are not there: at
+/// most `missing_max`, and none of a list that is missing itself. From its submission on the job is what keeps them.
 pub fn unpinned(
     blobs: &dyn Blobs,
     spec: &JobSpec,
@@ -281,9 +288,8 @@ pub fn unpinned(
     missing_max: usize,
 ) -> Result<Vec<Digest>, CollectError> {
     let mut named: std::collections::BTreeSet<Digest> = spec.payloads().filter_map(Payload::as_blob).collect();
-    for work in spec.works() {
-        let Split::Entries = work.split;
-        named.extend(read_entries(blobs, &work.input)?.unwrap_or_default());
+    for list in spec.lists() {
+        named.extend(read_entries(blobs, &list)?.unwrap_or_default());
     }
     let mut missing = Vec::new();
     for digest in named {
@@ -315,7 +321,7 @@ mod tests {
         let needs = |job, finished, bytes| {
             let blob = blobs.put(&vec![job as u8; bytes], Durability::Synced).unwrap();
             let (job, blobs) = (JobId::from_bits(job), vec![blob]);
-            JobRoots { job, finished, blobs, manifests: Vec::new(), versions: Vec::new() }
+            JobRoots { job, finished, blobs, lists: Vec::new(), versions: Vec::new() }
         };
         let jobs = vec![needs(1, false, live_bytes), needs(2, true, finished_bytes)];
         let holds = Holds::with_clock(Arc::new(blobs.clone()), Some(100), Times::default(), Box::new(|| 0));

@@ -24,6 +24,9 @@ pub use v1::{
 /// The most bytes of a manifest: some two hundred thousand entries.
 pub const MANIFEST_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
+/// The most bytes of a page of results.
+pub const RESULTS_PAGE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
 /// A program or manifest cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramError {
@@ -54,6 +57,14 @@ pub enum ProgramError {
         index: u32,
         /// How many there are.
         entries: usize,
+    },
+    /// A payload cannot be read.
+    #[error("entry {index}: {source}")]
+    Payload {
+        /// The entry's place.
+        index: u32,
+        /// Why.
+        source: convoke_proto::DecodeError,
     },
     /// An entry's digest is not 32 bytes.
     #[error("entry {index}: a digest has 32 bytes, not {bytes}")]
@@ -138,7 +149,107 @@ impl Manifest {
     pub fn blob(&self, index: u32) -> Result<Digest, ProgramError> {
         let entries = self.entries.len();
         let entry = self.entries.get(index as usize).ok_or(ProgramError::NoEntry { index, entries })?;
-        let digest = <[u8; 32]>::try_from(entry.digest.as_slice());
-        digest.map(Digest).map_err(|_| ProgramError::Digest { index, bytes: entry.digest.len() })
+        digest(index, &entry.digest)
     }
+
+    /// All entries' blobs.
+    pub fn blobs(&self) -> Result<Vec<Digest>, ProgramError> {
+        digests(self.entries.iter().map(|entry| &entry.digest))
+    }
+}
+
+impl Files {
+    /// The files' blobs.
+    pub fn blobs(&self) -> Result<Vec<Digest>, ProgramError> {
+        digests(self.files.iter().map(|file| &file.digest))
+    }
+}
+
+impl Command {
+    /// The blobs of the files that lie in its working directory.
+    pub fn blobs(&self) -> Result<Vec<Digest>, ProgramError> {
+        digests(self.files.iter().map(|file| &file.digest))
+    }
+}
+
+impl Wasm {
+    /// The module's blob.
+    pub fn module_digest(&self) -> Result<Digest, ProgramError> {
+        digest(0, &self.module)
+    }
+}
+
+impl Results {
+    /// The pages' blobs.
+    pub fn page_blobs(&self) -> Result<Vec<Digest>, ProgramError> {
+        digests(self.pages.iter().map(|page| &page.digest))
+    }
+
+    /// The pages' blobs, each with the place of its first result.
+    pub fn starts(&self) -> Result<Vec<(u32, Digest)>, ProgramError> {
+        let starts = self.pages.iter().scan(0_u32, |start, page| {
+            let first = *start;
+            *start = start.saturating_add(page.results);
+            Some(first)
+        });
+        Ok(starts.zip(self.page_blobs()?).collect())
+    }
+
+    /// How many results there are.
+    pub fn count(&self) -> u64 {
+        let rest = self.rest.as_ref().map_or(0, |page| page.results.len() as u64);
+        self.pages.iter().map(|page| u64::from(page.results)).sum::<u64>() + rest
+    }
+}
+
+/// What a task brought, as values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Brought {
+    /// The task's place.
+    pub index: u32,
+    /// Its result.
+    pub result: Payload,
+    /// How many bytes that has.
+    pub bytes: u64,
+    /// A list of the files that it left.
+    pub files: Option<Payload>,
+    /// The end of what it wrote to its log.
+    pub log: Option<Payload>,
+}
+
+impl v1::Result {
+    /// As values.
+    pub fn brought(&self) -> Result<Brought, ProgramError> {
+        let value = |payload: &convoke_proto::v1::Payload| -> Result<Payload, ProgramError> {
+            payload.clone().try_into().map_err(|source| ProgramError::Payload { index: self.index, source })
+        };
+        let result = self.result.as_ref().ok_or(ProgramError::Missing { field: "Result.result" })?;
+        Ok(Brought {
+            index: self.index,
+            result: value(result)?,
+            bytes: self.bytes,
+            files: self.files.as_ref().map(value).transpose()?,
+            log: self.log.as_ref().map(value).transpose()?,
+        })
+    }
+}
+
+impl From<&Brought> for v1::Result {
+    fn from(brought: &Brought) -> Self {
+        Self {
+            index: brought.index,
+            result: Some((&brought.result).into()),
+            files: brought.files.as_ref().map(Into::into),
+            log: brought.log.as_ref().map(Into::into),
+            bytes: brought.bytes,
+        }
+    }
+}
+
+fn digests<'a>(all: impl Iterator<Item = &'a Vec<u8>>) -> Result<Vec<Digest>, ProgramError> {
+    (0..).zip(all).map(|(index, bytes)| digest(index, bytes)).collect()
+}
+
+fn digest(index: u32, bytes: &[u8]) -> Result<Digest, ProgramError> {
+    <[u8; 32]>::try_from(bytes).map(Digest).map_err(|_| ProgramError::Digest { index, bytes: bytes.len() })
 }

@@ -2,10 +2,9 @@
 //!
 //! Everything that a worker may say is checked here, names and counts too; what it means is for the machine.
 
-use convoke_core::event::REASON_BYTES_MAX;
 use convoke_core::message::{FromWorker, Hello, ToWorker};
 use convoke_core::{Ability, LeaseId, Term, WorkerId, check_name};
-use convoke_proto::{DecodeError, at_most, bounded_text, required};
+use convoke_proto::{DecodeError, at_most, required, resources_message, resources_value};
 
 use crate::protocol::SESSION_BLOB_BYTES_MAX;
 use crate::seen::Seen;
@@ -49,8 +48,8 @@ impl From<WorkerFrame> for v1::WorkerFrame {
             WorkerFrame::Message(FromWorker::Done { lease, completion }) => {
                 FromWorkerKind::Done(v1::Done { lease: Some((&lease).into()), completion: Some((&completion).into()) })
             }
-            WorkerFrame::Message(FromWorker::Failed { lease, reason }) => {
-                FromWorkerKind::Failed(v1::Failed { lease: Some((&lease).into()), reason })
+            WorkerFrame::Message(FromWorker::Failed { lease, failure }) => {
+                FromWorkerKind::Failed(v1::Failed { lease: Some((&lease).into()), failure: Some((&failure).into()) })
             }
         };
         Self { kind: Some(kind) }
@@ -76,7 +75,7 @@ impl TryFrom<v1::WorkerFrame> for WorkerFrame {
             },
             FromWorkerKind::Failed(failed) => FromWorker::Failed {
                 lease: required("Failed.lease", failed.lease)?,
-                reason: bounded_text("Failed.reason", failed.reason, REASON_BYTES_MAX)?,
+                failure: required("Failed.failure", failed.failure)?,
             },
         };
         Ok(Self::Message(message))
@@ -137,6 +136,7 @@ fn hello_message(hello: Hello, seen: Seen) -> v1::Hello {
         hardware: hello.hardware,
         holding: hello.holding.iter().map(Into::into).collect(),
         draining: hello.draining,
+        resources: resources_message(&hello.resources),
         seen: Some(seen.into()),
     }
 }
@@ -156,6 +156,7 @@ fn hello_value(hello: v1::Hello) -> Result<Hello, DecodeError> {
         hardware: hello.hardware,
         holding: hello.holding.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
         draining: hello.draining,
+        resources: resources_value(hello.resources)?,
     })
 }
 

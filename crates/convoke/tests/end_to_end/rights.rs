@@ -130,6 +130,7 @@ fn hello(name: &str) -> Hello {
         hardware: "none".to_owned(),
         holding: Vec::new(),
         draining: false,
+        resources: Resources::default(),
     }
 }
 

@@ -2,16 +2,16 @@
 //!
 //! It accepts the first result of a task and revokes the rest; what a result means it does not know.
 
-use crate::event::{Completion, Event, Fault, TaskRecord};
+use crate::event::{Completion, Event, Fault, Purpose, TaskRecord};
 use crate::message::ToWorker;
 use crate::sabotage::{self, Bug};
-use crate::{Millis, WorkerId};
+use crate::{Millis, Plan, TaskId, WorkerId};
 
 use super::io::Notice;
 use super::{Coordinator, Lease, Timer};
 
-/// A task that fails this often fails its job.
-const ERRORS_MAX: u32 = 3;
+/// How much longer than it may an attempt is let run: a worker ends it in time, and says more of it.
+const TIMEOUT_GRACE_MS: Millis = 1_000;
 /// How long a worker that rejected a task is left alone; twice as long for each further rejection in a row.
 const BACKOFF_MS: Millis = 50;
 /// The longest that it is left alone.
@@ -53,6 +53,7 @@ impl Coordinator {
         self.release(number);
         let failures = self.durable.stage(task.job, task.stage).and_then(|stage| stage.failures.get(&task.index));
         let errors = failures.map_or(0, |failures| failures.errors);
+        let retries = self.durable.job(task.job).map_or(0, |job| job.spec.attempts.retries);
         if self.is_deadly(task) {
             let deaths = failures.map_or_else(Vec::new, |failures| failures.deaths.clone());
             let reason = format!(
@@ -62,9 +63,28 @@ impl Coordinator {
                 deaths.len(),
                 deaths.join(", ")
             );
+            self.give_up_task(task, reason);
+        } else if errors + u32::from(sabotage::is(Bug::FailJobTooSoon)) > retries {
+            let reason = if errors == 1 { reason } else { format!("{reason} (the last of {errors} attempts)") };
+            self.give_up_task(task, reason);
+        }
+    }
+
+    /// A task has failed for good, and its job with it, unless the plan goes on without.
+    fn give_up_task(&mut self, task: TaskId, reason: String) {
+        let job = self.durable.job(task.job);
+        let is_map = job.and_then(|job| job.stages.get(&task.stage)).is_some_and(|stage| stage.purpose == Purpose::Map);
+        let keeps_going = job.is_some_and(|job| matches!(&job.spec.plan, Plan::MapReduce(plan) if plan.keep_going));
+        if !(is_map && keeps_going) {
             self.fail(task.job, reason);
-        } else if errors + u32::from(sabotage::is(Bug::FailJobTooSoon)) >= ERRORS_MAX {
-            self.fail(task.job, format!("{reason} (the last of {errors} attempts)"));
+            return;
+        }
+        self.record(Event::TaskFailed { task });
+        let Some((stage, queue)) = self.stage(task.job, task.stage) else { return };
+        let is_complete = stage.is_complete();
+        queue.finish(task.index, None).into_iter().for_each(|other| self.revoke(other));
+        if is_complete {
+            self.close(task.job, task.stage);
         }
     }
 
@@ -106,7 +126,7 @@ impl Coordinator {
         let lease = self.leases.remove(&number)?;
         self.timers.cancel(Timer::TimedOut(number));
         let connected = self.roster.update(lease.worker, |worker| {
-            worker.leases.retain(|other| *other != number);
+            worker.remove_lease(number);
             worker.session.is_some()
         });
         if connected == Some(true) {
@@ -126,8 +146,9 @@ impl Coordinator {
             let Some(lease) = self.leases.get_mut(&number) else { continue };
             lease.started_at = Some(self.now);
             let job = self.durable.job(lease.task.job);
-            if let Some(timeout_ms) = job.and_then(|job| job.spec.attempt_timeout_ms) {
-                self.timers.set(Timer::TimedOut(number), self.now.saturating_add(timeout_ms));
+            if let Some(timeout_ms) = job.and_then(|job| job.spec.attempts.timeout_ms) {
+                let at = self.now.saturating_add(timeout_ms).saturating_add(TIMEOUT_GRACE_MS);
+                self.timers.set(Timer::TimedOut(number), at);
             }
             self.roster.update(id, |worker| worker.busy_since = self.now);
         }

@@ -3,10 +3,10 @@
 //! Only [`Durable::apply`] changes it, live and in replay alike, so a refolded journal equals the state that wrote it.
 //! It knows no worker's session, no lease and no time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use crate::event::{Event, Fault, Outcome, Purpose};
+use crate::event::{Combined, Event, Extras, Fault, Outcome, Purpose};
 use crate::sabotage::{self, Bug};
 use crate::{Digest, JobId, JobSpec, Payload, Plan, Position, StageNumber, TaskId, Term, TokenId, Work};
 
@@ -16,6 +16,8 @@ use super::credentials::Credentials;
 pub const FINISHED_JOBS_MAX: usize = 1_000;
 /// How many versions of a job are remembered beside the last and the best; the oldest go first.
 pub const VERSIONS_MAX: usize = 100;
+/// How many logs of failed attempts a job keeps; the oldest go first.
+pub const LOGS_MAX: usize = 100;
 /// The metric by which the best version is the best.
 const ERROR: &str = "validation_error";
 
@@ -60,6 +62,30 @@ pub struct Job {
     pub submitter: String,
     /// The token that let the submitter in: whose the job is.
     pub owner: TokenId,
+    /// How far its plan has come.
+    pub progress: Progress,
+    /// Stages that are not combined yet.
+    pub stages: BTreeMap<StageNumber, Stage>,
+    /// The last stage that was opened.
+    pub last_stage: StageNumber,
+    /// The logs of attempts that failed, where blobs hold them, the newest last, at most [`LOGS_MAX`].
+    pub logs: VecDeque<Digest>,
+    /// How it ended, if it has.
+    pub outcome: Option<Outcome>,
+}
+
+/// How far a job's plan has come.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Progress {
+    /// Training in rounds.
+    Rounds(Training),
+    /// A map and its reduction.
+    MapReduce(Reduction),
+}
+
+/// Training, as far as it has come.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Training {
     /// The newest model version.
     pub version: Version,
     /// Versions before the newest, the newest of them last, at most [`VERSIONS_MAX`].
@@ -70,12 +96,26 @@ pub struct Job {
     pub trained: u32,
     /// The last version whose evaluation was opened.
     pub evaluated: u32,
-    /// Stages that are not combined yet.
-    pub stages: BTreeMap<StageNumber, Stage>,
-    /// The last stage that was opened.
-    pub last_stage: StageNumber,
-    /// How it ended, if it has.
-    pub outcome: Option<Outcome>,
+}
+
+/// A map and its reduction, as far as they have come.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reduction {
+    /// How many stages were opened: the map, then the levels of the reduction.
+    pub opened: u32,
+    /// What the newest stage that was combined brought.
+    pub results: Option<Results>,
+    /// How many pieces have failed for good, of all combined stages.
+    pub failed: u32,
+}
+
+/// What a stage brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Results {
+    /// The list of them.
+    pub list: Payload,
+    /// How many there are.
+    pub count: u32,
 }
 
 /// Parameters after a committed round; version 0 is what the job started from.
@@ -111,6 +151,8 @@ pub struct Stage {
     pub done: BTreeMap<u32, Done>,
     /// The tasks that have failed before.
     pub failures: BTreeMap<u32, Failures>,
+    /// Those of them that have failed for good: the stage goes on without them.
+    pub dead: BTreeSet<u32>,
 }
 
 /// The accepted result of a task.
@@ -122,6 +164,8 @@ pub struct Done {
     pub samples: u64,
     /// Who brought it.
     pub worker: Arc<str>,
+    /// What comes beside it, where something does.
+    pub extras: Option<Box<Extras>>,
 }
 
 /// How often a task has failed.
@@ -146,7 +190,8 @@ impl Durable {
     pub fn of(parts: Parts) -> Option<Self> {
         let ended = |id: &JobId| parts.jobs.get(id).is_some_and(|job| job.outcome.is_some());
         let listed = parts.jobs.values().filter(|job| job.outcome.is_some()).count() == parts.finished.len();
-        let sound = listed && parts.finished.iter().all(ended) && parts.credentials.are_sound();
+        let of_plan = parts.jobs.values().all(|job| job.progress.is_of(&job.spec.plan));
+        let sound = listed && of_plan && parts.finished.iter().all(ended) && parts.credentials.are_sound();
         sound.then_some(Self(parts))
     }
 
@@ -204,7 +249,8 @@ impl Durable {
     pub fn wanted(&self, task: TaskId) -> Option<&Stage> {
         let stage = self.stage(task.job, task.stage)?;
         let is_done = stage.done.contains_key(&task.index) && !sabotage::is(Bug::CountReturnedTaskTwice);
-        let open = !stage.closed && task.index < stage.work.count && !is_done;
+        let is_dead = stage.dead.contains(&task.index);
+        let open = !stage.closed && task.index < stage.work.count && !is_done && !is_dead;
         open.then_some(stage)
     }
 
@@ -227,11 +273,8 @@ impl Durable {
             }
             Event::StageOpened { job, stage, purpose, base, work } => {
                 let job = self.live(*job).filter(|job| *stage == job.last_stage.next())?;
+                job.progress.open(*purpose)?;
                 job.last_stage = *stage;
-                match *purpose {
-                    Purpose::Train { round } => job.trained = round,
-                    Purpose::Evaluate { round } => job.evaluated = round,
-                }
                 job.stages.insert(*stage, Stage::new(*purpose, base, work));
             }
             Event::TaskDone { task, record } => {
@@ -241,6 +284,7 @@ impl Durable {
                     result: completion.result.clone(),
                     samples: completion.samples,
                     worker: record.worker.as_str().into(),
+                    extras: (completion.extras != Extras::default()).then(|| Box::new(completion.extras.clone())),
                 };
                 self.stage_mut(task.job, task.stage)?.done.insert(task.index, done);
             }
@@ -251,6 +295,15 @@ impl Durable {
                     Fault::WorkerLost => failures.deaths.push(worker.clone()),
                     Fault::Error(_) | Fault::TimedOut => failures.errors += 1,
                 }
+                if let Fault::Error(failure) = fault
+                    && let Some(log) = failure.log.as_ref().and_then(Payload::as_blob)
+                {
+                    self.live(task.job)?.keep_log(log);
+                }
+            }
+            Event::TaskFailed { task } => {
+                self.wanted(*task)?.failures.get(&task.index)?;
+                self.stage_mut(task.job, task.stage)?.dead.insert(task.index);
             }
             Event::StageClosed { job, stage, .. } => {
                 let stage = self.stage_mut(*job, *stage).filter(|stage| !stage.closed && stage.is_complete())?;
@@ -268,13 +321,7 @@ impl Durable {
                 let job = self.live(*job)?;
                 let closed = job.stages.get(stage).is_some_and(|stage| stage.closed);
                 let stage = closed.then(|| job.stages.remove(stage))??;
-                match stage.purpose {
-                    Purpose::Train { round } => job.add_version(round, &combined.result),
-                    Purpose::Evaluate { round } => {
-                        let version = Version { round, parameters: stage.base };
-                        combined.metrics.get(ERROR).into_iter().for_each(|error| job.measure(version.clone(), error));
-                    }
-                }
+                job.progress.combine(stage, combined);
             }
             Event::JobFinished { job: id, outcome } => {
                 let job = self.live(*id)?;
@@ -313,23 +360,82 @@ impl Durable {
 
 impl Job {
     fn new(order: u64, spec: &JobSpec, submitter: &str, owner: TokenId) -> Self {
-        let Plan::Rounds(plan) = &spec.plan;
         Self {
             order,
-            version: Version { round: 0, parameters: plan.base.clone() },
-            versions: VecDeque::new(),
-            best: None,
+            progress: Progress::new(&spec.plan),
             spec: Arc::new(spec.clone()),
             submitter: submitter.to_owned(),
             owner,
-            trained: 0,
-            evaluated: 0,
             stages: BTreeMap::new(),
             last_stage: StageNumber(0),
+            logs: VecDeque::new(),
             outcome: None,
         }
     }
 
+    fn keep_log(&mut self, log: Digest) {
+        if self.logs.len() == LOGS_MAX {
+            self.logs.pop_front();
+        }
+        self.logs.push_back(log);
+    }
+
+    /// How far training has come, where the job trains.
+    pub fn training(&self) -> Option<&Training> {
+        match &self.progress {
+            Progress::Rounds(training) => Some(training),
+            Progress::MapReduce(_) => None,
+        }
+    }
+}
+
+impl Progress {
+    fn new(plan: &Plan) -> Self {
+        match plan {
+            Plan::Rounds(plan) => Self::Rounds(Training {
+                version: Version { round: 0, parameters: plan.base.clone() },
+                versions: VecDeque::new(),
+                best: None,
+                trained: 0,
+                evaluated: 0,
+            }),
+            Plan::MapReduce(_) => Self::MapReduce(Reduction::default()),
+        }
+    }
+
+    /// Whether it is of that plan's kind.
+    pub fn is_of(&self, plan: &Plan) -> bool {
+        matches!((self, plan), (Self::Rounds(_), Plan::Rounds(_)) | (Self::MapReduce(_), Plan::MapReduce(_)))
+    }
+
+    /// Notes that a stage was opened; `None` if it is not one of this plan's.
+    fn open(&mut self, purpose: Purpose) -> Option<()> {
+        match (self, purpose) {
+            (Self::Rounds(training), Purpose::Train { round }) => training.trained = round,
+            (Self::Rounds(training), Purpose::Evaluate { round }) => training.evaluated = round,
+            (Self::MapReduce(reduction), Purpose::Map | Purpose::Reduce { .. }) => reduction.opened += 1,
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn combine(&mut self, stage: Stage, combined: &Combined) {
+        match (self, stage.purpose) {
+            (Self::Rounds(training), Purpose::Train { round }) => training.add_version(round, &combined.result),
+            (Self::Rounds(training), Purpose::Evaluate { round }) => {
+                let version = Version { round, parameters: stage.base };
+                combined.metrics.get(ERROR).into_iter().for_each(|error| training.measure(version.clone(), error));
+            }
+            (Self::MapReduce(reduction), _) => {
+                reduction.failed += stage.dead.len() as u32;
+                reduction.results = Some(Results { list: combined.result.clone(), count: stage.done.len() as u32 });
+            }
+            (Self::Rounds(_), Purpose::Map | Purpose::Reduce { .. }) => {}
+        }
+    }
+}
+
+impl Training {
     fn add_version(&mut self, round: u32, parameters: &Payload) {
         let version = Version { round, parameters: parameters.clone() };
         let before = std::mem::replace(&mut self.version, version);
@@ -352,13 +458,13 @@ impl Job {
 
 impl Stage {
     fn new(purpose: Purpose, base: &Payload, work: &Work) -> Self {
-        let (done, failures) = (BTreeMap::new(), BTreeMap::new());
-        Self { purpose, base: base.clone(), work: work.clone(), closed: false, done, failures }
+        let (done, failures, dead) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        Self { purpose, base: base.clone(), work: work.clone(), closed: false, done, failures, dead }
     }
 
-    /// Whether every task has its result.
+    /// Whether every task has its result, or has failed for good.
     pub fn is_complete(&self) -> bool {
-        self.done.len() + usize::from(sabotage::is(Bug::CloseStageEarly)) >= self.work.count as usize
+        self.done.len() + self.dead.len() + usize::from(sabotage::is(Bug::CloseStageEarly)) >= self.work.count as usize
     }
 
     /// How many workers were lost with a task.
@@ -372,9 +478,12 @@ fn expectation(event: &Event) -> &'static str {
     match event {
         Event::TermOpened { .. } => "a term is one more than the last",
         Event::JobSubmitted { .. } => "the job is there already",
-        Event::StageOpened { .. } => "the job is live, and a stage's number is one more than the last",
+        Event::StageOpened { .. } => {
+            "the job is live and has such stages, and a stage's number is one more than the last"
+        }
         Event::TaskDone { .. } | Event::AttemptFailed { .. } => "the task is one of an open stage and has no result",
-        Event::StageClosed { .. } => "the stage is open and every task of it is done",
+        Event::TaskFailed { .. } => "the task is one of an open stage, has failed before and has no result",
+        Event::StageClosed { .. } => "the stage is open and every task of it is done, or has failed for good",
         Event::ResultsLost { .. } => "the stage is not combined and has those results",
         Event::StageCombined { .. } => "the stage is closed",
         Event::JobFinished { .. } => "the job is live",

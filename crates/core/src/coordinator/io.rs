@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::event::{Combined, Event};
+use crate::event::{Combined, Event, Extras};
 use crate::message::{FromWorker, Hello, ToWorker};
 use crate::{
     Ability, Caller, Counted, Digest, Identity, JobId, JobSpec, NewToken, Payload, Position, RequestId, Role,
@@ -66,6 +66,11 @@ pub enum Input {
     },
     /// A job that has ended is to be on record no longer. Of any other this changes nothing.
     Forget {
+        /// The job.
+        job: JobId,
+    },
+    /// The wall clock is past the deadline of a job.
+    DeadlinePassed {
         /// The job.
         job: JobId,
     },
@@ -225,6 +230,8 @@ pub struct Part {
     pub result: Payload,
     /// How many samples it stands for.
     pub samples: u64,
+    /// What comes beside it.
+    pub extras: Extras,
 }
 
 /// Something worth a line to whoever watches; it is recorded nowhere.
@@ -302,6 +309,17 @@ pub enum Waiting {
     },
     /// No connected worker can do this.
     NoAbility(Ability),
+    /// None that can do it has as much of this as a task needs.
+    NotEnough {
+        /// Slots, or the name of a resource.
+        what: String,
+        /// How much a task needs.
+        needed: u64,
+        /// The most that one of them has.
+        most: u64,
+    },
+    /// What ran before the coordinator restarted may still run, and must not run twice.
+    Orphans,
 }
 
 impl Notice {
@@ -352,6 +370,12 @@ impl fmt::Display for Waiting {
             Self::AllDrain { workers: 1 } => f.write_str("the only worker is draining"),
             Self::AllDrain { workers } => write!(f, "all {workers} workers are draining"),
             Self::NoAbility(ability) => write!(f, "no connected worker can `{ability}`"),
+            Self::NotEnough { what, needed, most } => {
+                write!(f, "a task needs {what}={needed}, and no connected worker has more than {most}")
+            }
+            Self::Orphans => {
+                f.write_str("what ran before the restart may still run, on workers that are not back, for some seconds")
+            }
         }
     }
 }

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use rand_pcg::Pcg64Mcg;
 
 use crate::event::{Event, LOST_MAX, Outcome, REASON_BYTES_MAX, bounded};
-use crate::message::ToWorker;
+use crate::message::{LIVENESS_MS, ToWorker};
 use crate::sabotage::{self, Bug};
-use crate::{Caller, Digest, JobId, JobSpec, RequestId, StageNumber, TokenId};
+use crate::{Caller, Digest, JobId, JobSpec, Millis, RequestId, StageNumber, TokenId};
 
 use super::io::{Combine, CombineOutcome, Output, Part};
 use super::plan::{Step, next_step};
@@ -18,6 +18,8 @@ use super::{Coordinator, LiveJob, Queue, RECOVERY_MS, Timer};
 
 /// How many events say at a time that results are lost.
 const LOST_CHUNKS_MAX: usize = 8;
+/// After a restart, until when nobody can be at what workers ran before that are not back.
+const ORPHANS_GONE_MS: Millis = LIVENESS_MS + 1_000;
 /// How many jobs may be under way.
 pub const LIVE_JOBS_MAX: usize = 1_000;
 
@@ -32,7 +34,13 @@ impl Coordinator {
             let closed: Vec<_> = job.stages.iter().filter(|(_, stage)| stage.closed).map(|(id, _)| *id).collect();
             let done = job.stages.values().flat_map(|stage| stage.done.values());
             self.awaited.extend(done.map(|done| done.worker.to_string()));
-            self.live.insert(*id, LiveJob::new(self.next_lease, job.spec.seed, queues));
+            let mut live = LiveJob::new(self.next_lease, job.spec.seed, queues);
+            // Workers that are not back may yet run what was placed before: they end it before this.
+            if !job.spec.attempts.idempotent {
+                live.held_until = self.now + ORPHANS_GONE_MS;
+                self.timers.set(Timer::OrphansGone, live.held_until);
+            }
+            self.live.insert(*id, live);
             closed.into_iter().for_each(|stage| self.combine(*id, stage));
             self.advance(*id);
         }
@@ -88,6 +96,13 @@ impl Coordinator {
     pub(super) fn on_forget(&mut self, job: JobId) {
         if self.durable.job(job).is_some_and(|job| job.outcome.is_some()) {
             self.record(Event::JobForgotten { job });
+        }
+    }
+
+    /// The time that the job was given is over.
+    pub(super) fn on_deadline(&mut self, job: JobId) {
+        if self.live.contains_key(&job) {
+            self.fail(job, "its deadline has passed".to_owned());
         }
     }
 
@@ -162,6 +177,7 @@ impl Coordinator {
             index: *index,
             result: done.result.clone(),
             samples: done.samples,
+            extras: done.extras.as_deref().cloned().unwrap_or_default(),
         };
         let combine = Combine {
             job,
@@ -204,6 +220,7 @@ impl Coordinator {
 impl LiveJob {
     fn new(latest_lease: u64, seed: u64, queues: BTreeMap<StageNumber, Queue>) -> Self {
         // PCG's multiplicative state has to be odd; the shift keeps every bit of the seed.
-        Self { leases: 0, latest_lease, queues, rng: Pcg64Mcg::new(u128::from(seed) << 1 | 1), waiting: None }
+        let rng = Pcg64Mcg::new(u128::from(seed) << 1 | 1);
+        Self { leases: 0, latest_lease, queues, rng, waiting: None, held_until: 0 }
     }
 }

@@ -82,6 +82,8 @@ struct LiveJob {
     rng: Pcg64Mcg,
     /// Why it waits, as last said.
     waiting: Option<Waiting>,
+    /// Until when nothing of it is placed.
+    held_until: Millis,
 }
 
 /// The right to one attempt of one task.
@@ -111,6 +113,8 @@ enum Timer {
     BackedOff(WorkerId),
     /// An attempt had its time.
     TimedOut(u64),
+    /// What ran before a restart, on workers that are not back, runs no more.
+    OrphansGone,
     /// Look for attempts that take much longer than others.
     Stragglers,
 }
@@ -161,6 +165,7 @@ impl Coordinator {
             }
             Input::Cancel { request, job, by } => self.on_cancel(request, job, by),
             Input::Forget { job } => self.on_forget(job),
+            Input::DeadlinePassed { job } => self.on_deadline(job),
             Input::Combined { job, stage, outcome } => self.on_combined(job, stage, outcome),
             Input::SnapshotStored { through, state } => self.on_snapshot_stored(through, state),
             Input::Drain { request, worker } => self.on_drain(request, worker),
@@ -199,6 +204,8 @@ impl Coordinator {
                 self.timers.set(Timer::Beat, self.now + HEARTBEAT_MS);
             }
             Timer::Recovered => self.awaited.clear(),
+            // What was held is placed.
+            Timer::OrphansGone => {}
             Timer::Silent(worker) => self.on_silent(worker),
             Timer::GivenUp(worker) => self.on_given_up(worker),
             Timer::BackedOff(worker) => drop(self.roster.update(worker, |worker| worker.backs_off = false)),

@@ -9,10 +9,10 @@ use std::collections::BTreeSet;
 use rand_core::Rng;
 
 use crate::message::{Assignment, ToWorker};
-use crate::{Ability, JobId, Millis, PRIORITY_MAX, Policy, StageNumber, TaskId, WorkerId};
+use crate::{Ability, JobId, Millis, Needs, PRIORITY_MAX, Policy, StageNumber, TaskId, Work, WorkerId};
 
-use super::durable::Stage;
 use super::io::{Notice, Waiting};
+use super::roster::Worker;
 use super::{Coordinator, Timer};
 
 /// How many workers load balancing compares in detail.
@@ -28,6 +28,12 @@ const REJECTS_ALL: u32 = 3;
 
 /// Whose turn it is, the least first: whether it is not due, its quotient, its priority, its age.
 type Rank = (bool, u64, Reverse<i32>, u64);
+
+/// What a worker must have for a task.
+struct Wanted {
+    ability: Ability,
+    needs: Needs,
+}
 
 impl Coordinator {
     /// Places every waiting task that has a worker.
@@ -60,7 +66,7 @@ impl Coordinator {
         let mut weights = 0;
         let mut waiting = Vec::new();
         for (id, live) in &mut self.live {
-            let Some(job) = self.durable.job(*id) else { continue };
+            let Some(job) = self.durable.job(*id).filter(|_| live.held_until <= self.now) else { continue };
             let first = live.queues.iter_mut().find_map(|(number, queue)| {
                 let stage = job.stages.get(number).filter(|stage| !stage.closed)?;
                 if stuck.contains(&(*id, *number)) {
@@ -83,11 +89,11 @@ impl Coordinator {
 
     fn choose(&mut self, task: TaskId) -> Option<WorkerId> {
         let policy = self.policy(task.job);
-        let ability = self.durable.stage(task.job, task.stage)?.work.ability.clone();
+        let wanted = self.wanted_of(task)?;
         match policy {
-            Policy::Random => self.choose_any(task.job, &ability),
-            Policy::RoundRobin => self.choose_in_turn(&ability),
-            Policy::LoadBalancing => self.choose_first_to_finish(task, &ability),
+            Policy::Random => self.choose_any(task.job, &wanted),
+            Policy::RoundRobin => self.choose_in_turn(&wanted),
+            Policy::LoadBalancing => self.choose_first_to_finish(task, &wanted),
         }
     }
 
@@ -95,29 +101,32 @@ impl Coordinator {
         self.durable.job(job).and_then(|job| job.spec.policy).unwrap_or(self.config.policy)
     }
 
-    /// Draws among the workers with room; where the draw lacks the ability, the next one that has it.
-    fn choose_any(&mut self, job: JobId, ability: &Ability) -> Option<WorkerId> {
+    fn wanted_of(&self, task: TaskId) -> Option<Wanted> {
+        let work = &self.durable.stage(task.job, task.stage)?.work;
+        Some(Wanted { ability: work.ability.clone(), needs: work.needs.clone() })
+    }
+
+    /// Draws among the workers with room; where the draw will not do, the next one that does.
+    fn choose_any(&mut self, job: JobId, wanted: &Wanted) -> Option<WorkerId> {
         let ready = self.roster.ready().len();
         if ready == 0 {
             return None;
         }
         let draw = (self.live.get_mut(&job)?.rng.next_u64() % ready as u64) as usize;
         let order = (draw..ready).chain(0..draw);
-        order
-            .filter_map(|place| self.roster.ready().get_index(place).copied())
-            .find(|worker| self.can(*worker, ability))
+        order.filter_map(|place| self.roster.ready().get_index(place).copied()).find(|worker| self.can(*worker, wanted))
     }
 
-    fn choose_in_turn(&mut self, ability: &Ability) -> Option<WorkerId> {
-        let worker = self.roster.turns_after(self.turn).find(|worker| self.can(*worker, ability))?;
+    fn choose_in_turn(&mut self, wanted: &Wanted) -> Option<WorkerId> {
+        let worker = self.roster.turns_after(self.turn).find(|worker| self.can(*worker, wanted))?;
         self.turn = worker;
         Some(worker)
     }
 
     /// The worker with room where the task is expected to finish first. A worker so slow that the others would be
     /// through with everything that waits before it is passed over, as long as others are at work on the stage.
-    fn choose_first_to_finish(&mut self, task: TaskId, ability: &Ability) -> Option<WorkerId> {
-        let candidates = self.roster.by_finish().filter(|worker| self.can(*worker, ability)).take(COMPARED_MAX);
+    fn choose_first_to_finish(&mut self, task: TaskId, wanted: &Wanted) -> Option<WorkerId> {
+        let candidates = self.roster.by_finish().filter(|worker| self.can(*worker, wanted)).take(COMPARED_MAX);
         let input = self.durable.stage(task.job, task.stage)?.work.input.as_blob();
         let lacks = |worker| {
             let worker = self.roster.get(worker);
@@ -134,8 +143,10 @@ impl Coordinator {
         (!too_slow).then_some(best)
     }
 
-    fn can(&self, worker: WorkerId, ability: &Ability) -> bool {
-        self.roster.get(worker).is_some_and(|worker| worker.abilities.contains(ability))
+    /// Whether the worker has the ability, and room for what the task needs.
+    fn can(&self, worker: WorkerId, wanted: &Wanted) -> bool {
+        let can = |worker: &Worker| worker.abilities.contains(&wanted.ability) && worker.has_room_for(&wanted.needs);
+        self.roster.get(worker).is_some_and(can)
     }
 
     fn assign(&mut self, task: TaskId, worker: WorkerId) {
@@ -143,6 +154,7 @@ impl Coordinator {
         let Some(job) = self.durable.job(task.job) else { return };
         let Some(stage) = job.stages.get(&task.stage) else { return };
         let may_reject = self.policy(task.job) == Policy::LoadBalancing;
+        let attempt = self.leases.get(&lease.number).map_or(1, |lease| lease.attempt);
         let assignment = Assignment {
             lease,
             task,
@@ -153,9 +165,13 @@ impl Coordinator {
             split: stage.work.split,
             seed: task_seed(job.spec.seed, task),
             may_reject,
+            attempt,
+            round: stage.purpose.round(),
+            needs: stage.work.needs.clone(),
+            timeout_ms: job.spec.attempts.timeout_ms,
+            idempotent: job.spec.attempts.idempotent,
         };
         let name = self.roster.get(worker).map_or_else(String::new, |worker| worker.name.clone());
-        let attempt = self.leases.get(&lease.number).map_or(1, |lease| lease.attempt);
         self.notice(Notice::Assigned { task, worker: name, attempt });
         self.tell(worker, ToWorker::Assign(assignment));
     }
@@ -169,10 +185,10 @@ impl Coordinator {
             let number = self.roster.get(busy).and_then(|worker| worker.queued().last().copied());
             let Some(number) = number else { return };
             let Some(task) = self.leases.get(&number).map(|lease| lease.task) else { return };
-            let ability = self.durable.stage(task.job, task.stage).map(|stage| stage.work.ability.clone());
+            let wanted = self.wanted_of(task);
             let gains = self.roster.finish(idle, self.now) + RELIEF_MS_MIN <= through_at;
             let allowed = self.policy(task.job) == Policy::LoadBalancing;
-            if !gains || !allowed || !ability.is_some_and(|ability| self.can(idle, &ability)) {
+            if !gains || !allowed || !wanted.is_some_and(|wanted| self.can(idle, &wanted)) {
                 return;
             }
             self.revoke(number);
@@ -189,6 +205,9 @@ impl Coordinator {
     pub(super) fn back_up_stragglers(&mut self) {
         let mut stragglers: Vec<(Millis, TaskId, WorkerId)> = Vec::new();
         for (job, live) in &self.live {
+            if !self.durable.job(*job).is_some_and(|job| job.spec.attempts.idempotent) {
+                continue;
+            }
             for (stage, queue) in &live.queues {
                 for (index, number) in queue.single() {
                     let Some(lease) = self.leases.get(&number) else { continue };
@@ -202,13 +221,10 @@ impl Coordinator {
         }
         stragglers.sort_by(|one, other| other.cmp(one));
         for (_, task, slow) in stragglers {
-            let Some(ability) = self.durable.stage(task.job, task.stage).map(|stage: &Stage| &stage.work.ability)
-            else {
-                continue;
-            };
+            let Some(wanted) = self.wanted_of(task) else { continue };
             let candidates = self.roster.by_finish().take(COMPARED_MAX);
             let idle = candidates.filter(|worker| *worker != slow && self.is_idle(*worker));
-            let Some(worker) = idle.into_iter().find(|worker| self.can(*worker, ability)) else { return };
+            let Some(worker) = idle.into_iter().find(|worker| self.can(*worker, &wanted)) else { return };
             self.assign(task, worker);
         }
     }
@@ -243,9 +259,31 @@ impl Coordinator {
             let all_reject = workers.all(|worker| worker.rejections_in_a_row >= REJECTS_ALL);
             return all_reject.then_some(Waiting::AllReject { workers: in_service });
         }
-        let ability = &stage.work.ability;
-        let somebody_can = workers.any(|worker| worker.abilities.contains(ability));
-        (!somebody_can).then(|| Waiting::NoAbility(ability.clone()))
+        if self.live.get(&id)?.held_until > self.now {
+            return Some(Waiting::Orphans);
+        }
+        let Work { ability, needs, .. } = &stage.work;
+        let can: Vec<&Worker> = workers.filter(|worker| worker.abilities.contains(ability)).collect();
+        if can.is_empty() {
+            return Some(Waiting::NoAbility(ability.clone()));
+        }
+        if can.iter().any(|worker| worker.is_able(needs)) {
+            return None;
+        }
+        // Of what none of them has enough; where each lacks something else, of what the first one lacks.
+        let amounts = needs.resources.iter().map(|(name, needed)| {
+            let has: Vec<u64> = can.iter().map(|worker| worker.resources.get(name)).collect();
+            (name, needed, has)
+        });
+        let slots = ("slots", u64::from(needs.slots), can.iter().map(|worker| worker.slots as u64).collect());
+        let lacks: Vec<(&str, u64, Vec<u64>)> = std::iter::once(slots)
+            .chain(amounts)
+            .filter(|(_, needed, has)| has.iter().any(|has| has < needed))
+            .collect();
+        let by_all = lacks.iter().find(|(_, needed, has)| has.iter().all(|has| has < needed));
+        let (what, needed, has) = by_all.or(lacks.first())?;
+        let most = has.iter().copied().max().unwrap_or(0);
+        Some(Waiting::NotEnough { what: (*what).to_owned(), needed: *needed, most })
     }
 }
 

@@ -4,9 +4,9 @@
 
 use crate::event::{Outcome, Purpose};
 use crate::sabotage::{self, Bug};
-use crate::{Payload, Plan, Rounds, Work};
+use crate::{Counted, MapReduce, Payload, Plan, Reduce, Rounds, Split, Work};
 
-use super::durable::Job;
+use super::durable::{Job, Progress, Reduction, Results, Training};
 
 /// How many versions may wait for their evaluation before training does.
 const EVALUATIONS_MAX: usize = 2;
@@ -23,21 +23,57 @@ pub(super) fn next_step(job: &Job) -> Option<Step> {
     if job.outcome.is_some() {
         return None;
     }
-    let Plan::Rounds(plan) = &job.spec.plan;
-    next_of_rounds(job, plan)
+    match (&job.spec.plan, &job.progress) {
+        (Plan::Rounds(plan), Progress::Rounds(training)) => next_of_rounds(plan, training, job.stages.len()),
+        (Plan::MapReduce(plan), Progress::MapReduce(reduction)) => {
+            // One stage at a time: each works on what the one before brought.
+            job.stages.is_empty().then(|| next_of_map_reduce(plan, reduction))
+        }
+        (Plan::Rounds(_), Progress::MapReduce(_)) | (Plan::MapReduce(_), Progress::Rounds(_)) => None,
+    }
 }
 
 /// Each new version is evaluated while the next round trains on it, and the job ends when both are through.
-fn next_of_rounds(job: &Job, plan: &Rounds) -> Option<Step> {
-    let version = &job.version;
+fn next_of_rounds(plan: &Rounds, training: &Training, stages: usize) -> Option<Step> {
+    let version = &training.version;
     let base = if sabotage::is(Bug::TrainFromFirstVersion) { &plan.base } else { &version.parameters };
     let open = |purpose, work: &Work| Step::Open { purpose, base: base.clone(), work: work.clone() };
-    if let Some(evaluate) = plan.evaluate.as_ref().filter(|_| job.evaluated < version.round) {
+    if let Some(evaluate) = plan.evaluate.as_ref().filter(|_| training.evaluated < version.round) {
         return Some(open(Purpose::Evaluate { round: version.round }, evaluate));
     }
     if version.round == plan.rounds {
-        return job.stages.is_empty().then_some(Step::Finish(Outcome::Succeeded));
+        return (stages == 0).then_some(Step::Finish(Outcome::Succeeded));
     }
-    let may_train = job.trained == version.round && job.stages.len() < EVALUATIONS_MAX;
+    let may_train = training.trained == version.round && stages < EVALUATIONS_MAX;
     may_train.then(|| open(Purpose::Train { round: version.round + 1 }, &plan.train))
+}
+
+/// The map, then levels of the reduction until one result is left. Even one result is reduced once, so that what the job
+/// brings is always what the reduction makes.
+fn next_of_map_reduce(plan: &MapReduce, reduction: &Reduction) -> Step {
+    let open = |purpose, work| Step::Open { purpose, base: plan.base.clone(), work };
+    let Some(results) = &reduction.results else { return open(Purpose::Map, plan.map.clone()) };
+    let level = reduction.opened;
+    match &plan.reduce {
+        Some(reduce) if results.count > 1 || (level == 1 && results.count == 1) => {
+            open(Purpose::Reduce { level }, level_of(plan, reduce, results))
+        }
+        _ if reduction.failed > 0 => {
+            let (failed, tasks) = (reduction.failed, plan.map.count);
+            Step::Finish(Outcome::Failed { reason: format!("{failed} of {} failed", Counted(tasks as usize, "task")) })
+        }
+        _ => Step::Finish(Outcome::Succeeded),
+    }
+}
+
+fn level_of(plan: &MapReduce, reduce: &Reduce, results: &Results) -> Work {
+    Work {
+        ability: reduce.ability.clone(),
+        program: reduce.program.clone(),
+        input: results.list.clone(),
+        split: Split::Groups { fan_in: reduce.fan_in },
+        count: results.count.div_ceil(reduce.fan_in),
+        combine: plan.map.combine.clone(),
+        needs: reduce.needs.clone(),
+    }
 }

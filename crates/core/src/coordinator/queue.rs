@@ -43,7 +43,9 @@ impl Queue {
             return Some(*index);
         }
         while self.next < stage.work.count
-            && (stage.done.contains_key(&self.next) || self.tried.contains_key(&self.next))
+            && (stage.done.contains_key(&self.next)
+                || self.tried.contains_key(&self.next)
+                || stage.dead.contains(&self.next))
         {
             self.next += 1;
         }
@@ -81,12 +83,15 @@ impl Queue {
         }
     }
 
-    /// The lease's worker was lost while it ran the task: someone else may try, unless it looks deadly.
-    pub(super) fn suspect(&mut self, index: u32, lease: u64, stage: &Stage) {
+    /// The lease's worker was lost while it ran the task: someone else may try, unless it looks deadly. What may not run
+    /// twice at a time waits until the worker is given up.
+    pub(super) fn suspect(&mut self, index: u32, lease: u64, stage: &Stage, may_run_twice: bool) {
         if let Some(tried) = self.tried.get_mut(&index) {
             tried.leases.retain(|other| *other != lease);
             tried.suspects.push(lease);
-            self.requeue(index, stage);
+            if may_run_twice {
+                self.requeue(index, stage);
+            }
         }
     }
 
@@ -94,7 +99,8 @@ impl Queue {
         let tried = self.tried.get(&index);
         let at_it = tried.map_or(0, |tried| tried.leases.len());
         let deaths = stage.deaths(index) + tried.map_or(0, |tried| tried.suspects.len());
-        if at_it == 0 && deaths < DEATHS_MAX && !stage.done.contains_key(&index) {
+        let is_wanted = !stage.done.contains_key(&index) && !stage.dead.contains(&index);
+        if at_it == 0 && deaths < DEATHS_MAX && is_wanted {
             self.again.insert(index);
         }
     }

@@ -9,7 +9,7 @@ use indexmap::IndexSet;
 
 use crate::message::{WINDOW_MAX, WINDOW_MS};
 use crate::sabotage::{self, Bug};
-use crate::{Ability, Digest, Identity, Millis, SessionId, WorkerId};
+use crate::{Ability, Digest, Identity, Millis, Needs, Resources, SessionId, WorkerId};
 
 /// How long a task is taken to need while nobody has done one.
 const PACE_GUESS_MS: Millis = 1_000;
@@ -24,13 +24,19 @@ pub(super) struct Worker {
     pub(super) identity: Option<Identity>,
     pub(super) slots: usize,
     pub(super) abilities: Vec<Ability>,
+    /// What its tasks may take beside slots, all together.
+    pub(super) resources: Resources,
     pub(super) profile: String,
     pub(super) hardware: String,
     /// Its session, while it has one.
     pub(super) session: Option<SessionId>,
     pub(super) heard_at: Millis,
-    /// The leases it holds, oldest first: the first `slots` of them run, the others wait.
-    pub(super) leases: Vec<u64>,
+    /// The leases it holds, oldest first: the first of them, as many as fit, run, the others wait.
+    leases: Vec<u64>,
+    /// What each of them takes.
+    needs: Vec<Needs>,
+    /// How many run.
+    running: usize,
     /// Since when all slots are taken by what runs now.
     pub(super) busy_since: Millis,
     /// Until when it is left alone, after it rejected a task.
@@ -54,11 +60,14 @@ impl Worker {
             identity: None,
             slots,
             abilities: Vec::new(),
+            resources: Resources::default(),
             profile: String::new(),
             hardware: String::new(),
             session: None,
             heard_at: 0,
             leases: Vec::new(),
+            needs: Vec::new(),
+            running: 0,
             busy_since: 0,
             backs_off: false,
             rejections_in_a_row: 0,
@@ -71,23 +80,73 @@ impl Worker {
         }
     }
 
+    /// All of its leases, oldest first.
+    pub(super) fn leases(&self) -> &[u64] {
+        &self.leases
+    }
+
     /// The leases that run.
     pub(super) fn running(&self) -> &[u64] {
-        &self.leases[..self.leases.len().min(self.slots)]
+        &self.leases[..self.running]
     }
 
     /// The leases that wait for a slot.
     pub(super) fn queued(&self) -> &[u64] {
-        &self.leases[self.running().len()..]
+        &self.leases[self.running..]
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.leases.len() < self.slots
+        self.slots_taken() < self.slots
+    }
+
+    pub(super) fn add_lease(&mut self, number: u64, needs: Needs) {
+        self.leases.push(number);
+        self.needs.push(needs);
+        self.count_running();
+    }
+
+    pub(super) fn remove_lease(&mut self, number: u64) {
+        if let Some(place) = self.leases.iter().position(|other| *other == number) {
+            self.leases.remove(place);
+            self.needs.remove(place);
+            self.count_running();
+        }
+    }
+
+    /// As the worker starts them: in order, and none before one that does not fit.
+    pub(super) fn count_running(&mut self) {
+        let (mut slots, mut resources) = (0, Resources::default());
+        let fits = |needs: &&Needs| {
+            slots += needs.slots as usize;
+            resources.add(&needs.resources);
+            slots <= self.slots && self.resources.hold(&resources)
+        };
+        self.running = self.needs.iter().take_while(fits).count();
+    }
+
+    /// The slots that its leases take, or will.
+    fn slots_taken(&self) -> usize {
+        self.needs.iter().map(|needs| needs.slots as usize).sum()
+    }
+
+    /// Whether it could ever run such a task.
+    pub(super) fn is_able(&self, needs: &Needs) -> bool {
+        needs.slots as usize <= self.slots && self.resources.hold(&needs.resources)
+    }
+
+    /// Whether such a task may be placed here now. One that takes more than a slot is placed where it can start.
+    pub(super) fn has_room_for(&self, needs: &Needs) -> bool {
+        if needs.is_one_slot() {
+            return self.has_room();
+        }
+        let taken = self.needs.iter().fold(needs.resources.clone(), |taken, needs| taken.with(&needs.resources));
+        let starts = self.slots_taken() + needs.slots as usize <= self.slots && self.resources.hold(&taken);
+        starts && self.has_room()
     }
 
     fn has_room(&self) -> bool {
         let in_service = !self.draining || sabotage::is(Bug::PlaceOnDraining);
-        in_service && self.session.is_some() && !self.backs_off && self.leases.len() < self.slots + self.window()
+        in_service && self.session.is_some() && !self.backs_off && self.slots_taken() < self.slots + self.window()
     }
 
     /// How many leases it may hold beyond its slots: one, or as many as short tasks need to keep it busy while the
@@ -315,7 +374,7 @@ impl Roster {
         let free_at = if leases < slots { 0 } else { worker.busy_since + pace * (leases - slots + 1).div_ceil(slots) };
         let entry = Entry {
             ready: worker.has_room(),
-            queued: leases > slots,
+            queued: !worker.queued().is_empty(),
             finish: free_at + pace,
             free_at,
             pace,

@@ -32,7 +32,7 @@ impl Coordinator {
             self.output(Output::Close { session: old, reason: "the worker opened another session" });
         }
         // Whatever it held before, it now says what it holds: the rest is gone.
-        let leases = self.roster.get(id).map_or_else(Vec::new, |worker| worker.leases.clone());
+        let leases = self.roster.get(id).map_or_else(Vec::new, |worker| worker.leases().to_vec());
         leases.into_iter().for_each(|number| self.release(number));
         // A name that was granted stays, unless someone else got it meanwhile.
         let own = identity.as_ref().map_or(hello.name, |identity| identity.name.clone());
@@ -48,6 +48,7 @@ impl Coordinator {
             worker.draining |= hello.draining;
             worker.slots = hello.slots.clamp(1, SLOTS_MAX) as usize;
             worker.abilities = hello.abilities;
+            worker.resources = hello.resources;
             worker.profile = hello.profile;
             worker.hardware = hello.hardware;
             worker.heard_at = self.now;
@@ -102,9 +103,9 @@ impl Coordinator {
                 self.send(session, ToWorker::Revoke { lease });
             }
             FromWorker::Done { lease, completion } => self.on_done(lease.number, completion),
-            FromWorker::Failed { lease, reason } => {
+            FromWorker::Failed { lease, failure } => {
                 self.send(session, ToWorker::Accepted { lease });
-                self.on_failed(lease.number, Fault::Error(reason));
+                self.on_failed(lease.number, failure.into());
             }
             FromWorker::Rejected { lease } => self.on_rejected(lease.number),
         }
@@ -113,7 +114,7 @@ impl Coordinator {
     /// The worker ends of its own will: what it held is for others, and nobody waits for its return.
     fn on_leaving(&mut self, session: SessionId, id: WorkerId) {
         let Some(worker) = self.roster.get(id) else { return };
-        let (name, held) = (worker.name.clone(), worker.leases.clone());
+        let (name, held) = (worker.name.clone(), worker.leases().to_vec());
         self.notice(Notice::WorkerLeft { worker: name, held: held.len() });
         held.into_iter().for_each(|number| self.release(number));
         self.roster.remove(id);
@@ -142,7 +143,7 @@ impl Coordinator {
 
     /// The worker did not come back: what it ran has failed with it.
     pub(super) fn on_given_up(&mut self, id: WorkerId) {
-        let held = self.roster.get(id).map_or_else(Vec::new, |worker| worker.leases.clone());
+        let held = self.roster.get(id).map_or_else(Vec::new, |worker| worker.leases().to_vec());
         for number in held {
             if self.leases.contains_key(&number) {
                 self.on_failed(number, Fault::WorkerLost);
@@ -170,8 +171,9 @@ impl Coordinator {
         for number in running {
             self.timers.cancel(Timer::TimedOut(number));
             let Some(task) = self.leases.get(&number).map(|lease| lease.task) else { continue };
+            let may_run_twice = self.durable.job(task.job).is_some_and(|job| job.spec.attempts.idempotent);
             if let Some((stage, queue)) = self.stage(task.job, task.stage) {
-                queue.suspect(task.index, number, stage);
+                queue.suspect(task.index, number, stage, may_run_twice);
             }
             self.live.get_mut(&task.job).into_iter().for_each(|live| live.leases -= 1);
         }
@@ -183,7 +185,12 @@ impl Coordinator {
         let mut kept: Vec<(TaskId, LeaseId)> = Vec::new();
         for held in holding.into_iter().take(most) {
             let wanted = self.durable.wanted(held.task);
-            let same = wanted.is_some_and(|stage| stage.base == held.base && stage.work.input == held.input);
+            let same = wanted.is_some_and(|stage| {
+                let work = &stage.work;
+                let program = work.ability == held.ability && work.program == held.program;
+                let input = work.input == held.input && work.split == held.split;
+                program && input && stage.base == held.base
+            });
             if same && !kept.iter().any(|(task, _)| *task == held.task) {
                 let lease = self.grant(id, held.task);
                 self.leases.get_mut(&lease.number).into_iter().for_each(|lease| lease.brought_along = true);
@@ -229,7 +236,8 @@ impl Coordinator {
             // That all reject its tasks stays said until one of them brings a result.
             live.waiting.take_if(|waiting| !matches!(waiting, Waiting::AllReject { .. }));
         }
-        self.roster.update(worker, |worker| worker.leases.push(number));
+        let needs = self.durable.stage(task.job, task.stage).map(|stage| stage.work.needs.clone()).unwrap_or_default();
+        self.roster.update(worker, |worker| worker.add_lease(number, needs));
         self.start_leases(worker);
         self.lease_id(number)
     }

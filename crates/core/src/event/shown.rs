@@ -29,6 +29,7 @@ impl fmt::Display for Event {
             Self::AttemptFailed { task, attempt, worker, fault } => {
                 write!(f, "task {task} attempt {attempt} failed on {worker}: {fault}")
             }
+            Self::TaskFailed { task } => write!(f, "task {task} failed for good"),
             Self::StageClosed { job, stage, .. } => write!(f, "stage {job}/{stage} closed"),
             Self::ResultsLost { job, stage, indices } => write!(f, "stage {job}/{stage} lost results {indices:?}"),
             Self::StageCombined { job, stage, combined } => {
@@ -57,6 +58,8 @@ impl fmt::Display for Purpose {
         match self {
             Self::Train { round } => write!(f, "train round {round}"),
             Self::Evaluate { round } => write!(f, "evaluate version {round}"),
+            Self::Map => f.write_str("map"),
+            Self::Reduce { level } => write!(f, "reduce, level {level}"),
         }
     }
 }
@@ -64,7 +67,7 @@ impl fmt::Display for Purpose {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Error(reason) => f.write_str(reason),
+            Self::Error(failure) => f.write_str(&failure.reason),
             Self::WorkerLost => f.write_str("the worker was lost"),
             Self::TimedOut => f.write_str("it ran longer than the job allows"),
         }

@@ -4,10 +4,16 @@
 
 use std::collections::BTreeMap;
 
-use crate::event::{Combined, Event, Fault, Outcome, Purpose, Tally, TaskRecord};
-use crate::{JobSpec, Plan};
+use crate::event::{Combined, Event, Fault, LISTED_REASON_BYTES_MAX, Outcome, Purpose, Tally, TaskRecord, bounded};
+use crate::{JobSpec, Plan, TaskId};
 
-use super::{Counted, JobHistory, LeftOut, Limits, OpenStage, Refusal, Round, Task, WorkerShare, seconds_between};
+use super::{
+    Counted, FailedAttempt, JobHistory, LeftOut, Level, Limits, OpenStage, Refusal, Round, Task, TaskFailure,
+    WorkerShare, seconds_between,
+};
+
+/// How many failed attempts are kept of a task, the last ones.
+const ATTEMPTS_MAX: usize = 4;
 
 impl JobHistory {
     /// Folds an event of the job in. Says which round's number just became known: a new version, or its error.
@@ -19,14 +25,19 @@ impl JobHistory {
                 drop(self.stages.insert(stage.0, OpenStage::new(*purpose, wall_ms, work.count)));
             }
             Event::TaskDone { task, record } => self.on_task(task.stage.0, task.index, record, limits),
-            Event::AttemptFailed { task, worker, fault: Fault::WorkerLost, .. } => {
-                self.count(task.stage.0, worker, limits, |counted| {
-                    if counted.fault_ms.replace(wall_ms) != Some(wall_ms) {
-                        counted.faults += 1;
-                        counted.lost = counted.lost.max(counted.faults);
-                    }
-                });
+            Event::AttemptFailed { task, attempt, worker, fault } => {
+                let failed = FailedAttempt::new(*attempt, worker, fault);
+                self.on_failed(*task, failed, limits);
+                if *fault == Fault::WorkerLost {
+                    self.count(task.stage.0, worker, limits, |counted| {
+                        if counted.fault_ms.replace(wall_ms) != Some(wall_ms) {
+                            counted.faults += 1;
+                            counted.lost = counted.lost.max(counted.faults);
+                        }
+                    });
+                }
             }
+            Event::TaskFailed { task } => self.on_task_failed(*task),
             Event::StageClosed { stage, tallies, .. } => self.on_closed(stage.0, tallies, limits),
             Event::StageCombined { stage, combined, .. } => {
                 let news = self.on_combined(wall_ms, stage.0, combined);
@@ -40,7 +51,6 @@ impl JobHistory {
                 self.keep_to(limits);
             }
             Event::TermOpened { .. }
-            | Event::AttemptFailed { .. }
             | Event::ResultsLost { .. }
             | Event::JobForgotten { .. }
             | Event::SnapshotTaken { .. }
@@ -72,13 +82,50 @@ impl JobHistory {
     }
 
     fn on_submitted(&mut self, wall_ms: u64, spec: &JobSpec, submitter: &str) {
-        let Plan::Rounds(plan) = &spec.plan;
         self.name = spec.name.clone();
         self.submitter = submitter.to_owned();
         self.submitted_ms = Some(wall_ms);
-        self.rounds_planned = plan.rounds;
-        self.input = Some(plan.train.input.clone());
-        self.versions.insert(0, plan.base.clone());
+        let work = match &spec.plan {
+            Plan::Rounds(plan) => {
+                self.rounds_planned = plan.rounds;
+                self.versions.insert(0, plan.base.clone());
+                &plan.train
+            }
+            Plan::MapReduce(plan) => {
+                self.tasks_planned = plan.map.count;
+                &plan.map
+            }
+        };
+        self.input = Some(work.input.clone());
+        self.split = Some(work.split);
+    }
+
+    fn on_failed(&mut self, task: TaskId, failed: FailedAttempt, limits: &Limits) {
+        let Some(open) = self.stages.get(&task.stage.0) else { return };
+        let key = (task.stage.0, task.index);
+        let place = self.failures.partition_point(|failure| (failure.stage, failure.index) < key);
+        if self.failures.get(place).is_none_or(|failure| (failure.stage, failure.index) != key) {
+            if self.failures.len() >= limits.failures {
+                self.failures_left_out += 1;
+                return;
+            }
+            let purpose = open.purpose;
+            let failure = TaskFailure { stage: key.0, purpose, index: key.1, for_good: false, attempts: Vec::new() };
+            self.failures.insert(place, failure);
+        }
+        let attempts = &mut self.failures[place].attempts;
+        // Of a task's attempts, the last one's log says most.
+        attempts.last_mut().into_iter().for_each(FailedAttempt::forget_log);
+        if attempts.len() == ATTEMPTS_MAX {
+            attempts.remove(0);
+        }
+        attempts.push(failed);
+    }
+
+    fn on_task_failed(&mut self, task: TaskId) {
+        let is_it = |failure: &&mut TaskFailure| failure.stage == task.stage.0 && failure.index == task.index;
+        self.failures.iter_mut().filter(is_it).for_each(|failure| failure.for_good = true);
+        self.stages.get_mut(&task.stage.0).into_iter().for_each(|open| open.failed += 1);
     }
 
     fn on_task(&mut self, stage: u32, index: u32, record: &TaskRecord, limits: &Limits) {
@@ -146,6 +193,12 @@ impl JobHistory {
                 row.tasks = open.tasks.into_values().collect();
                 Some(round)
             }
+            Purpose::Map | Purpose::Reduce { .. } => {
+                let seconds = seconds_between(open.opened_ms, wall_ms);
+                self.levels.push(Level { purpose: open.purpose, tasks: open.count, failed: open.failed, seconds });
+                self.results = Some(combined.result.clone());
+                None
+            }
         }
     }
 
@@ -187,10 +240,27 @@ impl JobHistory {
     }
 }
 
+impl FailedAttempt {
+    /// The attempt with its reason in short, so that a history of many fits where it has to.
+    fn new(attempt: u32, worker: &str, fault: &Fault) -> Self {
+        let mut fault = fault.clone();
+        if let Fault::Error(failure) = &mut fault {
+            failure.reason = bounded(std::mem::take(&mut failure.reason), LISTED_REASON_BYTES_MAX);
+        }
+        Self { attempt, worker: worker.to_owned(), fault }
+    }
+
+    fn forget_log(&mut self) {
+        if let Fault::Error(failure) = &mut self.fault {
+            failure.log = None;
+        }
+    }
+}
+
 impl OpenStage {
     fn new(purpose: Purpose, opened_ms: u64, count: u32) -> Self {
         let (tasks, counted) = (BTreeMap::new(), BTreeMap::new());
-        Self { purpose, opened_ms, count, tasks, left_out: LeftOut::default(), counted }
+        Self { purpose, opened_ms, count, failed: 0, tasks, left_out: LeftOut::default(), counted }
     }
 
     /// The tasks' share of wrong answers, weighted by samples; none unless each says its own.

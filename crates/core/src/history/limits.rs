@@ -16,15 +16,17 @@ pub struct Limits {
     pub details: usize,
     /// Workers: those that computed most.
     pub workers: usize,
+    /// Tasks of which attempts failed: the first ones.
+    pub failures: usize,
 }
 
 impl Limits {
     /// Everything is kept.
-    pub const NONE: Self = Self { rounds: usize::MAX, details: usize::MAX, workers: usize::MAX };
+    pub const NONE: Self = Self { rounds: usize::MAX, details: usize::MAX, workers: usize::MAX, failures: usize::MAX };
     /// Of a job that is live or has just ended. Such a history fits in one message of the wire.
-    pub const KEPT: Self = Self { rounds: 1_000, details: 2_048, workers: 256 };
+    pub const KEPT: Self = Self { rounds: 1_000, details: 2_048, workers: 256, failures: 128 };
     /// Of a job that ended some jobs ago.
-    pub const PAST: Self = Self { rounds: 100, details: 0, workers: 16 };
+    pub const PAST: Self = Self { rounds: 100, details: 0, workers: 16, failures: 8 };
 }
 
 impl JobHistory {
@@ -63,6 +65,9 @@ impl JobHistory {
             row.tasks.clear();
             row.refused.clear();
         }
+        let failures = self.failures.len().saturating_sub(limits.failures);
+        self.failures.truncate(limits.failures);
+        self.failures_left_out += failures as u32;
         while self.workers.len() > limits.workers {
             let least = self.workers.iter().min_by_key(|(_, share)| share.compute_us).map(|(name, _)| name.clone());
             least.and_then(|least| self.workers.remove(&least));
@@ -79,12 +84,12 @@ impl Round {
 #[cfg(test)]
 mod tests {
     use crate::event::{Combined, Completion, Event, Metrics, Purpose, Refused, TaskRecord, Timing};
-    use crate::{Ability, Digest, JobId, Payload, Split, StageNumber, TaskId, Work};
+    use crate::{Ability, Digest, JobId, Needs, Payload, Split, StageNumber, TaskId, Work};
 
     use super::*;
 
     const JOB: JobId = JobId::from_bits(1);
-    const FEW: Limits = Limits { rounds: 3, details: 4, workers: 2 };
+    const FEW: Limits = Limits { rounds: 3, details: 4, workers: 2, failures: 2 };
 
     fn blob() -> Payload {
         Payload::blob(Digest([1; 32]))
@@ -95,13 +100,21 @@ mod tests {
         let (train, evaluate) = (StageNumber(2 * round - 1), StageNumber(2 * round));
         let opened = |stage, purpose| {
             let (ability, split) = (Ability::new("train").unwrap(), Split::Entries);
-            let work = Work { ability, program: blob(), input: blob(), split, count: tasks, combine: blob() };
+            let work = Work {
+                ability,
+                program: blob(),
+                input: blob(),
+                split,
+                count: tasks,
+                combine: blob(),
+                needs: Needs::default(),
+            };
             Event::StageOpened { job: JOB, stage, purpose, base: blob(), work }
         };
         let done = |index| {
             let metrics = Metrics::from_iter([("train_error", f64::from(index) / 10.0)]);
             let timing = Timing { compute_us: u64::from(index) + 1, ..Timing::default() };
-            let completion = Completion { result: blob(), samples: 10, metrics, timing };
+            let completion = Completion { result: blob(), samples: 10, metrics, timing, ..Completion::default() };
             let worker = format!("w{index}");
             let record = TaskRecord { attempt: 1, worker, profile: String::new(), slots: 1, completion };
             Event::TaskDone { task: TaskId { job: JOB, stage: train, index }, record }

@@ -8,8 +8,8 @@ mod limits;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::Payload;
-use crate::event::{Outcome, Purpose, Timing};
+use crate::event::{Fault, Outcome, Purpose, Timing};
+use crate::{Payload, Split};
 
 pub use limits::Limits;
 
@@ -20,8 +20,12 @@ pub struct JobHistory {
     pub name: String,
     /// Who submitted it.
     pub submitter: String,
-    /// The manifest of its shards, once the submission is known.
+    /// What its tasks are cut from, once the submission is known: the manifest of its shards or items, or a range.
     pub input: Option<Payload>,
+    /// How it is cut.
+    pub split: Option<Split>,
+    /// How many tasks the map has; 0 in a plan of rounds.
+    pub tasks_planned: u32,
     /// How many rounds were asked for.
     pub rounds_planned: u32,
     /// The newest round that made a version.
@@ -36,6 +40,14 @@ pub struct JobHistory {
     pub outcome: Option<Outcome>,
     /// The newest measured version's share of wrong answers on the validation data.
     pub validation_error: Option<f64>,
+    /// The levels of a map-reduce plan that are through, the map first.
+    pub levels: Vec<Level>,
+    /// What the newest of them brought: a list of results.
+    pub results: Option<Payload>,
+    /// The tasks of which attempts failed, in order.
+    pub failures: Vec<TaskFailure>,
+    /// How many of these are not kept.
+    pub failures_left_out: u32,
     /// The rounds, in order.
     pub rounds: Vec<Round>,
     /// How many rounds are not among them any more.
@@ -46,6 +58,45 @@ pub struct JobHistory {
     pub workers: BTreeMap<String, WorkerShare>,
     /// Stages that are not combined yet, by number.
     pub stages: BTreeMap<u32, OpenStage>,
+}
+
+/// A stage of a map-reduce plan that is through.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Level {
+    /// Map, or a level of the reduction.
+    pub purpose: Purpose,
+    /// Its tasks.
+    pub tasks: u32,
+    /// Those of them that have failed for good.
+    pub failed: u32,
+    /// From its opening to its combine.
+    pub seconds: f64,
+}
+
+/// A task of which attempts failed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskFailure {
+    /// Its stage.
+    pub stage: u32,
+    /// What the stage was for.
+    pub purpose: Purpose,
+    /// Its place in the stage.
+    pub index: u32,
+    /// Whether it has failed for good.
+    pub for_good: bool,
+    /// The attempts that failed, in order.
+    pub attempts: Vec<FailedAttempt>,
+}
+
+/// An attempt that failed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FailedAttempt {
+    /// Which attempt, from 1.
+    pub attempt: u32,
+    /// Whose it was.
+    pub worker: String,
+    /// Why.
+    pub fault: Fault,
 }
 
 /// A round of training.
@@ -125,6 +176,8 @@ pub struct OpenStage {
     pub opened_ms: u64,
     /// How many tasks there are.
     pub count: u32,
+    /// How many have failed for good.
+    pub failed: u32,
     /// Done tasks by place.
     pub tasks: BTreeMap<u32, Task>,
     /// Done tasks that are not kept.

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::event::Completion;
+use crate::event::{Completion, Failure};
 use crate::message::{Assignment, FromWorker, Hello, ToWorker};
 use crate::{Counted, Millis, TaskId};
 
@@ -49,7 +49,7 @@ pub enum Input {
         /// Which start of it.
         run: Run,
         /// The result, or why there is none.
-        outcome: Result<Completion, String>,
+        outcome: Result<Completion, Failure>,
     },
     /// The worker is to end.
     Leave,
@@ -109,6 +109,11 @@ pub enum Notice {
         /// For how long.
         delay_ms: Millis,
     },
+    /// A task that must not run twice was ended, since the coordinator cannot be heard.
+    Orphaned {
+        /// The task.
+        task: TaskId,
+    },
     /// A task went back.
     Rejected {
         /// The task.
@@ -127,6 +132,12 @@ impl fmt::Display for Notice {
             Self::Draining { held } => write!(f, "draining: {} to bring to an end", Counted(*held, "task")),
             Self::Drained => f.write_str("drained"),
             Self::Delayed { task, delay_ms } => write!(f, "task {task} waits {delay_ms} ms (busy)"),
+            Self::Orphaned { task } => {
+                write!(
+                    f,
+                    "ended task {task}: without the coordinator, someone else may be given it, and it must not run twice"
+                )
+            }
             Self::Rejected { task } => write!(f, "rejected task {task} (busy)"),
         }
     }

@@ -131,6 +131,22 @@ impl Kernel {
         }
     }
 
+    /// The probability of each class for each sample of `features` (`[n, d]`), appended to `probabilities` (`[n, k]`).
+    pub(crate) fn probabilities(&mut self, model: &Mlp, features: &[f32], probabilities: &mut Vec<f32>) {
+        self.load(model);
+        let (width, classes) = (model.inputs(), model.outputs());
+        let mut values = Vec::new();
+        for features in features.chunks(self.block_rows * width) {
+            let rows = self.forward(features, width);
+            for row in self.outputs(rows).take(features.len() / width) {
+                values.clear();
+                values.extend_from_slice(row);
+                softmax::normalize(&mut values);
+                probabilities.extend_from_slice(&values[..classes]);
+            }
+        }
+    }
+
     /// Packs the weights once a pass; they change between passes only.
     fn load(&mut self, model: &Mlp) {
         for (scratch, layer) in self.layers.iter_mut().zip(model.layers()) {

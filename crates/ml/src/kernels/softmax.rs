@@ -30,6 +30,12 @@ pub(super) fn predict(row: &[f32]) -> usize {
     row.iter().position(|value| *value == max).unwrap_or(0)
 }
 
+/// Replaces each output by its class's probability.
+pub(super) fn normalize(row: &mut [f32]) {
+    let (_, _, sum) = exponentials(row, 0);
+    row.iter_mut().for_each(|value| *value /= sum);
+}
+
 fn maximum(row: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
     for values in row.as_chunks::<LANES>().0 {

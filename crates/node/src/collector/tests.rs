@@ -56,12 +56,13 @@ fn tiny(rounds: u32, seed: u64) -> (JobSpec, Vec<(Digest, Bytes)>) {
         split: Split::Entries,
         count: 2,
         combine: program::inline(&Combine { kind: Some(program::v1::combine::Kind::Merge(merge)) }),
+        needs: Needs::default(),
     };
     let base = Bytes::from(base.to_safetensors());
     let plan = Plan::Rounds(Rounds { rounds, base: Payload::blob(digest_of(&base)), train: work, evaluate: None });
-    let (name, policy, attempt_timeout_ms, priority) = ("tiny".to_owned(), None, None, 0);
+    let (name, policy, attempts) = ("tiny".to_owned(), None, Attempts::default());
     let blobs = [base, manifest].into_iter().chain(shards).map(|bytes| (digest_of(&bytes), bytes)).collect();
-    (JobSpec { name, plan, policy, seed, attempt_timeout_ms, priority }, blobs)
+    (JobSpec { name, plan, policy, seed, attempts, deadline_ms: None, priority: 0 }, blobs)
 }
 
 /// A coordinator that takes a snapshot now and then in even a short job.

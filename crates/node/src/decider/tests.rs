@@ -102,13 +102,15 @@ impl Running {
             split: Split::Entries,
             count: 1,
             combine: payload(),
+            needs: Needs::default(),
         };
         let spec = JobSpec {
             name: "letters".to_owned(),
             plan: Plan::Rounds(Rounds { rounds: 1, base: payload(), train, evaluate: None }),
             policy: None,
             seed: 0,
-            attempt_timeout_ms: None,
+            attempts: Attempts::default(),
+            deadline_ms: None,
             priority: 0,
         };
         let (reply, answer) = oneshot::channel();
@@ -181,6 +183,7 @@ async fn workers_hear_that_it_is_there_while_it_waits_and_nothing_else() {
         hardware: String::new(),
         holding: Vec::new(),
         draining: false,
+        resources: Resources::default(),
     };
     let (outbox, mut messages) = mpsc::channel(OUTBOX_MAX);
     running

@@ -16,13 +16,22 @@ fn version(round: u32) -> Payload {
 
 fn work() -> Work {
     let (ability, inline) = (Ability::new("train").unwrap(), || Payload::inline(b"x").unwrap());
-    Work { ability, program: inline(), input: inline(), split: Split::Entries, count: 2, combine: inline() }
+    Work {
+        ability,
+        program: inline(),
+        input: inline(),
+        split: Split::Entries,
+        count: 2,
+        combine: inline(),
+        needs: Needs::default(),
+    }
 }
 
 fn submission() -> Vec<Event> {
     let plan = Plan::Rounds(Rounds { rounds: 9, base: version(0), train: work(), evaluate: None });
     let name = "tiny".to_owned();
-    let spec = JobSpec { name, plan, policy: None, seed: 1, attempt_timeout_ms: None, priority: 0 };
+    let spec =
+        JobSpec { name, plan, policy: None, seed: 1, attempts: Attempts::default(), deadline_ms: None, priority: 0 };
     let (submitter, owner) = ("ann".to_owned(), TokenId::LOCAL);
     let submitted = Event::JobSubmitted { job: JOB, spec: Box::new(spec), submitter, owner };
     vec![Event::TermOpened { term: Term(1) }, submitted]

@@ -13,7 +13,7 @@ fn results_are_combined_in_task_order_whoever_came_first() {
     trace.done(3, 1, 2);
     trace.done(1, 1, 0);
     trace.done(2, 1, 1);
-    let parts = (0..3).map(|index| Part { index, result: blob(index as u8), samples: 10 });
+    let parts = (0..3).map(|index| Part { index, result: blob(index as u8), samples: 10, extras: Extras::default() });
     let combine = Combine {
         job: JobId::from_bits(1),
         stage: StageNumber(1),

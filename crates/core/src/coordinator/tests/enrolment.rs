@@ -81,7 +81,7 @@ fn a_creation_says_what_it_came_to() {
         0 > create token 00000000
           reply to 6: Refused(AnotherToken(00000000))
         0 > create token 00000002
-          reply to 7: Refused(Spec(Count { what: "uses", value: 0, max: 4294967295 }))
+          reply to 7: Refused(Spec(Count { what: "uses", value: 0, min: 1, max: 4294967295 }))
         0 > create token 00000002
           reply to 8: Refused(Spec(Name { what: "client", name: "" }))
         0 > create token 00000002

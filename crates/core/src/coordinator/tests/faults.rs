@@ -216,7 +216,7 @@ fn that_all_reject_is_said_once_and_nothing_spins() {
 fn an_attempt_that_runs_too_long_is_revoked_and_tried_again() {
     let mut trace = Trace::new();
     trace.join(1, "ann", 1);
-    trace.submit(1, &JobSpec { attempt_timeout_ms: Some(3_000), ..job(1, 2) });
+    trace.submit(1, &JobSpec { attempts: Attempts { timeout_ms: Some(2_000), ..Attempts::default() }, ..job(1, 2) });
     trace.skip();
     trace.pass(3_000);
     trace.check(expect![[r#"

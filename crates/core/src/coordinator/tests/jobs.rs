@@ -130,7 +130,7 @@ fn a_submission_says_what_it_came_to() {
     trace.submit(2, &job(0, 1));
     trace.submit(2, &JobSpec { name: "a\nb".to_owned(), ..job(1, 1) });
     let mut large = job(1, 1);
-    let Plan::Rounds(plan) = &mut large.plan;
+    let plan = rounds(&mut large);
     plan.base = Payload::inline(&[0; 16 * 1024]).expect("16 KiB fit");
     plan.train.input = plan.base.clone();
     trace.submit(2, &large);
@@ -150,7 +150,7 @@ fn a_submission_says_what_it_came_to() {
         0 > submit 00000001
           reply to 5: Refused(AnotherSpec(00000001))
         0 > submit 00000002
-          reply to 6: Refused(Spec(Count { what: "rounds", value: 0, max: 1000000 }))
+          reply to 6: Refused(Spec(Count { what: "rounds", value: 0, min: 1, max: 1000000 }))
         0 > submit 00000002
           reply to 7: Refused(Spec(Name { what: "job", name: "a\nb" }))
         0 > submit 00000002
@@ -169,7 +169,7 @@ fn a_cancel_revokes_and_what_still_comes_is_revoked_again() {
     trace.skip();
     trace.cancel(1);
     trace.done_under(1, lease(1, 1), 0);
-    trace.hear(2, FromWorker::Failed { lease: lease(1, 2), reason: "stopped".to_owned() });
+    trace.hear(2, FromWorker::Failed { lease: lease(1, 2), failure: Failure::of("stopped") });
     trace.hear(2, FromWorker::Rejected { lease: lease(1, 4) });
     trace.cancel(1);
     trace.submit(1, &job(1, 4));

@@ -24,11 +24,11 @@ use samples::*;
 
 use super::durable::Durable;
 use super::{Combine, CombineOutcome, Config, Coordinator, Decision, Input, Output};
-use crate::event::{Combined, Completion, Event, Metrics, Timing};
+use crate::event::{Combined, Completion, Event, Extras, Failure, Metrics, Timing};
 use crate::message::{FromWorker, HEARTBEAT_MS, Held, Hello, ToWorker};
 use crate::{
-    Ability, Caller, Digest, Identity, JobId, JobSpec, LeaseId, Millis, NewToken, Payload, Plan, Policy, RequestId,
-    Role, Rounds, SessionId, Split, StageNumber, TaskId, Term, TokenId, Work, WorkerId,
+    Ability, Attempts, Caller, Digest, Identity, JobId, JobSpec, LeaseId, Millis, Needs, NewToken, Payload, Plan,
+    Policy, RequestId, Resources, Role, Rounds, SessionId, Split, StageNumber, TaskId, Term, TokenId, Work, WorkerId,
 };
 
 pub(super) struct Trace {
@@ -176,7 +176,7 @@ impl Trace {
 
     pub(super) fn failed(&mut self, session: u64, stage: u32, index: u32) {
         let lease = self.lease(session, task(1, stage, index));
-        self.hear(session, FromWorker::Failed { lease, reason: "no such file".to_owned() });
+        self.hear(session, FromWorker::Failed { lease, failure: Failure::of("no such file") });
     }
 
     pub(super) fn rejected(&mut self, session: u64, stage: u32, index: u32) {

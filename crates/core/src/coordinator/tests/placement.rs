@@ -280,8 +280,7 @@ fn jobs_of_one_priority_share_the_workers_evenly() {
 fn a_job_that_nobody_can_do_takes_no_share() {
     let mut trace = Trace::new();
     let mut parked = JobSpec { priority: 10, ..job(1, 1) };
-    let Plan::Rounds(plan) = &mut parked.plan;
-    plan.train.ability = ability("paint");
+    rounds(&mut parked).train.ability = ability("paint");
     trace.submit(1, &parked);
     trace.submit(2, &JobSpec { priority: 1, ..job(1, 100) });
     trace.submit(3, &job(1, 100));

@@ -188,7 +188,7 @@ fn an_event_that_does_not_fit_is_refused_and_changes_nothing() {
     expect![[r#"
         the event `term 1 opened` does not fit: a term is one more than the last
         the event `job 00000001 `letters` submitted by kim` does not fit: the job is there already
-        the event `stage 00000001/1 opened to train round 1: 1 task from blob b0b0b0b0` does not fit: the job is live, and a stage's number is one more than the last
+        the event `stage 00000001/1 opened to train round 1: 1 task from blob b0b0b0b0` does not fit: the job is live and has such stages, and a stage's number is one more than the last
     "#]].assert_eq(&unfit.collect::<String>());
 }
 

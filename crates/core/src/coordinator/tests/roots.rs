@@ -10,8 +10,8 @@ use super::*;
 fn roots(trace: &Trace) -> Vec<(BTreeSet<u8>, Vec<u8>)> {
     let first = |digest: &Digest| digest.0[0];
     let shown = |roots: JobRoots| {
-        assert_eq!(roots.manifests.is_empty(), roots.finished);
-        assert!(roots.manifests.iter().all(|manifest| *manifest == blob(0x10)));
+        assert_eq!(roots.lists.is_empty(), roots.finished);
+        assert!(roots.lists.iter().all(|list| [blob(0x10), blob(0xa0)].contains(list.payload())));
         (roots.blobs.iter().map(first).collect(), roots.versions.iter().map(first).collect())
     };
     trace.machine.durable().roots().jobs.into_iter().map(shown).collect()

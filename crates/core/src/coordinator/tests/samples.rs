@@ -12,12 +12,20 @@ pub(super) fn hello(worker: u64, name: &str, slots: u32) -> Hello {
         hardware: "none".to_owned(),
         holding: Vec::new(),
         draining: false,
+        resources: Resources::default(),
     }
 }
 
 /// The hello of a worker that brings along tasks of the first job's first round.
 pub(super) fn hello_holding(worker: u64, name: &str, slots: u32, indices: &[u32]) -> Hello {
-    let held = |index: &u32| Held { task: task(1, 1, *index), base: blob(0xb0), input: blob(0x10) };
+    let held = |index: &u32| Held {
+        task: task(1, 1, *index),
+        ability: Ability::new("train").unwrap(),
+        program: blob(0xa0),
+        base: blob(0xb0),
+        input: blob(0x10),
+        split: Split::Entries,
+    };
     Hello { holding: indices.iter().map(held).collect(), ..hello(worker, name, slots) }
 }
 
@@ -49,7 +57,13 @@ pub(super) fn blob(byte: u8) -> Payload {
 }
 
 pub(super) fn completion(result: u8) -> Completion {
-    Completion { result: blob(result), samples: 10, metrics: Metrics::default(), timing: Timing::default() }
+    Completion {
+        result: blob(result),
+        samples: 10,
+        metrics: Metrics::default(),
+        timing: Timing::default(),
+        ..Completion::default()
+    }
 }
 
 /// A job of some rounds over some shards.
@@ -60,16 +74,23 @@ pub(super) fn job(rounds: u32, shards: u32) -> JobSpec {
         plan: Plan::Rounds(plan),
         policy: Some(Policy::RoundRobin),
         seed: 7,
-        attempt_timeout_ms: None,
+        attempts: Attempts::default(),
+        deadline_ms: None,
         priority: 0,
     }
 }
 
 /// The job, with an evaluation of each version in one task.
 pub(super) fn evaluated(mut spec: JobSpec) -> JobSpec {
-    let Plan::Rounds(plan) = &mut spec.plan;
-    plan.evaluate = Some(work("evaluate", 1));
+    rounds(&mut spec).evaluate = Some(work("evaluate", 1));
     spec
+}
+
+pub(super) fn rounds(spec: &mut JobSpec) -> &mut Rounds {
+    match &mut spec.plan {
+        Plan::Rounds(plan) => plan,
+        Plan::MapReduce(_) => panic!("a job of rounds"),
+    }
 }
 
 pub(super) fn placed(policy: Policy, spec: JobSpec) -> JobSpec {
@@ -78,5 +99,5 @@ pub(super) fn placed(policy: Policy, spec: JobSpec) -> JobSpec {
 
 fn work(name: &str, count: u32) -> Work {
     let (program, input, combine) = (blob(0xa0), blob(0x10), blob(0xc0));
-    Work { ability: ability(name), program, input, split: Split::Entries, count, combine }
+    Work { ability: ability(name), program, input, split: Split::Entries, count, combine, needs: Needs::default() }
 }

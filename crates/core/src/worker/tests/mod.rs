@@ -10,7 +10,7 @@ use expect_test::Expect;
 
 use super::*;
 use crate::event::{Metrics, Timing};
-use crate::{Ability, Digest, JobId, Payload, Split, StageNumber, Term, WorkerId};
+use crate::{Ability, Digest, JobId, Payload, Resources, Split, StageNumber, Term, WorkerId};
 
 struct Trace {
     machine: Worker,
@@ -31,6 +31,7 @@ impl Trace {
             hardware: String::new(),
             holding: Vec::new(),
             draining: false,
+            resources: Resources::default(),
         };
         Self { machine: Worker::new(0, Config { hello, load }), now: 0, text: String::new(), loud: false }
     }
@@ -142,10 +143,15 @@ fn assignment(number: u64, may_reject: bool) -> Assignment {
         split: Split::Entries,
         seed: 0,
         may_reject,
+        attempt: 1,
+        round: 1,
+        needs: Needs::default(),
+        timeout_ms: None,
+        idempotent: true,
     }
 }
 
 fn completion() -> Completion {
     let result = Payload::blob(Digest([7; 32]));
-    Completion { result, samples: 10, metrics: Metrics::default(), timing: Timing::default() }
+    Completion { result, samples: 10, metrics: Metrics::default(), timing: Timing::default(), ..Completion::default() }
 }

@@ -128,7 +128,7 @@ fn a_failure_is_reported_once() {
     let mut trace = Trace::joined(1);
     trace.assign(1);
     trace.text.clear();
-    trace.handle(Some("run 1 fails"), Input::Finished { run: Run(1), outcome: Err("no such file".to_owned()) });
+    trace.handle(Some("run 1 fails"), Input::Finished { run: Run(1), outcome: Err(Failure::of("no such file")) });
     trace.disconnect();
     trace.pass(100);
     trace.join(&[]);

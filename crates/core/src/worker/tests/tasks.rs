@@ -34,10 +34,10 @@ fn a_failed_task_says_why_within_limits() {
     let mut trace = Trace::joined(1);
     trace.assign(1);
     trace.text.clear();
-    let outcome = Err("ä".repeat(REASON_BYTES_MAX));
+    let outcome = Err(Failure::of("ä".repeat(REASON_BYTES_MAX)));
     let outputs = trace.machine.handle(0, Input::Finished { run: Run(1), outcome });
-    let [Output::Send(FromWorker::Failed { lease: failed, reason })] = &outputs[..] else { panic!("{outputs:?}") };
-    assert_eq!((*failed, reason.len()), (lease(1), REASON_BYTES_MAX));
+    let [Output::Send(FromWorker::Failed { lease: failed, failure })] = &outputs[..] else { panic!("{outputs:?}") };
+    assert_eq!((*failed, failure.reason.len()), (lease(1), REASON_BYTES_MAX));
 }
 
 #[test]

@@ -1,0 +1,72 @@
+//! The built-in learning: training a model on a shard, measuring it on a part of the data, predicting rows by it.
+//!
+//! What becomes of deltas and counts is for combines.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use convoke_core::event::Metrics;
+use convoke_ml::{Counts, Dataset, FullBatch, Mlp};
+use convoke_wire::program::{self, ProgramError};
+
+use super::{Computed, EVALUATE, ExecuteError, Given, Input, PREDICT, TRAIN};
+
+pub(super) fn train(given: &Given, stop: &AtomicBool) -> Result<Computed, ExecuteError> {
+    use program::v1::train::Kind;
+    let train: program::Train = program::read("training program", &given.assignment.program)?;
+    let Kind::FullBatch(settings) = train.kind.ok_or(ProgramError::Missing { field: "Train.kind" })?;
+    let settings =
+        FullBatch { training_epochs: settings.training_epochs, eta: settings.eta, early_stop: settings.early_stop };
+    let base = Mlp::from_safetensors(&given.base)?;
+    let shard = Dataset::from_safetensors(given.shard(TRAIN)?, Some(base.outputs()))?;
+    let mut model = base.clone();
+    let trained = convoke_ml::train(&mut model, &shard, &settings, &|| !stop.load(Ordering::Relaxed))?;
+    let counts = trained.counts();
+    let numbers = [
+        ("train_error", counts.error()),
+        ("train_loss", counts.loss / counts.samples as f64),
+        ("training_epochs", f64::from(trained.training_epochs)),
+    ];
+    Ok(Computed {
+        result: convoke_ml::delta(&model, &base).into(),
+        is_blob: true,
+        samples: counts.samples,
+        metrics: Metrics::from_iter(numbers),
+        ..Computed::default()
+    })
+}
+
+pub(super) fn evaluate(given: &Given) -> Result<Computed, ExecuteError> {
+    let base = Mlp::from_safetensors(&given.base)?;
+    let shard = Dataset::from_safetensors(given.shard(EVALUATE)?, Some(base.outputs()))?;
+    let counts: Counts = convoke_ml::evaluate(&base, &shard)?;
+    let count = program::Count { samples: counts.samples, wrong: counts.wrong, loss: counts.loss };
+    Ok(Computed {
+        result: program::encode(&count).into(),
+        samples: counts.samples,
+        metrics: Metrics::from_iter([("validation_error", counts.error())]),
+        ..Computed::default()
+    })
+}
+
+/// A line for each row: its label, or the probabilities of all labels, in the order of the model's.
+pub(super) fn predict(given: &Given) -> Result<Computed, ExecuteError> {
+    let predict: program::Predict = program::read("prediction program", &given.assignment.program)?;
+    let model = Mlp::from_safetensors(&given.base)?;
+    let Input::Item { item, .. } = &given.input else {
+        let given = given.input.kind();
+        return Err(ExecuteError::WrongInput { ability: PREDICT, given, expected: "an item" });
+    };
+    let features: Vec<f32> = item.as_chunks().0.iter().map(|bytes: &[u8; 4]| f32::from_le_bytes(*bytes)).collect();
+    let text = if predict.probabilities {
+        let rows = convoke_ml::probabilities(&model, &features)?;
+        let line = |row: &[f32]| row.iter().map(f32::to_string).collect::<Vec<_>>().join(" ") + "\n";
+        rows.chunks_exact(model.outputs()).map(line).collect()
+    } else {
+        let label = |class: u32| model.labels().get(class as usize).map_or("", String::as_str);
+        let classes = convoke_ml::predict(&model, &features)?;
+        classes.into_iter().fold(String::new(), |text, class| text + label(class) + "\n")
+    };
+    let samples = (features.len() / model.inputs().max(1)) as u64;
+    Ok(Computed { result: Bytes::from(text), samples, ..Computed::default() })
+}

@@ -1,0 +1,257 @@
+//! Executors: what a worker does with an assignment. They fetch, compute, and hand back a result.
+//!
+//! Adding a kind of work is adding an ability here. An executor knows nothing of leases or sessions.
+
+mod input;
+mod learn;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use convoke_core::event::{Completion, Extras, Failure, Metrics, Timing, Usage};
+use convoke_core::message::Assignment;
+use convoke_core::{Form, Payload};
+use convoke_ml::{ComputeError, DatasetError, ModelError};
+use convoke_store::digest_of;
+use convoke_wire::CallError;
+use convoke_wire::program::ProgramError;
+use convoke_wire::protocol::SESSION_BLOB_BYTES_MAX;
+
+use crate::cache::Cache;
+use crate::compute::Compute;
+use input::{Input, Inputs};
+
+/// Trains the base on a shard.
+pub const TRAIN: &str = "train";
+/// Measures the base on a part of the data.
+pub const EVALUATE: &str = "evaluate";
+/// Runs a command.
+pub const COMMAND: &str = "command";
+/// Trains or measures by a command.
+pub const STEP: &str = "step";
+/// Runs a WebAssembly program.
+pub const WASM: &str = "wasm";
+/// Predicts rows by a model.
+pub const PREDICT: &str = "predict";
+
+/// The most bytes of a result that travels in its report and stands in the journal; a larger one is a blob.
+const RESULT_INLINE_BYTES_MAX: usize = 512;
+/// The most bytes of a log that does.
+const LOG_INLINE_BYTES_MAX: usize = 1024;
+
+/// What executors need.
+pub(crate) struct Executors {
+    cache: Arc<Cache>,
+    compute: Compute,
+    inputs: Inputs,
+}
+
+/// What an executor brought.
+#[derive(Debug)]
+pub(crate) struct Executed {
+    pub(crate) completion: Completion,
+    /// The bytes of small blobs that the completion names: they go ahead of the report.
+    pub(crate) blobs: Vec<Bytes>,
+}
+
+/// What an executor says that brought nothing.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) failure: Failure,
+    /// As in [`Executed`].
+    pub(crate) blobs: Vec<Bytes>,
+}
+
+/// Why an executor brought nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ExecuteError {
+    #[error("this worker cannot `{0}`")]
+    NoSuchAbility(String),
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    #[error("the task is given {given}, where `{ability}` takes {expected}")]
+    WrongInput { ability: &'static str, given: &'static str, expected: &'static str },
+    #[error("cannot fetch what the task needs: {0}")]
+    Fetch(CallError),
+    #[error("cannot store the result: {0}")]
+    Store(CallError),
+    #[error("the base cannot be used: {0}")]
+    Base(#[from] ModelError),
+    #[error("the shard cannot be used: {0}")]
+    Shard(#[from] DatasetError),
+    #[error(transparent)]
+    Compute(#[from] ComputeError),
+    #[error("the computation panicked")]
+    Panicked,
+    #[error("the executor panicked")]
+    Broken,
+    /// What was run died, and left more than words.
+    #[error("{}", .0.failure.reason)]
+    Died(Box<Death>),
+}
+
+/// What a program that was run left, having failed.
+#[derive(Debug)]
+pub(crate) struct Death {
+    failure: Failure,
+    /// The end of its log.
+    log: Bytes,
+}
+
+/// What a computation brings.
+#[derive(Debug, Default)]
+struct Computed {
+    result: Bytes,
+    /// Whether the result is a blob, however small.
+    is_blob: bool,
+    samples: u64,
+    metrics: Metrics,
+    usage: Usage,
+    /// The end of its log.
+    log: Bytes,
+    /// A list of the files that it left, which are stored.
+    files: Bytes,
+}
+
+/// What a task is given.
+struct Given {
+    assignment: Assignment,
+    base: Bytes,
+    input: Input,
+}
+
+impl Executors {
+    pub(crate) fn new(cache: Cache, compute: Compute) -> Self {
+        let cache = Arc::new(cache);
+        Self { inputs: Inputs::new(cache.clone()), cache, compute }
+    }
+
+    /// Keeps a blob that arrived with the session.
+    pub(crate) fn keep(&self, bytes: Bytes) {
+        self.cache.keep(bytes);
+    }
+
+    /// Runs an assignment to its end, or until `stop` is set.
+    pub(crate) async fn run(
+        &self,
+        assignment: &Assignment,
+        queued: Duration,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Executed, Failed> {
+        let began = Instant::now();
+        let executed = self.execute(assignment, began, queued, stop).await;
+        match executed {
+            Ok(executed) => Ok(executed),
+            Err(ExecuteError::Died(death)) => {
+                let Death { mut failure, log } = *death;
+                let mut blobs = Vec::new();
+                // A log that cannot be stored is no reason to say nothing of the death.
+                failure.log = self.extra(log, LOG_INLINE_BYTES_MAX, &mut blobs).await.ok().flatten();
+                Err(Failed { failure, blobs })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn execute(
+        &self,
+        assignment: &Assignment,
+        began: Instant,
+        queued: Duration,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Executed, ExecuteError> {
+        let (base, input) = tokio::try_join!(self.bytes(&assignment.base), self.inputs.of(assignment))?;
+        let given = Given { assignment: assignment.clone(), base, input };
+        let fetched = Instant::now();
+        let computed = self.compute(given, stop).await?;
+        let computed_at = Instant::now();
+        let mut blobs = Vec::new();
+        let inline_max = if computed.is_blob { None } else { Some(RESULT_INLINE_BYTES_MAX) };
+        let result = self.store(computed.result, inline_max, &mut blobs).await?;
+        let extras = Extras {
+            files: self.extra(computed.files, 0, &mut blobs).await?,
+            log: self.extra(computed.log, LOG_INLINE_BYTES_MAX, &mut blobs).await?,
+        };
+        let timing = Timing {
+            queued_us: micros(queued),
+            fetch_us: micros(fetched - began),
+            compute_us: micros(computed_at - fetched),
+            report_us: micros(computed_at.elapsed()),
+        };
+        let Computed { samples, metrics, usage, .. } = computed;
+        Ok(Executed { completion: Completion { result, samples, metrics, timing, usage, extras }, blobs })
+    }
+
+    async fn compute(&self, given: Given, stop: Arc<AtomicBool>) -> Result<Computed, ExecuteError> {
+        let work = move || match given.assignment.ability.as_str() {
+            TRAIN => learn::train(&given, &stop),
+            EVALUATE => learn::evaluate(&given),
+            PREDICT => learn::predict(&given),
+            other => Err(ExecuteError::NoSuchAbility(other.to_owned())),
+        };
+        self.compute.run(work).await.ok_or(ExecuteError::Panicked)?
+    }
+
+    async fn bytes(&self, payload: &Payload) -> Result<Bytes, ExecuteError> {
+        match payload.form() {
+            Form::Inline(bytes) => Ok(Bytes::copy_from_slice(bytes)),
+            Form::Blob(digest) => self.cache.get(*digest).await.map_err(ExecuteError::Fetch),
+        }
+    }
+
+    /// Puts a result where its payload says: in place, where it has at most so many bytes, or in a blob, which goes ahead of
+    /// the report where it is small.
+    async fn store(
+        &self,
+        bytes: Bytes,
+        inline_max: Option<usize>,
+        ahead: &mut Vec<Bytes>,
+    ) -> Result<Payload, ExecuteError> {
+        if inline_max.is_some_and(|most| bytes.len() <= most)
+            && let Ok(payload) = Payload::inline(&bytes)
+        {
+            return Ok(payload);
+        }
+        if bytes.len() <= SESSION_BLOB_BYTES_MAX {
+            let payload = Payload::blob(digest_of(&bytes));
+            ahead.push(bytes);
+            return Ok(payload);
+        }
+        Ok(Payload::blob(self.cache.put(bytes).await.map_err(ExecuteError::Store)?))
+    }
+
+    /// The same for what comes beside a result, if there is anything.
+    async fn extra(
+        &self,
+        bytes: Bytes,
+        inline_max: usize,
+        ahead: &mut Vec<Bytes>,
+    ) -> Result<Option<Payload>, ExecuteError> {
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        self.store(bytes, Some(inline_max), ahead).await.map(Some)
+    }
+}
+
+impl From<ExecuteError> for Failed {
+    fn from(error: ExecuteError) -> Self {
+        Self { failure: Failure::of(error.to_string()), blobs: Vec::new() }
+    }
+}
+
+impl Given {
+    /// The task's own blob.
+    fn shard(&self, ability: &'static str) -> Result<&Bytes, ExecuteError> {
+        match &self.input {
+            Input::Entry { bytes, .. } => Ok(bytes),
+            other => Err(ExecuteError::WrongInput { ability, given: other.kind(), expected: "an entry of a manifest" }),
+        }
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
