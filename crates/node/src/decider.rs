@@ -34,6 +34,8 @@ pub(crate) const COMMANDS_MAX: usize = 1_024;
 pub(crate) const OUTBOX_MAX: usize = 4 * TURN_MAX;
 /// How many commands are taken in one turn, and so share a commit.
 const TURN_MAX: usize = 512;
+/// The longest that a deadline is slept for: the wall clock may be set meanwhile.
+const LOOK_EVERY_MS: u64 = 60_000;
 
 /// Something for the decider.
 #[expect(clippy::large_enum_variant, reason = "a command is handed over once, and a submission is rare")]
@@ -102,6 +104,8 @@ pub(crate) struct Decider {
     takeover: Takeover,
     /// Sessions that did not keep up: the machine has yet to hear of them.
     overrun: Vec<SessionId>,
+    /// The job whose deadline comes first, and when that is: unix milliseconds.
+    deadline: Option<(u64, JobId)>,
 }
 
 impl Decider {
@@ -139,7 +143,9 @@ impl Decider {
             outlets,
             takeover,
             overrun: Vec::new(),
+            deadline: None,
         };
+        decider.deadline = decider.first_deadline();
         decider.tell(&decision.events, decision.outputs);
         Ok(decider)
     }
@@ -152,12 +158,16 @@ impl Decider {
     ) -> Result<(), DecideError> {
         loop {
             let wake = self.machine.poll_timeout().map_or_else(far_away, |due| self.clock.instant(due));
+            let wake = wake.min(self.deadline.map_or_else(far_away, |(at_ms, _)| instant_of(at_ms)));
             let mut turn = Vec::new();
             tokio::select! {
                 biased;
                 _ = &mut stop => return Ok(()),
                 taken = commands.recv_many(&mut turn, TURN_MAX) => if taken == 0 { return Ok(()) },
                 () = tokio::time::sleep_until(wake.into()) => turn.push(Command::Input(Input::Tick)),
+            }
+            if let Some((_, job)) = self.deadline.filter(|(at_ms, _)| unix_ms() >= *at_ms) {
+                turn.push(Command::Input(Input::DeadlinePassed { job }));
             }
             let mut decisions = Vec::with_capacity(turn.len());
             for command in turn {
@@ -232,16 +242,25 @@ impl Decider {
     fn tell<'a>(&mut self, events: impl IntoIterator<Item = &'a Event>, outputs: impl IntoIterator<Item = Output>) {
         let position = self.journal.tail().position;
         self.outlets.position.send_if_modified(|known| std::mem::replace(known, position) != position);
-        let mut lets_in_others = false;
+        let (mut lets_in_others, mut changes_jobs) = (false, false);
         for event in events {
             self.outlets.holds.hear(event);
+            changes_jobs |= matches!(event, Event::JobSubmitted { .. } | Event::JobFinished { .. });
             lets_in_others |= matches!(event, Event::Enrolled { .. } | Event::IdentityRemoved { .. });
             crate::log::event(event);
         }
         if lets_in_others {
             self.outlets.credentials.send_replace(Arc::new(self.machine.durable().credentials().clone()));
         }
+        if changes_jobs {
+            self.deadline = self.first_deadline();
+        }
         outputs.into_iter().for_each(|output| self.perform(output));
+    }
+
+    /// Deadlines are people's: they go by the wall clock, whatever becomes of it.
+    fn first_deadline(&self) -> Option<(u64, JobId)> {
+        self.machine.durable().live_jobs().filter_map(|(id, job)| Some((job.spec.deadline_ms?, id))).min()
     }
 
     /// Appends the events of several decisions as one frame; as more, divided between decisions, if one does not hold
@@ -358,6 +377,11 @@ fn encode(journal: &dyn Journal, term: Term, events: &[Event]) -> Result<Encoded
 pub(crate) fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
     u64::try_from(since).unwrap_or(u64::MAX)
+}
+
+/// When it will be that time on the wall, or a look is due at how the clock has been set meanwhile.
+fn instant_of(wall_ms: u64) -> Instant {
+    Instant::now() + Duration::from_millis(wall_ms.saturating_sub(unix_ms()).min(LOOK_EVERY_MS))
 }
 
 /// When nothing is due.
