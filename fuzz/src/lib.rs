@@ -5,7 +5,7 @@
 
 use convoke_ml::rows::{self, Inputs, LabelColumn, Layout};
 use convoke_ml::tensor_file::TensorFile;
-use convoke_ml::{Contribution, Dataset, MergeRule, Mlp, merge};
+use convoke_ml::{Contribution, Dataset, MergeRule, Mlp, delta_between, merge};
 use convoke_wire::session::{CoordinatorFrame, WorkerFrame};
 use convoke_wire::tls::{JoinToken, Subject};
 use convoke_wire::v1;
@@ -61,6 +61,11 @@ pub fn safetensors(bytes: &[u8]) {
     let contributions = [Contribution { delta: &bytes, samples: 1 }];
     drop(merge(MergeRule::Mean, &base, &contributions, &mut Vec::new()));
     drop(merge(MergeRule::Mean, &bytes, &contributions, &mut Vec::new()));
+    drop(delta_between(&base, &bytes));
+    if let Ok(nothing) = delta_between(&bytes, &bytes) {
+        let contributions = [Contribution { delta: &nothing, samples: 1 }];
+        merge(MergeRule::Mean, &bytes, &contributions, &mut Vec::new()).expect("no change can be merged");
+    }
 }
 
 /// The model that the corpus's files are of.

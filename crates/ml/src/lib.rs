@@ -12,6 +12,9 @@ pub mod split;
 mod labels;
 pub use labels::LabelSet;
 
+mod half;
+mod elements;
+
 pub mod tensor_file;
 pub use tensor_file::TensorFileError;
 
@@ -36,7 +39,7 @@ pub use training::{FullBatch, Trained, train};
 pub mod letters;
 
 mod delta;
-pub use delta::{DELTA_FORMAT, delta};
+pub use delta::{DELTA_FORMAT, DeltaError, delta, delta_between};
 
 pub mod merge;
 pub use merge::{Contribution, MergeError, MergeRule, Merged, ReadAt, merge};

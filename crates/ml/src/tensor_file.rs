@@ -11,6 +11,7 @@ use std::io;
 pub use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
+use crate::elements::coordinate_bytes;
 use crate::excerpt::excerpt;
 use crate::merge::ReadAt;
 
@@ -93,8 +94,15 @@ pub enum TensorFileError {
         /// Where, counted in elements.
         position: u64,
         /// What.
-        value: f32,
+        value: f64,
     },
+}
+
+impl TensorFileError {
+    /// `value` is `position` elements behind the tensor's element `start`.
+    pub(crate) fn not_finite(name: &str, start: u64, position: usize, value: f64) -> Self {
+        Self::NotFinite { tensor: excerpt(name), position: start + position as u64, value }
+    }
 }
 
 /// Where a tensor lies and what it is.
@@ -111,9 +119,16 @@ pub struct TensorPlace {
 }
 
 impl TensorPlace {
-    /// How many F32 coordinates the tensor has.
-    pub(crate) fn coordinates(&self) -> u64 {
-        (self.end - self.start) / 4
+    /// How many coordinates the tensor has: elements, or bytes where elements are not told apart.
+    fn coordinates(&self) -> u64 {
+        (self.end - self.start) / coordinate_bytes(self.dtype) as u64
+    }
+
+    /// The coordinates cut into blocks: each one's first coordinate and how many it has.
+    pub(crate) fn blocks(&self, block_coordinates: usize) -> impl Iterator<Item = (u64, usize)> + use<> {
+        let end = self.coordinates();
+        let length = block_coordinates as u64;
+        (0..end).step_by(block_coordinates).map(move |first| (first, length.min(end - first) as usize))
     }
 }
 
@@ -188,6 +203,13 @@ impl TensorFile {
         Ok(place)
     }
 
+    /// The tensors in the order in which they lie in the file.
+    pub(crate) fn in_file_order(&self) -> Vec<(&str, &TensorPlace)> {
+        let mut tensors: Vec<_> = self.tensors.iter().map(|(name, place)| (name.as_str(), place)).collect();
+        tensors.sort_by_key(|(_, place)| (place.start, place.end));
+        tensors
+    }
+
     /// An error for the first tensor for which `expected` says no.
     pub fn expect_only(&self, expected: impl Fn(&str) -> bool) -> Result<(), TensorFileError> {
         match self.tensors.keys().find(|name| !expected(name)) {
@@ -219,13 +241,9 @@ pub(crate) fn finite_values(name: &str, bytes: &[u8]) -> Result<Vec<f32>, Tensor
 }
 
 /// An error for the first value that is not finite; `start` is the first one's place in the tensor.
-pub(crate) fn check_finite(name: &str, start: u64, values: &[f32]) -> Result<(), TensorFileError> {
-    match values.iter().position(|value| !value.is_finite()) {
-        Some(position) => Err(TensorFileError::NotFinite {
-            tensor: excerpt(name),
-            position: start + position as u64,
-            value: values[position],
-        }),
+pub(crate) fn check_finite<T: Copy + Into<f64>>(name: &str, start: u64, values: &[T]) -> Result<(), TensorFileError> {
+    match values.iter().position(|value| !(*value).into().is_finite()) {
+        Some(position) => Err(TensorFileError::not_finite(name, start, position, values[position].into())),
         None => Ok(()),
     }
 }

@@ -3,7 +3,7 @@
 //! Valid files are the starting point, since random bytes hardly get past the header's length.
 //! It does not know which checks exist.
 
-use convoke_ml::{Contribution, Dataset, MergeRule, Mlp, delta, merge};
+use convoke_ml::{Contribution, Dataset, MergeRule, Mlp, delta, delta_between, merge};
 use proptest::prelude::*;
 
 fn model() -> Mlp {
@@ -28,6 +28,36 @@ fn read_everything(bytes: &[u8]) {
     merge(MergeRule::Mean, &good, &contributions, &mut Vec::new()).unwrap();
     let _ = merge(MergeRule::Mean, &bytes, &contributions, &mut Vec::new());
     let _ = merge(MergeRule::Mean, &bytes, &contributions[..1], &mut Vec::new());
+    let _ = delta_between(&good, &bytes);
+    if let Ok(nothing) = delta_between(&bytes, &bytes) {
+        let contributions = [Contribution { delta: &nothing, samples: 1 }];
+        let mut version = Vec::new();
+        merge(MergeRule::Mean, &bytes, &contributions, &mut version).unwrap();
+        assert_eq!(version.len(), bytes.len());
+    }
+}
+
+/// Tensors of every type, whose bytes count up.
+fn of_every_type() -> Vec<u8> {
+    let types = [
+        "F64", "F32", "F16", "BF16", "I64", "U64", "I32", "U32", "I16", "U16", "I8", "U8", "BOOL", "F8_E4M3", "C64",
+        "F4",
+    ];
+    let bits = |name: &str| match name {
+        "C64" => 64,
+        "BF16" => 16,
+        "BOOL" | "F8_E4M3" => 8,
+        other => other[1..].parse().unwrap(),
+    };
+    let mut end = 0;
+    let tensors = types.map(|name| {
+        let start = end;
+        end += 2 * bits(name) / 8;
+        format!(r#""{name}":{{"dtype":"{name}","shape":[2],"data_offsets":[{start},{end}]}}"#)
+    });
+    let mut file = with_header(&format!("{{{}}}", tensors.join(",")), 0);
+    file.extend((0..end).map(|byte| byte as u8));
+    file
 }
 
 /// A file with this header and `data_bytes` zeros.
@@ -38,8 +68,8 @@ fn with_header(header: &str, data_bytes: usize) -> Vec<u8> {
     file
 }
 
-fn valid_files() -> [Vec<u8>; 3] {
-    [model().to_safetensors(), dataset().to_safetensors(), delta(&model(), &model())]
+fn valid_files() -> [Vec<u8>; 4] {
+    [model().to_safetensors(), dataset().to_safetensors(), delta(&model(), &model()), of_every_type()]
 }
 
 #[test]
@@ -47,6 +77,16 @@ fn what_is_written_can_be_read_again() {
     assert_eq!(Mlp::from_safetensors(&model().to_safetensors()).unwrap(), model());
     assert_eq!(Dataset::from_safetensors(&dataset().to_safetensors(), Some(2)).unwrap(), dataset());
     assert_eq!(model().to_safetensors(), model().to_safetensors());
+}
+
+#[test]
+fn a_file_of_every_type_is_merged_with_no_change() {
+    let base = of_every_type();
+    let nothing = delta_between(&base, &base).unwrap();
+    let mut version = Vec::new();
+    let contributions = [Contribution { delta: &nothing, samples: 7 }];
+    merge(MergeRule::Mean, &base, &contributions, &mut version).unwrap();
+    assert!(version == base);
 }
 
 /// The format's own library reads the files, and what they say is documented.
@@ -108,7 +148,7 @@ proptest! {
 
     #[test]
     fn mutated_files_never_panic(
-        which in 0..3usize,
+        which in 0..4usize,
         changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
         keep in proptest::option::of(any::<prop::sample::Index>()),
     ) {

@@ -4,22 +4,12 @@
 //! It does not know the merge rule.
 
 use super::rule::Delta;
-use super::{Contribution, MergeError, RefusalReason, Refused, SAMPLES_MAX, Values, blocks};
-use crate::tensor_file::{Dtype, TensorFile, TensorFileError, TensorPlace, check_finite};
+use super::{Buffers, Contribution, MergeError, RefusalReason, Refused, SAMPLES_MAX};
+use crate::elements::delta_dtype;
+use crate::tensor_file::{TensorFile, TensorFileError, TensorPlace, check_finite};
 
 /// One of the base's tensors: its name and its place.
 pub(super) type Tensor<'a> = (&'a str, &'a TensorPlace);
-
-/// The base's tensors in the order in which they lie in the file; all must be F32.
-pub(super) fn in_file_order(base: &TensorFile) -> Result<Vec<Tensor<'_>>, MergeError> {
-    let mut tensors = Vec::new();
-    for (name, place) in &base.tensors {
-        base.expect(name, Dtype::F32, &place.shape).map_err(MergeError::Base)?;
-        tensors.push((name.as_str(), place));
-    }
-    tensors.sort_by_key(|(_, place)| (place.start, place.end));
-    Ok(tensors)
-}
 
 /// Sorts the contributions into those that fit and those that do not, both in order.
 pub(super) fn accept<'a>(
@@ -28,10 +18,10 @@ pub(super) fn accept<'a>(
     contributions: &[Contribution<'a>],
     block_coordinates: usize,
 ) -> Result<(Vec<Delta<'a>>, Vec<Refused>), MergeError> {
-    let mut values = Values::new(block_coordinates);
+    let mut buffers = Buffers::new(block_coordinates);
     let (mut deltas, mut refused) = (Vec::new(), Vec::new());
     for (position, contribution) in contributions.iter().enumerate() {
-        match check(base, tensors, position, contribution, &mut values)? {
+        match check(base, tensors, position, contribution, &mut buffers)? {
             Ok(delta) => deltas.push(delta),
             Err(reason) => refused.push(Refused { position, reason }),
         }
@@ -45,7 +35,7 @@ fn check<'a>(
     tensors: &[Tensor],
     position: usize,
     contribution: &Contribution<'a>,
-    values: &mut Values,
+    buffers: &mut Buffers,
 ) -> Result<Result<Delta<'a>, RefusalReason>, MergeError> {
     let Contribution { delta: source, samples } = *contribution;
     match samples {
@@ -62,8 +52,9 @@ fn check<'a>(
         Err(error) => return Ok(Err(error.into())),
     };
     for (t, (name, place)) in tensors.iter().enumerate() {
-        for (first, count) in blocks(place, values.block_coordinates()) {
-            if let Err(error) = check_finite(name, first, delta.read(t, first, count, values)?) {
+        let Some(dtype) = delta_dtype(place.dtype) else { continue };
+        for (first, count) in place.blocks(buffers.block_coordinates()) {
+            if let Err(error) = check_finite(name, first, delta.read(t, dtype, first, count, buffers)?) {
                 return Ok(Err(error.into()));
             }
         }
@@ -71,14 +62,14 @@ fn check<'a>(
     Ok(Ok(delta))
 }
 
-/// Where a delta keeps each of the base's tensors; the same names, types and shapes, and
-/// nothing else.
+/// Where a delta keeps each of the base's tensors: the names and shapes of all that can be trained, in a delta's types,
+/// and nothing else. Of the others, where nothing is read, it says 0.
 fn starts(base: &TensorFile, tensors: &[Tensor], delta: &TensorFile) -> Result<Vec<u64>, TensorFileError> {
-    let start = |(name, place): &Tensor| {
-        let place = delta.expect(name, Dtype::F32, &place.shape)?;
-        Ok(place.start)
+    let start = |(name, place): &Tensor| match delta_dtype(place.dtype) {
+        Some(dtype) => Ok(delta.expect(name, dtype, &place.shape)?.start),
+        None => Ok(0),
     };
     let starts = tensors.iter().map(start).collect::<Result<_, _>>()?;
-    delta.expect_only(|name| base.tensors.contains_key(name))?;
+    delta.expect_only(|name| base.tensors.get(name).is_some_and(|place| delta_dtype(place.dtype).is_some()))?;
     Ok(starts)
 }

@@ -2,8 +2,8 @@
 //! A rule sees the same range of coordinates of every delta, in task order, a block at a time,
 //! and accumulates in f64; memory
 //! is a block and the headers, however large the model and however many the deltas.
-//! It does not know where files lie nor who made the deltas, and any model in F32 safetensors
-//! will do.
+//! It does not know where files lie nor who made the deltas, and any safetensors file will do as
+//! a model (what becomes of which type is in `elements`).
 
 mod check;
 mod read_at;
@@ -13,7 +13,8 @@ mod tests;
 
 use std::io::{self, Write};
 
-use crate::tensor_file::{TensorFile, TensorFileError, TensorPlace, check_finite, f32_values};
+use crate::elements::{self, coordinate_bytes, delta_dtype};
+use crate::tensor_file::{Dtype, TensorFile, TensorFileError};
 use rule::Block;
 
 pub use read_at::ReadAt;
@@ -28,7 +29,7 @@ pub const SAMPLES_MAX: u64 = 1 << 40;
 /// One task's delta and the number of samples it stands for.
 #[derive(Clone, Copy)]
 pub struct Contribution<'a> {
-    /// A safetensors file with the base's tensors, in any order.
+    /// A safetensors file with those of the base's tensors that can be trained, in any order.
     pub delta: &'a dyn ReadAt,
     /// Samples that the delta was trained on.
     pub samples: u64,
@@ -46,7 +47,7 @@ pub enum RefusalReason {
         /// The claim.
         samples: u64,
     },
-    /// Not a file of the base's tensors with finite values.
+    /// Not a file of changes of the base's tensors, all of them finite.
     #[error(transparent)]
     File(#[from] TensorFileError),
 }
@@ -77,7 +78,7 @@ pub enum MergeError {
     /// The base cannot be read.
     #[error("cannot read the base: {0}")]
     ReadBase(#[source] io::Error),
-    /// The base is not a safetensors file of F32 tensors.
+    /// The base is not a safetensors file.
     #[error("the base cannot be merged into: {0}")]
     Base(#[source] TensorFileError),
     /// A delta cannot be read: the storage's fault, not the delta's.
@@ -97,7 +98,7 @@ pub enum MergeError {
         /// All of them, in order.
         refused: Vec<Refused>,
     },
-    /// A sum is too large for F32, or the base is not finite itself.
+    /// A sum is too large for its type, or the base holds NaN.
     #[error("the merged version is not finite: {0}")]
     NotFinite(#[source] TensorFileError),
 }
@@ -109,8 +110,8 @@ fn first_reason(refused: &[Refused]) -> String {
 /// Writes base + the rule's combination of the deltas to `version`: the base's header verbatim,
 /// then its tensors.
 ///
-/// Sums are f64 in the order of `contributions`, rounded once to f32; the same contributions in
-/// the same order give the same bytes. After an error `version` holds an unfinished file.
+/// Sums are f64 in the order of `contributions`, rounded once to each tensor's type, integers' to
+/// the nearest and half away from zero; the same contributions in the same order give the same bytes. After an error `version` holds an unfinished file.
 pub fn merge(
     rule: MergeRule,
     base: &dyn ReadAt,
@@ -128,7 +129,7 @@ fn merge_in_blocks(
     block_coordinates: usize,
 ) -> Result<Merged, MergeError> {
     let layout = TensorFile::read(base).map_err(MergeError::ReadBase)?.map_err(MergeError::Base)?;
-    let tensors = check::in_file_order(&layout)?;
+    let tensors = layout.in_file_order();
     let (deltas, refused) = check::accept(&layout, &tensors, contributions, block_coordinates)?;
     if deltas.is_empty() {
         return Err(MergeError::AllRefused { refused });
@@ -136,61 +137,68 @@ fn merge_in_blocks(
     version.write_all(&layout.header).map_err(MergeError::Write)?;
 
     let mut update = vec![0.0; block_coordinates];
-    let mut values = Values::new(block_coordinates);
+    let mut buffers = Buffers::new(block_coordinates);
     for (t, (name, place)) in tensors.iter().enumerate() {
-        for (first, count) in blocks(place, block_coordinates) {
+        let delta_dtype = delta_dtype(place.dtype);
+        for (first, count) in place.blocks(block_coordinates) {
             let update = &mut update[..count];
-            rule.combine(&Block { deltas: &deltas, tensor: t, first }, &mut values, update)?;
-            let merged = values.read(base, place.start, first, count).map_err(MergeError::ReadBase)?;
-            for (value, update) in merged.iter_mut().zip(update) {
-                *value = (f64::from(*value) + *update) as f32;
+            if let Some(dtype) = delta_dtype {
+                rule.combine(&Block { deltas: &deltas, tensor: t, dtype, first }, &mut buffers, update)?;
             }
-            check_finite(name, first, merged).map_err(MergeError::NotFinite)?;
-            values.write(count, version).map_err(MergeError::Write)?;
+            let merged = buffers.read(base, place.dtype, place.start, first, count).map_err(MergeError::ReadBase)?;
+            if delta_dtype.is_some() {
+                elements::add(place.dtype, merged, update).map_err(|(at, value)| {
+                    MergeError::NotFinite(TensorFileError::not_finite(name, first, at, value))
+                })?;
+            }
+            version.write_all(merged).map_err(MergeError::Write)?;
         }
     }
     let samples = deltas.iter().map(|delta| delta.samples).fold(0, u64::saturating_add);
     Ok(Merged { samples, accepted: deltas.len(), refused })
 }
 
-/// A tensor's coordinates cut into blocks: each one's first coordinate and how many it has.
-fn blocks(place: &TensorPlace, block_coordinates: usize) -> impl Iterator<Item = (u64, usize)> + use<> {
-    let end = place.coordinates();
-    let length = block_coordinates as u64;
-    (0..end).step_by(block_coordinates).map(move |first| (first, length.min(end - first) as usize))
-}
-
-/// Buffers for a block of F32 values on their way in or out.
-struct Values {
+/// Buffers for a block of any type on its way in or out.
+struct Buffers {
     bytes: Vec<u8>,
-    values: Vec<f32>,
+    values: Vec<f64>,
 }
 
-impl Values {
-    fn new(block_coordinates: usize) -> Values {
-        Values { bytes: vec![0; block_coordinates * 4], values: vec![0.0; block_coordinates] }
+impl Buffers {
+    fn new(block_coordinates: usize) -> Buffers {
+        Buffers { bytes: vec![0; block_coordinates * size_of::<f64>()], values: vec![0.0; block_coordinates] }
     }
 
     fn block_coordinates(&self) -> usize {
         self.values.len()
     }
 
-    /// Reads `count` values of the tensor that starts at byte `start`, from its element `first` on.
-    fn read(&mut self, source: &dyn ReadAt, start: u64, first: u64, count: usize) -> io::Result<&mut [f32]> {
-        let bytes = &mut self.bytes[..count * 4];
-        source.read_exact_at(start + first * 4, bytes)?;
-        let values = &mut self.values[..count];
-        for (value, read) in values.iter_mut().zip(f32_values(bytes)) {
-            *value = read;
-        }
-        Ok(values)
+    /// Reads `count` coordinates of the tensor that starts at byte `start`, from its coordinate `first` on.
+    fn read(
+        &mut self,
+        source: &dyn ReadAt,
+        dtype: Dtype,
+        start: u64,
+        first: u64,
+        count: usize,
+    ) -> io::Result<&mut [u8]> {
+        let bytes = &mut self.bytes[..count * coordinate_bytes(dtype)];
+        source.read_exact_at(start + first * coordinate_bytes(dtype) as u64, bytes)?;
+        Ok(bytes)
     }
 
-    /// Writes the first `count` values.
-    fn write(&mut self, count: usize, target: &mut dyn Write) -> io::Result<()> {
-        for (bytes, value) in self.bytes.as_chunks_mut().0.iter_mut().zip(&self.values) {
-            *bytes = value.to_le_bytes();
-        }
-        target.write_all(&self.bytes[..count * 4])
+    /// The same as values, of a delta.
+    fn read_values(
+        &mut self,
+        source: &dyn ReadAt,
+        dtype: Dtype,
+        start: u64,
+        first: u64,
+        count: usize,
+    ) -> io::Result<&[f64]> {
+        self.read(source, dtype, start, first, count)?;
+        let values = &mut self.values[..count];
+        elements::delta_values(dtype, &self.bytes, values);
+        Ok(values)
     }
 }

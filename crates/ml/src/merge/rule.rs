@@ -4,7 +4,8 @@
 //! It does not know about files, headers or refusals; whatever reaches it is finite and of the
 //! right shape.
 
-use super::{MergeError, ReadAt, Values};
+use super::{Buffers, MergeError, ReadAt};
+use crate::tensor_file::Dtype;
 
 /// How deltas become an update of the base.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub(super) struct Delta<'a> {
     pub position: usize,
     pub source: &'a dyn ReadAt,
     pub samples: u64,
-    /// Where each of the base's tensors starts in it, in bytes.
+    /// Where each of the base's tensors starts in it, in bytes; 0 for those that it does not have.
     pub starts: Vec<u64>,
 }
 
@@ -31,27 +32,29 @@ pub(super) struct Block<'a> {
     pub deltas: &'a [Delta<'a>],
     /// Which of the base's tensors.
     pub tensor: usize,
+    /// The type of its elements in the deltas.
+    pub dtype: Dtype,
     /// The range's first coordinate in the tensor.
     pub first: u64,
 }
 
 impl MergeRule {
     /// Leaves the update of a block's coordinates in `update`.
-    pub(super) fn combine(self, block: &Block, values: &mut Values, update: &mut [f64]) -> Result<(), MergeError> {
+    pub(super) fn combine(self, block: &Block, buffers: &mut Buffers, update: &mut [f64]) -> Result<(), MergeError> {
         match self {
-            MergeRule::Mean => mean(block, values, update),
+            MergeRule::Mean => mean(block, buffers, update),
         }
     }
 }
 
-fn mean(block: &Block, values: &mut Values, update: &mut [f64]) -> Result<(), MergeError> {
+fn mean(block: &Block, buffers: &mut Buffers, update: &mut [f64]) -> Result<(), MergeError> {
     let total: f64 = block.deltas.iter().map(|delta| delta.samples as f64).sum();
     update.fill(0.0);
     for delta in block.deltas {
         let share = delta.samples as f64 / total;
-        let range = delta.read(block.tensor, block.first, update.len(), values)?;
+        let range = delta.read(block.tensor, block.dtype, block.first, update.len(), buffers)?;
         for (update, value) in update.iter_mut().zip(range) {
-            *update += share * f64::from(*value);
+            *update += share * *value;
         }
     }
     Ok(())
@@ -59,14 +62,15 @@ fn mean(block: &Block, values: &mut Values, update: &mut [f64]) -> Result<(), Me
 
 impl Delta<'_> {
     /// `count` values of a tensor from its element `first` on.
-    pub(super) fn read<'v>(
+    pub(super) fn read<'b>(
         &self,
         tensor: usize,
+        dtype: Dtype,
         first: u64,
         count: usize,
-        values: &'v mut Values,
-    ) -> Result<&'v [f32], MergeError> {
-        match values.read(self.source, self.starts[tensor], first, count) {
+        buffers: &'b mut Buffers,
+    ) -> Result<&'b [f64], MergeError> {
+        match buffers.read_values(self.source, dtype, self.starts[tensor], first, count) {
             Ok(values) => Ok(values),
             Err(source) => Err(MergeError::ReadDelta { position: self.position, source }),
         }

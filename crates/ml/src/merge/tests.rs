@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::tensor_file::{Dtype, HEADER_BYTES_MAX, f32_bytes, write};
+use crate::tensor_file::{Dtype, HEADER_BYTES_MAX, f32_bytes, f32_values, write};
 
 type Tensor = (&'static str, Vec<usize>, Vec<f32>);
 

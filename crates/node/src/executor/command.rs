@@ -31,7 +31,7 @@ const LEFT: collect::Limits = collect::Limits { entries_max: 10_000, bytes_max: 
 const PLACEHOLDER: &str = "{}";
 
 /// What commands need of their worker.
-pub(super) struct Commands {
+pub(crate) struct Commands {
     scratch: ScratchRoot,
     files: FileCache,
 }
@@ -74,7 +74,7 @@ pub(super) struct Room {
 
 impl Commands {
     /// With directories below `parent`, and files kept for later tasks of at most so many bytes.
-    pub(super) fn open(parent: &Path, files_bytes_max: u64) -> Result<Self, CommandError> {
+    pub(crate) fn open(parent: &Path, files_bytes_max: u64) -> Result<Self, CommandError> {
         let scratch = ScratchRoot::open(parent)?;
         let files = FileCache::open(&scratch, files_bytes_max);
         let files = files.map_err(|source| CommandError::Give { path: "files", source })?;

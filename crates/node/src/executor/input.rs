@@ -29,6 +29,8 @@ pub(super) enum Input {
         bytes: Bytes,
         /// Its name, for people: a file's.
         name: String,
+        /// How many samples it is said to have.
+        samples: u64,
     },
     /// An item, and what stands before each.
     Item { header: Bytes, item: Bytes },
@@ -85,8 +87,9 @@ impl Inputs {
         match &*self.read(assignment).await? {
             Read::Entries(manifest) => {
                 let bytes = self.get(manifest.blob(index)?).await?;
-                let name = manifest.entries.get(index as usize).map(|entry| entry.name.clone()).unwrap_or_default();
-                Ok(Input::Entry { bytes, name })
+                let entry = manifest.entries.get(index as usize);
+                let (name, samples) = entry.map(|entry| (entry.name.clone(), entry.samples)).unwrap_or_default();
+                Ok(Input::Entry { bytes, name, samples })
             }
             Read::Items { items, header } => {
                 let located = items.locate(index)?;

@@ -4,6 +4,9 @@
 
 mod input;
 mod learn;
+mod command;
+mod step;
+mod wasm;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -16,12 +19,18 @@ use convoke_core::{Form, Payload};
 use convoke_ml::{ComputeError, DatasetError, ModelError};
 use convoke_store::digest_of;
 use convoke_wire::CallError;
-use convoke_wire::program::ProgramError;
+use convoke_wire::program::{self, ProgramError};
 use convoke_wire::protocol::SESSION_BLOB_BYTES_MAX;
 
 use crate::cache::Cache;
 use crate::compute::Compute;
+use crate::wasm::WasmError;
+use command::{CommandError, Left, Sources};
 use input::{Input, Inputs};
+
+pub(crate) use command::Commands;
+pub(crate) use wasm::Guests;
+pub use wasm::WasmLimits;
 
 /// Trains the base on a shard.
 pub const TRAIN: &str = "train";
@@ -46,6 +55,9 @@ pub(crate) struct Executors {
     cache: Arc<Cache>,
     compute: Compute,
     inputs: Inputs,
+    guests: Arc<Guests>,
+    /// Where this worker runs commands.
+    commands: Option<Arc<Commands>>,
 }
 
 /// What an executor brought.
@@ -83,6 +95,10 @@ pub(crate) enum ExecuteError {
     Shard(#[from] DatasetError),
     #[error(transparent)]
     Compute(#[from] ComputeError),
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    #[error(transparent)]
+    Wasm(#[from] WasmError),
     #[error("the computation panicked")]
     Panicked,
     #[error("the executor panicked")]
@@ -123,9 +139,10 @@ struct Given {
 }
 
 impl Executors {
-    pub(crate) fn new(cache: Cache, compute: Compute) -> Self {
+    pub(crate) fn new(cache: Cache, compute: Compute, guests: Guests, commands: Option<Commands>) -> Self {
         let cache = Arc::new(cache);
-        Self { inputs: Inputs::new(cache.clone()), cache, compute }
+        let (guests, commands) = (Arc::new(guests), commands.map(Arc::new));
+        Self { inputs: Inputs::new(cache.clone()), cache, compute, guests, commands }
     }
 
     /// Keeps a blob that arrived with the session.
@@ -185,12 +202,71 @@ impl Executors {
     }
 
     async fn compute(&self, given: Given, stop: Arc<AtomicBool>) -> Result<Computed, ExecuteError> {
-        let work = move || match given.assignment.ability.as_str() {
-            TRAIN => learn::train(&given, &stop),
-            EVALUATE => learn::evaluate(&given),
-            PREDICT => learn::predict(&given),
+        match given.assignment.ability.as_str() {
+            TRAIN => self.on_thread(move || learn::train(&given, &stop)).await,
+            EVALUATE => self.on_thread(move || learn::evaluate(&given)).await,
+            PREDICT => self.on_thread(move || learn::predict(&given)).await,
+            WASM => self.guest(given, stop).await,
+            COMMAND => self.command(given, stop).await,
+            STEP => self.step(given, stop).await,
             other => Err(ExecuteError::NoSuchAbility(other.to_owned())),
+        }
+    }
+
+    async fn guest(&self, given: Given, stop: Arc<AtomicBool>) -> Result<Computed, ExecuteError> {
+        let program = wasm::read(&given.assignment)?;
+        let module = self.cache.get(program.module_digest()?).await.map_err(ExecuteError::Fetch)?;
+        let guests = self.guests.clone();
+        self.on_thread(move || guests.run(&program, &module, &given.assignment, &given.input, &stop)).await
+    }
+
+    async fn command(&self, given: Given, stop: Arc<AtomicBool>) -> Result<Computed, ExecuteError> {
+        let commands = self.commands()?;
+        let command: program::Command = program::read("command", &given.assignment.program)?;
+        let sources = self.sources(&command).await?;
+        let run = move || {
+            let Given { assignment, input, .. } = &given;
+            command::run(&commands, &command, assignment, input, &sources, None, &stop)
         };
+        let (computed, left) = self.on_thread(run).await?;
+        Ok(Computed { files: self.store_files(left).await?, ..computed })
+    }
+
+    async fn step(&self, given: Given, stop: Arc<AtomicBool>) -> Result<Computed, ExecuteError> {
+        let commands = self.commands()?;
+        let (command, kind) = step::read(&given)?;
+        let sources = self.sources(&command).await?;
+        self.on_thread(move || step::run(&commands, &command, kind, &given, &sources, None, &stop)).await
+    }
+
+    fn commands(&self) -> Result<Arc<Commands>, ExecuteError> {
+        self.commands.clone().ok_or_else(|| ExecuteError::NoSuchAbility(COMMAND.to_owned()))
+    }
+
+    /// The bytes of the files that a command brings along.
+    async fn sources(&self, command: &program::Command) -> Result<Sources, ExecuteError> {
+        let mut sources = Sources::new();
+        for digest in command.blobs()? {
+            sources.insert(digest, self.cache.get(digest).await.map_err(ExecuteError::Fetch)?);
+        }
+        Ok(sources)
+    }
+
+    /// Stores the files that a command left, and lists them.
+    async fn store_files(&self, left: Vec<Left>) -> Result<Bytes, ExecuteError> {
+        let mut files = program::Files::default();
+        for Left { path, executable, bytes } in left {
+            let size = bytes.len() as u64;
+            let digest = self.cache.put(bytes).await.map_err(ExecuteError::Store)?.0.to_vec();
+            files.files.push(program::File { path, digest, executable, bytes: size });
+        }
+        Ok(program::encode(&files).into())
+    }
+
+    async fn on_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, ExecuteError> + Send + 'static,
+    ) -> Result<T, ExecuteError> {
         self.compute.run(work).await.ok_or(ExecuteError::Panicked)?
     }
 
