@@ -9,6 +9,7 @@ mod access;
 mod nodes;
 mod logging;
 mod output;
+mod natural;
 mod data;
 mod whole_file;
 mod model;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use convoke_ml::letters::{self, Part};
 
 use super::DataError;
+use crate::natural::natural;
 
 /// The sets that need no files.
 pub const BUILT_IN: [&str; 1] = ["@letters"];
@@ -122,30 +123,9 @@ fn files(directory: &Path, prefix: &str) -> Result<Vec<Source>, DataError> {
     Ok(files.into_iter().map(Source::File).collect())
 }
 
-/// A name as text and numbers in turn, so that it sorts as people count.
-fn natural(name: &str) -> Vec<(String, u128)> {
-    let mut parts = Vec::new();
-    let mut rest = name;
-    while !rest.is_empty() {
-        let text = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        let digits = rest[text..].find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len() - text);
-        let number = rest[text..text + digits].parse().unwrap_or(u128::MAX);
-        parts.push((rest[..text].to_owned(), number));
-        rest = &rest[text + digits..];
-    }
-    parts
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_sort_as_people_count() {
-        let mut names = ["train_10", "train_9", "train_b", "train_1", "train_1b", "train_99999999999999999999"];
-        names.sort_by_cached_key(|name| natural(name));
-        assert_eq!(names, ["train_1", "train_1b", "train_9", "train_10", "train_99999999999999999999", "train_b"]);
-    }
 
     #[test]
     fn a_text_reads_like_a_file() {
