@@ -11,7 +11,7 @@ use bytes::Bytes;
 use convoke_core::{Digest, Role};
 use convoke_proto::v1::Nothing;
 use convoke_store::blobs::{BlobError, BlobReader, Blobs, Durability};
-use convoke_wire::protocol::{CHUNK_BYTES, DIGESTS_MAX};
+use convoke_wire::protocol::{BLOB_BYTES_MAX, CHUNK_BYTES, DIGESTS_MAX};
 use convoke_wire::v1;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -22,8 +22,6 @@ use crate::disk::Disk;
 use crate::grants::Grants;
 use crate::peer::Peer;
 
-/// The most bytes of a blob.
-pub(crate) const BLOB_BYTES_MAX: u64 = 16 << 30;
 /// How many chunks may wait between the wire and the disk.
 const CHUNKS_MAX: usize = 8;
 /// How many transfers run at a time; further ones wait. Far fewer than the runtime's 512 blocking threads.

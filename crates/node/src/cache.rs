@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use convoke_core::Digest;
 use convoke_store::digest_of;
+use convoke_wire::protocol::BLOB_BYTES_MAX;
 use convoke_wire::{BlobClient, CallError};
 use tokio::sync::watch;
 use tonic::transport::Channel;
 
-use crate::blob_service::BLOB_BYTES_MAX;
 use crate::stall::Stall;
 
 /// How long to wait before asking again over a connection that failed but was not replaced.

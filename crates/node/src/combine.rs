@@ -21,9 +21,9 @@ use convoke_ml::merge::{Contribution, MergeError, MergeRule, ReadAt, merge};
 use convoke_store::blobs::{BlobError, BlobReader, BlobWriter, Blobs, Durability};
 use convoke_store::collector::CollectError;
 use convoke_wire::program::{self, ProgramError};
+use convoke_wire::protocol::BLOB_BYTES_MAX;
 use tokio::sync::{broadcast, mpsc};
 
-use crate::blob_service::BLOB_BYTES_MAX;
 use crate::decider::{Command, Said};
 use crate::lists;
 use crate::stall::{Patience, Stall};

@@ -13,6 +13,8 @@ use tonic::service::Interceptor;
 pub const MESSAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// The bytes of a blob's chunk.
 pub const CHUNK_BYTES: usize = 1024 * 1024;
+/// The most bytes of a blob.
+pub const BLOB_BYTES_MAX: u64 = 16 << 30;
 /// The most bytes of a blob that travels inside a session, ahead of the frame that names it.
 pub const SESSION_BLOB_BYTES_MAX: usize = 32 * 1024;
 /// The most digests that one call may name.
