@@ -11,6 +11,8 @@ mod logging;
 mod output;
 mod natural;
 mod data;
+#[allow(dead_code, unused_imports, reason = "the commands that cut inputs come next")]
+mod input;
 mod whole_file;
 mod model;
 mod training_job;
