@@ -14,6 +14,8 @@ mod data;
 #[allow(dead_code, unused_imports, reason = "the commands that cut inputs come next")]
 mod input;
 mod whole_file;
+#[allow(dead_code, unused_imports, reason = "the commands that write results come next")]
+mod ordered_output;
 mod model;
 mod training_job;
 mod report;
