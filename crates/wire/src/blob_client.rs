@@ -1,9 +1,12 @@
 //! Blobs over the wire: which are missing, put one, get one.
 //!
-//! What arrives is checked against its digest before anyone sees it; where it is kept is the caller's.
+//! What arrives is checked against its digest; where it is kept is the caller's.
 
 use bytes::{Bytes, BytesMut};
 use convoke_core::Digest;
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::codegen::InterceptedService;
 use tonic::transport::Channel;
 
@@ -57,6 +60,19 @@ impl BlobClient {
         Ok(())
     }
 
+    /// The same for one that comes in chunks of at most [`CHUNK_BYTES`], and may be too large for memory.
+    pub async fn put_chunks(
+        &mut self,
+        digest: Digest,
+        chunks: mpsc::Receiver<Bytes>,
+        synced: bool,
+    ) -> Result<(), CallError> {
+        let first = v1::PutChunk { digest: digest.0.to_vec(), synced, data: Bytes::new() };
+        let chunks = ReceiverStream::new(chunks).map(|data| v1::PutChunk { data, ..Default::default() });
+        self.calls.put(tokio_stream::once(first).chain(chunks)).await?;
+        Ok(())
+    }
+
     /// A blob of at most `bytes_max` bytes.
     pub async fn get(&mut self, digest: Digest, bytes_max: u64) -> Result<Bytes, CallError> {
         let mut chunks =
@@ -73,6 +89,30 @@ impl BlobClient {
             return Err(CallError::BlobDamaged { digest });
         }
         Ok(bytes.freeze())
+    }
+
+    /// The same for one that may be too large for memory: its bytes as they come. Whether they are right shows when all
+    /// have come. It ends early where nobody takes them any more.
+    pub async fn get_chunks(
+        &mut self,
+        digest: Digest,
+        bytes_max: u64,
+        taken: &mpsc::Sender<Bytes>,
+    ) -> Result<(), CallError> {
+        let request = within(CALL_TIMEOUT, v1::GetRequest { digest: digest.0.to_vec() });
+        let mut chunks = self.calls.get(request).await?.into_inner();
+        let (mut bytes, mut hasher) = (0, blake3::Hasher::new());
+        while let Some(chunk) = chunks.message().await? {
+            bytes += chunk.data.len() as u64;
+            if bytes > bytes_max {
+                return Err(CallError::BlobTooLarge { digest, bytes_max });
+            }
+            hasher.update(&chunk.data);
+            if taken.send(chunk.data).await.is_err() {
+                return Ok(());
+            }
+        }
+        if hasher.finalize().as_bytes() == &digest.0 { Ok(()) } else { Err(CallError::BlobDamaged { digest }) }
     }
 }
 
