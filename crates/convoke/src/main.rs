@@ -13,6 +13,8 @@ mod natural;
 mod data;
 #[allow(dead_code, unused_imports, reason = "the commands that cut inputs come next")]
 mod input;
+#[allow(dead_code, reason = "the commands that upload inputs come next")]
+mod upload;
 mod whole_file;
 #[allow(dead_code, unused_imports, reason = "the commands that write results come next")]
 mod ordered_output;
