@@ -35,6 +35,7 @@ pub mod record;
 pub mod coordinator;
 mod cache;
 mod compute;
+mod metrics;
 pub mod executor;
 pub mod membership;
 pub mod link;
