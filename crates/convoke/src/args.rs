@@ -4,6 +4,7 @@
 
 mod access;
 mod data;
+mod divide;
 mod serve;
 mod train;
 
@@ -17,9 +18,10 @@ pub use access::{
     ClientAction, ClientCommand, CreateTokenArgs, LoginArgs, RemoveClientArgs, RemoveWorkerArgs, RevokeTokenArgs,
     TokenAction, TokenCommand, WorkerAction, WorkerCommand,
 };
+pub use divide::{CommandArgs, MapArgs, RunCommandArgs, TaskArgs};
 pub use data::{EvaluateArgs, LayoutArgs, PredictArgs, SplitArgs, Validate};
 pub use serve::{CoordinatorArgs, LoadArgs, WorkerArgs};
-pub use train::{Keep, ModelArgs, TrainArgs};
+pub use train::{Keep, ModelArgs, RunArgs, TrainArgs};
 
 /// Train one model on many machines.
 #[derive(Debug, Parser)]
@@ -64,6 +66,10 @@ pub enum Format {
 pub enum Command {
     /// Train a model in rounds, on this machine or on a cluster
     Train(Box<TrainArgs>),
+    /// Run a command on workers, once or for each of many items
+    Run(Box<RunCommandArgs>),
+    /// Run a command or a WebAssembly program on the chunks of an input
+    Map(Box<MapArgs>),
     /// Hold the plan and the record: workers join it, clients submit to it
     Coordinator(CoordinatorArgs),
     /// Join a coordinator and execute its tasks
@@ -86,7 +92,7 @@ pub enum Command {
     Jobs(JobsArgs),
     /// Show what happened in a job
     Job(JobArgs),
-    /// Save a version of a job's model
+    /// Save what a job brought: a version of its model, or its results
     Result(ResultArgs),
     /// End a job; its last committed version is kept
     Cancel(CancelArgs),

@@ -24,6 +24,8 @@ mod report;
 mod progress;
 mod source;
 mod learned;
+mod certificate;
+mod divisible;
 mod cmd;
 
 use std::process::ExitCode;
@@ -74,6 +76,8 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let Cli { global, command } = cli;
     match command {
         Command::Train(args) => cmd::train::run(*args, &global).await,
+        Command::Run(args) => cmd::run::run(*args, &global).await,
+        Command::Map(args) => cmd::map::run(*args, &global).await,
         Command::Coordinator(args) => cmd::coordinator::run(args).await,
         Command::Worker(WorkerCommand { remove: Some(WorkerAction::Remove(args)), .. }) => {
             cmd::remove::worker(&args, &global).await

@@ -90,6 +90,15 @@ pub fn rounded(number: f64) -> String {
     format!("{scaled:.decimals$}{unit}")
 }
 
+/// So many bytes, for people.
+pub fn bytes(bytes: u64) -> String {
+    let units = [(1_u64 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match units.into_iter().find(|(unit, _)| bytes >= *unit) {
+        Some((unit, name)) => format!("{:.1} {name}", bytes as f64 / unit as f64),
+        None => format!("{bytes} bytes"),
+    }
+}
+
 /// How long ago something was, or how long it took, to its two largest units.
 pub fn duration(seconds: f64) -> String {
     let whole = seconds.max(0.0) as u64;

@@ -34,8 +34,7 @@ pub struct Prepared {
 impl Prepared {
     /// Whether versions are measured on validation data.
     pub fn is_measured(&self) -> bool {
-        let Plan::Rounds(plan) = &self.spec.plan;
-        plan.evaluate.is_some()
+        matches!(&self.spec.plan, Plan::Rounds(plan) if plan.evaluate.is_some())
     }
 }
 

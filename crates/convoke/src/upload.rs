@@ -70,7 +70,8 @@ fn cut_up(mut input: Input, cut: &mpsc::Sender<Cut>) {
     drop(cut.blocking_send(Cut::End(Box::new(input))));
 }
 
-fn digest_of_content(content: &Content) -> Result<Digest, InputError> {
+/// Names a content by what it holds.
+pub fn digest_of_content(content: &Content) -> Result<Digest, InputError> {
     match content {
         Content::Bytes(bytes) => Ok(digest_of(bytes)),
         Content::File { path, .. } => {
@@ -79,7 +80,8 @@ fn digest_of_content(content: &Content) -> Result<Digest, InputError> {
     }
 }
 
-async fn store(blobs: &mut BlobClient, digest: Digest, content: Content) -> Result<(), Failure> {
+/// Stores a content, unless it is there already.
+pub async fn store(blobs: &mut BlobClient, digest: Digest, content: Content) -> Result<(), Failure> {
     if blobs.missing(&[digest]).await?.is_empty() {
         return Ok(());
     }

@@ -95,7 +95,7 @@ fn parse_probability(text: &str) -> Result<f64, String> {
 }
 
 /// Bytes, with a unit or none: 500000000, 500MB, 20GiB.
-fn parse_size(text: &str) -> Result<u64, String> {
+pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let unit: Option<u64> = match unit.trim().to_ascii_lowercase().as_str() {

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use convoke_wire::channel::Target;
-use convoke_wire::core::Position;
+use convoke_wire::core::{Event, Position};
 use convoke_wire::seen::Seen;
 use convoke_wire::{CallError, Client, Followed};
 use tokio_stream::StreamExt;
@@ -29,19 +29,42 @@ struct Cursor {
     seen: Seen,
 }
 
+/// Who hears each event, once, beside the report.
+pub trait Listener {
+    /// Hears it.
+    fn hear(&mut self, event: &Event) -> impl Future<Output = ()> + Send;
+}
+
+/// Nobody.
+impl Listener for () {
+    async fn hear(&mut self, _: &Event) {}
+}
+
 /// Folds the job's events into the report: what is known, or with `live` until it has ended.
 pub async fn follow(
+    target: &Target,
+    client: Client,
+    report: &mut Report,
+    live: bool,
+    progress: &Progress,
+) -> Result<(), Failure> {
+    follow_with(target, client, report, live, progress, &mut ()).await
+}
+
+/// The same, and lets someone hear the events.
+pub async fn follow_with(
     target: &Target,
     mut client: Client,
     report: &mut Report,
     live: bool,
     progress: &Progress,
+    listener: &mut impl Listener,
 ) -> Result<(), Failure> {
     let mut cursor = Cursor { seen: client.seen(), ..Cursor::default() };
     let mut lost_at = None;
     loop {
         let (connected_at, before) = (Instant::now(), cursor);
-        let lost = match follow_once(&mut client, report, &mut cursor, live, progress).await {
+        let lost = match follow_once(&mut client, report, &mut cursor, live, progress, listener).await {
             Ok(()) if report.has_ended() || !live => return Ok(()),
             Ok(()) => CallError::Lost("it ended".to_owned()),
             Err(CallError::Lost(reason)) => CallError::Lost(reason),
@@ -66,6 +89,7 @@ async fn follow_once(
     cursor: &mut Cursor,
     live: bool,
     progress: &Progress,
+    listener: &mut impl Listener,
 ) -> Result<(), CallError> {
     let mut events = client.follow(report.job, cursor.position, live).await?;
     // How many events of the cursor's frame this connection told.
@@ -88,13 +112,14 @@ async fn follow_once(
                 }
                 cursor.events = told;
                 report.tell(wall_ms, &event, progress);
+                listener.hear(&event).await;
             }
         }
     }
     Ok(())
 }
 
-async fn reconnect(target: &Target, lost: CallError, lost_at: Instant) -> Result<Client, Failure> {
+pub async fn reconnect(target: &Target, lost: CallError, lost_at: Instant) -> Result<Client, Failure> {
     while lost_at.elapsed() < RECONNECT {
         tokio::time::sleep(RECONNECT_PAUSE).await;
         if let Ok(client) = Client::connect(target).await {

@@ -17,7 +17,7 @@ use super::embedded::Cluster;
 use super::follow::follow;
 use super::signals::{asked_to_end, end_when_asked};
 use super::worker::load;
-use crate::args::{Format, Global, Keep, TrainArgs, Validate};
+use crate::args::{Format, Global, Keep, RunArgs, TrainArgs, Validate};
 use crate::failure::{Failure, INTERRUPTED};
 use crate::learned::Baseline;
 use crate::progress::Progress;
@@ -35,7 +35,7 @@ pub async fn run(args: TrainArgs, global: &Global) -> Result<ExitCode, Failure> 
         .hint("name one with --coordinator host:port"));
     }
     if address.is_some() {
-        check_remote(&args)?;
+        check_remote(&args.run)?;
     }
     let began = Instant::now();
     let job = JobId::from_bits(getrandom::u64().map_err(Failure::failed)?);
@@ -162,14 +162,14 @@ async fn submit(target: &Target, prepared: &Prepared, job: JobId, progress: &Pro
 }
 
 /// What is for an embedded cluster means nothing to a coordinator elsewhere.
-fn check_remote(args: &TrainArgs) -> Result<(), Failure> {
-    let flag = match (args.run.workers, args.run.load.load_seed) {
+pub fn check_remote(run: &RunArgs) -> Result<(), Failure> {
+    let flag = match (run.workers, run.load.load_seed) {
         (Some(_), _) => "--workers",
         (None, Some(_)) => "--load-seed",
-        (None, None) if args.run.load.load_probability > 0.0 => "--load-probability",
+        (None, None) if run.load.load_probability > 0.0 => "--load-probability",
         (None, None) => return Ok(()),
     };
-    let (named, hint) = match &args.run.at.coordinator {
+    let (named, hint) = match &run.at.coordinator {
         Some(address) => (format!("--coordinator {address}"), "leave out one of both".to_owned()),
         None => (place::VARIABLE.to_owned(), format!("unset {}, or leave out {flag}", place::VARIABLE)),
     };
@@ -177,7 +177,8 @@ fn check_remote(args: &TrainArgs) -> Result<(), Failure> {
     Err(Failure::bad_input(error).hint(hint))
 }
 
-fn detached(job: JobId, target: &Target, global: &Global) -> Result<ExitCode, Failure> {
+/// Says how a job is followed that goes on without this process.
+pub fn detached(job: JobId, target: &Target, global: &Global) -> Result<ExitCode, Failure> {
     output::note(format!("follow it with:   convoke job {job} --follow --coordinator {target}"));
     match global.output {
         Format::Json => output::json(&BTreeMap::from([("job", job.to_string())]))?,

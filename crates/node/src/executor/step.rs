@@ -79,7 +79,7 @@ pub(super) fn run(
             let trained = fs::read(&result).map_err(|error| {
                 died(format!("the step ended well and left no parameters at $CONVOKE_RESULT: {error}"))
             })?;
-            let delta = convoke_ml::delta_between(&given.base, &trained)
+            let delta = convoke_ml::delta_between(&&given.base[..], &trained)
                 .map_err(|error| died(format!("what the step left at $CONVOKE_RESULT cannot be used: {error}")))?;
             let metrics = named(&said, "train").collect::<Vec<_>>();
             let metrics = metrics.iter().map(|(name, value)| (name.as_str(), *value)).collect();

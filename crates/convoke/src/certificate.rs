@@ -1,0 +1,118 @@
+//! A task's death certificate: which input, which workers, how each attempt ended, and its last words.
+//!
+//! It words what a history says; what a task's input is called, whoever asks knows.
+
+use convoke_wire::core::event::{Fault, Purpose};
+use convoke_wire::core::history::TaskFailure;
+use convoke_wire::core::{Counted, Payload};
+use serde::Serialize;
+
+use crate::output;
+
+/// How many of the last lines of a log are shown.
+const LOG_LINES: usize = 10;
+
+/// A task that failed, as JSON has it.
+#[derive(Serialize)]
+pub struct Certificate {
+    /// The task's place, from 0.
+    pub index: u32,
+    /// What the task was for: `map`, `reduce, level 1`, `train round 3`.
+    pub purpose: String,
+    /// What its input is called.
+    pub input: String,
+    /// Whether it failed for good.
+    pub for_good: bool,
+    /// Its failed attempts, the last few.
+    pub attempts: Vec<Attempt>,
+}
+
+/// An attempt that failed.
+#[derive(Serialize)]
+pub struct Attempt {
+    attempt: u32,
+    worker: String,
+    reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit_status: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signal: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trap: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peak_memory_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpu_seconds: Option<f64>,
+    /// The end of what it wrote to stderr, where that is at hand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stderr: Option<String>,
+}
+
+impl Certificate {
+    /// Of a task whose input has a name. `log` finds the bytes of a log, if they are at hand.
+    pub fn new(failure: &TaskFailure, input: String, log: impl Fn(&Payload) -> Option<Vec<u8>>) -> Self {
+        use convoke_wire::core::event::Exit;
+        let attempts = failure.attempts.iter().map(|failed| {
+            let mut attempt = Attempt {
+                attempt: failed.attempt,
+                worker: failed.worker.clone(),
+                reason: failed.fault.to_string(),
+                exit_status: None,
+                signal: None,
+                trap: None,
+                peak_memory_bytes: None,
+                cpu_seconds: None,
+                stderr: None,
+            };
+            if let Fault::Error(failure) = &failed.fault {
+                match failure.exit {
+                    Some(Exit::Status(status)) => attempt.exit_status = Some(status),
+                    Some(Exit::Signal(signal)) => attempt.signal = Some(signal),
+                    Some(Exit::Trap) => attempt.trap = Some(true),
+                    None => {}
+                }
+                let usage = failure.usage;
+                attempt.peak_memory_bytes = Some(usage.peak_memory_bytes).filter(|bytes| *bytes > 0);
+                attempt.cpu_seconds = Some(usage.cpu_us).filter(|cpu_us| *cpu_us > 0).map(|cpu_us| cpu_us as f64 / 1e6);
+                attempt.stderr =
+                    failure.log.as_ref().and_then(&log).map(|log| String::from_utf8_lossy(&log).into_owned());
+            }
+            attempt
+        });
+        Self {
+            index: failure.index,
+            purpose: failure.purpose.to_string(),
+            input,
+            for_good: failure.for_good,
+            attempts: attempts.collect(),
+        }
+    }
+
+    /// Whether the task was one of a piece of the input.
+    pub fn is_of_map(failure: &TaskFailure) -> bool {
+        failure.purpose == Purpose::Map
+    }
+
+    /// The certificate for people, a line each. Some of it is a peer's words.
+    pub fn lines(&self) -> Vec<String> {
+        let tries = Counted(self.attempts.len(), "attempt");
+        let what = if self.purpose == "map" { String::new() } else { format!(" of {}", self.purpose) };
+        let input = if self.input.is_empty() { String::new() } else { format!(" ({})", output::line(&self.input)) };
+        let mut lines = vec![format!("task {}{what}{input} failed in {tries}:", self.index)];
+        for attempt in &self.attempts {
+            let memory = attempt.peak_memory_bytes.map(|bytes| format!(", peak memory {}", output::bytes(bytes)));
+            lines.push(format!(
+                "  attempt {} on {}: {}{}",
+                attempt.attempt,
+                output::line(&attempt.worker),
+                output::line(&attempt.reason),
+                memory.unwrap_or_default()
+            ));
+        }
+        let log = self.attempts.iter().rev().find_map(|attempt| attempt.stderr.as_deref()).unwrap_or_default();
+        let last: Vec<&str> = log.lines().collect();
+        let last = &last[last.len().saturating_sub(LOG_LINES)..];
+        lines.extend(last.iter().map(|line| format!("  stderr: {}", output::line(line))));
+        lines
+    }
+}

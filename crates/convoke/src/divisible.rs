@@ -1,0 +1,325 @@
+//! Divisible jobs: flags become programs, inputs and a spec, and what those name is stored on the way.
+//!
+//! It submits nothing; how a job is followed it does not know.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use convoke_node::executor::{COMMAND, WASM};
+use convoke_wire::Client;
+use convoke_wire::core::{
+    Ability, Attempts, Digest, JobSpec, MapReduce, Needs, Payload, Plan, Reduce, Split, Work,
+};
+use convoke_wire::items::Items;
+use convoke_wire::program::{self, Collect, Combine, Command, Feed, File, Manifest, Message, Range, Variable, Wasm};
+
+use crate::args::{CommandArgs, RunArgs, TaskArgs};
+use crate::failure::Failure;
+use crate::input::{Array, Content, Input};
+use crate::natural;
+use crate::upload::{self, digest_of_content, upload};
+
+/// The most bytes of a program or a list that a spec carries in place.
+const INLINE_BYTES_MAX: usize = 6 * 1024;
+/// The most files that a command brings along.
+const FILES_MAX: usize = 10_000;
+
+/// What each task runs.
+pub enum Program {
+    /// A command.
+    Command {
+        /// Its words.
+        argv: Vec<String>,
+        /// What it finds.
+        args: CommandArgs,
+        /// How it is given its item.
+        feed: Feed,
+    },
+    /// A WebAssembly program.
+    Wasm {
+        /// The module's file.
+        module: PathBuf,
+        /// The most bytes of its memory, where that is said.
+        memory_bytes_max: Option<u64>,
+        /// Whether it may tell the time.
+        clock: bool,
+    },
+}
+
+/// What tasks are cut from.
+pub enum Source {
+    /// Nothing: there is one task.
+    Once,
+    /// Integers.
+    Array(Array),
+    /// A text or a directory.
+    Input(Box<Input>),
+}
+
+/// A divisible job, as the flags have it.
+pub struct Divisible<'a> {
+    /// What the job is called.
+    pub name: String,
+    /// What each task runs.
+    pub program: Program,
+    /// On what.
+    pub source: Source,
+    /// How results become one, and how many at a time; where it is `None`, all are wanted.
+    pub reduce: Option<(Program, u32)>,
+    /// What tasks need.
+    pub tasks: &'a TaskArgs,
+    /// How they are placed.
+    pub run: &'a RunArgs,
+}
+
+/// A job, ready to be submitted.
+pub struct Prepared {
+    /// What is to be done.
+    pub spec: JobSpec,
+    /// How many tasks there are.
+    pub count: u32,
+    /// What their inputs are called.
+    pub labels: Labels,
+}
+
+/// What tasks' inputs are called.
+pub enum Labels {
+    /// There is one task.
+    None,
+    /// The integer.
+    Range(Range),
+    /// By the manifest.
+    Items(Box<Items>),
+}
+
+impl Labels {
+    /// Of a job's input.
+    pub fn of(split: Split, input: &[u8]) -> Option<Self> {
+        match split {
+            Split::Range => program::read_bytes("range", input).ok().map(Self::Range),
+            Split::Entries | Split::Items => {
+                let manifest: Manifest = program::read_bytes("manifest", input).ok()?;
+                Some(Self::Items(Box::new(Items::new(manifest).ok()?)))
+            }
+            Split::Groups { .. } => None,
+        }
+    }
+
+    /// What a task's input is called.
+    pub fn label(&self, index: u32) -> String {
+        match self {
+            Self::None => String::new(),
+            Self::Range(range) => range.first.saturating_add(range.step.saturating_mul(index.into())).to_string(),
+            Self::Items(items) => items.label(index),
+        }
+    }
+}
+
+impl Divisible<'_> {
+    /// Stores what the job names, and makes its spec.
+    pub async fn prepare(self, client: &mut Client, progress: impl Fn(u32)) -> Result<Prepared, Failure> {
+        let program = stored(client, &self.program).await?;
+        let ability = ability(&self.program);
+        let reduce = match &self.reduce {
+            None => None,
+            Some((reduce, fan_in)) => Some(Reduce {
+                ability: self::ability(reduce),
+                program: stored(client, reduce).await?,
+                fan_in: *fan_in,
+                needs: Needs::default(),
+            }),
+        };
+        let (split, count, input, labels) = match self.source {
+            Source::Once => (Split::Range, 1, inline(&Range { first: 0, step: 1 }), Labels::None),
+            Source::Array(Array { range, count }) => (Split::Range, count, inline(&range), Labels::Range(range)),
+            Source::Input(input) => {
+                let uploaded = upload(client, *input, progress).await?;
+                let input = payload(client, &uploaded.manifest).await?;
+                let items = Items::new(uploaded.manifest).map_err(Failure::failed)?;
+                (Split::Items, uploaded.items, input, Labels::Items(Box::new(items)))
+            }
+        };
+        let collect = Combine { kind: Some(program::v1::combine::Kind::Collect(Collect {})) };
+        let needs = Needs { slots: self.tasks.slots, ..Needs::default() };
+        let map = Work { ability, program, input, split, count, combine: inline(&collect), needs };
+        let keep_going = self.tasks.keep_going;
+        let spec = JobSpec {
+            name: self.name,
+            plan: Plan::MapReduce(MapReduce { base: Payload::default(), map, reduce, keep_going }),
+            policy: self.run.policy,
+            seed: self.tasks.seed,
+            attempts: self.tasks.attempts(&self.program),
+            deadline_ms: self.tasks.deadline_ms(),
+            priority: self.run.priority,
+        };
+        spec.check().map_err(Failure::bad_input)?;
+        Ok(Prepared { spec, count, labels })
+    }
+}
+
+impl TaskArgs {
+    /// A WebAssembly program reaches nothing, so that it may run as often as it likes; of a command only its user knows.
+    fn attempts(&self, program: &Program) -> Attempts {
+        let idempotent = self.idempotent || matches!(program, Program::Wasm { .. });
+        let timeout_ms = self.timeout.map(|timeout| timeout.as_millis() as u64);
+        Attempts { timeout_ms, retries: self.retries, idempotent }
+    }
+
+    fn deadline_ms(&self) -> Option<u64> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.deadline.map(|deadline| now.saturating_add(deadline).as_millis() as u64)
+    }
+}
+
+fn ability(program: &Program) -> Ability {
+    let name = match program {
+        Program::Command { .. } => COMMAND,
+        Program::Wasm { .. } => WASM,
+    };
+    Ability::new(name).expect("a short name is an ability")
+}
+
+/// A program as a payload; what it brings along is stored.
+async fn stored(client: &mut Client, program: &Program) -> Result<Payload, Failure> {
+    match program {
+        Program::Command { argv, args, feed } => {
+            let command = command(client, argv.clone(), args, *feed).await?;
+            payload(client, &command).await
+        }
+        Program::Wasm { module, memory_bytes_max, clock } => {
+            let digest = store_file(client, module).await?;
+            let (memory_bytes_max, clock) = (*memory_bytes_max, *clock);
+            let arguments = vec![module.file_name().unwrap_or_default().to_string_lossy().into_owned()];
+            let wasm = Wasm { module: digest.0.to_vec(), memory_bytes_max, clock, arguments, ..Wasm::default() };
+            payload(client, &wasm).await
+        }
+    }
+}
+
+/// A command's program; the files that it brings along are stored.
+pub async fn command(
+    client: &mut Client,
+    argv: Vec<String>,
+    args: &CommandArgs,
+    feed: Feed,
+) -> Result<Command, Failure> {
+    let mut files = Vec::new();
+    for (path, file) in files_with(&args.with)? {
+        let metadata = file.metadata().map_err(|error| cannot_read(&file, &error))?;
+        let digest = store_file(client, &file).await?.0.to_vec();
+        files.push(File { path, digest, executable: is_executable(&metadata), bytes: metadata.len() });
+    }
+    let environment = args.env.iter().map(|text| variable(text)).collect::<Result<_, _>>()?;
+    Ok(Command { argv, environment, files, feed: feed.into() })
+}
+
+/// The words of a command line, or the shell that is to read it.
+pub fn words(line: &str, shell: bool) -> Result<Vec<String>, Failure> {
+    if shell {
+        return Ok(shell_words(line));
+    }
+    let words = shlex::split(line).filter(|words| !words.is_empty());
+    words.ok_or_else(|| {
+        Failure::bad_input(format!("the command `{line}` has no words, or a quote that is not closed"))
+            .hint("quote as for a shell; --shell asks for one")
+    })
+}
+
+/// A shell that reads a line. The item is a variable to it: as a part of the line, it could be more than a word.
+pub fn shell_words(line: &str) -> Vec<String> {
+    vec!["/bin/sh".to_owned(), "-c".to_owned(), line.replace("{}", "\"$CONVOKE_ITEM\"")]
+}
+
+fn variable(text: &str) -> Result<Variable, Failure> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, value.to_owned()),
+        None => {
+            let value = std::env::var(text).map_err(|error| {
+                Failure::bad_input(format!("--env {text}: cannot pass it on: {error}"))
+                    .hint(format!("give it a value, as in --env {text}=VALUE"))
+            })?;
+            (text, value)
+        }
+    };
+    if name.is_empty() || name.contains('\0') || value.contains('\0') {
+        return Err(Failure::bad_input(format!("--env {text}: that is no variable")).hint("write NAME=VALUE"));
+    }
+    Ok(Variable { name: name.to_owned(), value })
+}
+
+/// The files that paths name, by their places in the command's directory: a file by its name, those of a directory below its.
+fn files_with(paths: &[PathBuf]) -> Result<Vec<(String, PathBuf)>, Failure> {
+    let mut files = Vec::new();
+    for path in paths {
+        let whole = path.canonicalize().map_err(|error| cannot_read(path, &error))?;
+        let name = name_of(&whole)?;
+        add_files(&whole, name, &mut files)?;
+    }
+    let mut places: Vec<&str> = files.iter().map(|(place, _)| place.as_str()).collect();
+    places.sort_unstable();
+    match places.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(Failure::bad_input(format!("two files that --with names would be `{}`", pair[0]))
+            .hint("rename one of them, or put both into directories")),
+        None => Ok(files),
+    }
+}
+
+fn add_files(path: &Path, place: String, files: &mut Vec<(String, PathBuf)>) -> Result<(), Failure> {
+    if !path.is_dir() {
+        files.push((place, path.to_owned()));
+        if files.len() > FILES_MAX {
+            let error = format!("--with names more than {FILES_MAX} files");
+            return Err(Failure::bad_input(error).hint("pack them into an archive"));
+        }
+        return Ok(());
+    }
+    let mut inside = Vec::new();
+    for entry in path.read_dir().map_err(|error| cannot_read(path, &error))? {
+        inside.push(entry.map_err(|error| cannot_read(path, &error))?.path());
+    }
+    inside.sort_by(|one, other| natural::order(&one.to_string_lossy(), &other.to_string_lossy()));
+    for inner in inside {
+        let name = name_of(&inner)?;
+        add_files(&inner, format!("{place}/{name}"), files)?;
+    }
+    Ok(())
+}
+
+fn name_of(path: &Path) -> Result<String, Failure> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.map(str::to_owned).ok_or_else(|| {
+        Failure::bad_input(format!("--with {}: its name is not text", path.display())).hint("rename it")
+    })
+}
+
+async fn store_file(client: &mut Client, path: &Path) -> Result<Digest, Failure> {
+    let bytes = path.metadata().map_err(|error| cannot_read(path, &error))?.len();
+    let content = Content::File { path: path.to_owned(), bytes };
+    let digest = digest_of_content(&content)?;
+    upload::store(client.blobs(), digest, content).await?;
+    Ok(digest)
+}
+
+/// A message in place, or in a blob where it is large.
+pub async fn payload(client: &mut Client, message: &impl Message) -> Result<Payload, Failure> {
+    let bytes = program::encode(message);
+    if bytes.len() <= INLINE_BYTES_MAX
+        && let Ok(payload) = Payload::inline(&bytes)
+    {
+        return Ok(payload);
+    }
+    Ok(Payload::blob(client.blobs().put(bytes.into(), true).await?))
+}
+
+fn inline(message: &impl Message) -> Payload {
+    program::inline(message)
+}
+
+fn is_executable(metadata: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    metadata.permissions().mode() & 0o100 != 0
+}
+
+fn cannot_read(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::bad_input(format!("cannot read {}: {error}", path.display())).hint("check the path and its permissions")
+}
