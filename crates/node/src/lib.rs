@@ -3,7 +3,8 @@
 //! The coordinator's side is `coordinator` (its parts put together), `decider` (the loop around the machine, with its
 //! `clock`; `stall` says how a failing disk is waited for), `accept` (the one port), `dial` (workers that listen),
 //! `session`, `blob_service`, `client_service`, `history`, `snapshots`, `combine` and `collector`,
-//! with `record` for when none runs; the worker's is `worker` (the loop around its machine), `link`, `runs`, `cache`, `executor` and `compute`. Nothing here decides.
+//! with `record` for when none runs; the worker's is `worker` (the loop around its machine), `link`, `runs`, `cache`, `executor` and `compute`, with
+//! `process` for what runs as a process of its own. Nothing here decides.
 
 mod clock;
 pub mod authority;
@@ -36,6 +37,7 @@ pub mod coordinator;
 mod cache;
 mod compute;
 mod metrics;
+pub mod process;
 pub mod executor;
 pub mod membership;
 pub mod link;
