@@ -7,8 +7,11 @@
 //! What a command may use is what the worker's user may: processes (`ulimit -u`, a cgroup's `pids.max`), memory, disk. A fork
 //! bomb meets those limits, not any of Convoke's; it is in the command's group, and dies with it at once.
 
+pub mod collect;
 pub mod environment;
+pub mod files;
 mod orphans;
+pub mod scratch;
 mod program;
 mod spawn;
 

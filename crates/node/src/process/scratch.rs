@@ -1,0 +1,288 @@
+//! Where commands work: a private directory for each task, gone with it, and with the worker, crashed or not.
+//!
+//! Below a folder that is the user's alone, each worker has one of its own and holds its lock; whoever starts removes those
+//! whose lock nobody holds. A task has two directories there, side by side: where it works, `N`, and what it leaves,
+//! `N.out`. What lies in them, this does not know, nor how somebody made it hard to remove.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What the folder of a worker is called, before its process id and a number.
+const WORKER: &str = "worker-";
+/// The file that is locked: by a worker in its own folder as long as it lives, in the folder above while it starts.
+const LOCK: &str = "lock";
+/// How often a directory is emptied into which somebody goes on writing.
+const EMPTYING_TRIES: u32 = 5;
+
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+
+/// Why there is nowhere to work.
+#[derive(Debug, thiserror::Error)]
+pub enum ScratchError {
+    /// It cannot be made.
+    #[error("cannot make {path}, where commands work: {error}", path = path.display())]
+    Make {
+        /// What.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// Somebody else could read along, or put things there.
+    #[error("{path} is not a directory of this user alone, and so no place for commands to work", path = .0.display())]
+    NotPrivate(PathBuf),
+    /// It cannot be removed.
+    #[error("cannot remove {path}: {error}", path = path.display())]
+    Remove {
+        /// What.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+}
+
+/// A worker's folder. It is removed when this and all of its tasks' directories are dropped.
+#[derive(Clone, Debug)]
+pub struct ScratchRoot(Arc<Root>);
+
+#[derive(Debug)]
+struct Root {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl ScratchRoot {
+    /// Makes a folder for this worker below `parent`, and removes those of workers that are no more.
+    pub fn open(parent: &Path) -> Result<Self, ScratchError> {
+        let make = |path: &Path| {
+            let path = path.to_owned();
+            move |error| ScratchError::Make { path, error }
+        };
+        DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(make(parent))?;
+        let metadata = parent.symlink_metadata().map_err(make(parent))?;
+        let user = nix::unistd::geteuid().as_raw();
+        if !metadata.is_dir() || metadata.uid() != user || metadata.mode() & 0o077 != 0 {
+            return Err(ScratchError::NotPrivate(parent.to_owned()));
+        }
+        // One at a time: a folder that is made is not locked at once.
+        let starting = lock_file(&parent.join(LOCK)).map_err(make(parent))?;
+        starting.lock().map_err(make(parent))?;
+        remove_leftovers(parent).map_err(make(parent))?;
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = parent.join(format!("{WORKER}{}-{number}", std::process::id()));
+        DirBuilder::new().mode(0o700).create(&path).map_err(make(&path))?;
+        let lock = lock_file(&path.join(LOCK)).map_err(make(&path))?;
+        lock.try_lock().map_err(|error| make(&path)(error.into()))?;
+        Ok(Self(Arc::new(Root { path, _lock: lock })))
+    }
+
+    /// Where a task works.
+    pub fn scratch(&self) -> Result<Scratch, ScratchError> {
+        let directory = self.path().join(NUMBER.fetch_add(1, Ordering::Relaxed).to_string());
+        make_private(&directory)?;
+        Ok(Scratch { directory, out: None, root: self.clone() })
+    }
+
+    /// The worker's folder.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        if let Err(error) = remove(&self.path, self.path.parent().unwrap_or(&self.path)) {
+            tracing::warn!("{error}");
+        }
+    }
+}
+
+/// A task's directories. They are removed when this is dropped.
+#[derive(Debug)]
+pub struct Scratch {
+    directory: PathBuf,
+    out: Option<PathBuf>,
+    root: ScratchRoot,
+}
+
+impl Scratch {
+    /// Where the command works.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Where it leaves files: made when it is first asked for.
+    pub fn out(&mut self) -> Result<&Path, ScratchError> {
+        if self.out.is_none() {
+            let path = self.directory.with_extension("out");
+            make_private(&path)?;
+            self.out = Some(path);
+        }
+        Ok(self.out.as_deref().unwrap_or(&self.directory))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        for directory in [Some(&self.directory), self.out.as_ref()].into_iter().flatten() {
+            // What cannot be removed now goes with the worker, or at the next one's start.
+            if let Err(error) = remove(directory, self.root.path()) {
+                tracing::warn!("{error}");
+            }
+        }
+    }
+}
+
+fn make_private(path: &Path) -> Result<(), ScratchError> {
+    let made = DirBuilder::new().mode(0o700).create(path);
+    made.map_err(|error| ScratchError::Make { path: path.to_owned(), error })
+}
+
+fn lock_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).truncate(false).write(true).open(path)
+}
+
+/// Removes the folders of workers that are no more. What resists is left to the next start.
+fn remove_leftovers(parent: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(parent)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if !name.as_encoded_bytes().starts_with(WORKER.as_bytes()) && !name.as_encoded_bytes().starts_with(b"gone-") {
+            continue;
+        }
+        // One that died before it had a lock has none now.
+        let lock = File::open(entry.path().join(LOCK)).ok();
+        if matches!(lock.as_ref().map(File::try_lock), Some(Err(TryLockError::WouldBlock))) {
+            continue;
+        }
+        if let Err(error) = remove(&entry.path(), parent) {
+            tracing::warn!("{error}");
+        }
+    }
+    Ok(())
+}
+
+/// Removes a directory with all that is in it. Directories below are moved up to `room` first, which is on the same disk:
+/// so neither their depth nor the length of their paths matters, and nothing here calls itself.
+fn remove(directory: &Path, room: &Path) -> Result<(), ScratchError> {
+    // Most are empty.
+    match fs::remove_dir(directory) {
+        Ok(()) => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(_) => {}
+    }
+    let mut waiting = vec![directory.to_owned()];
+    while let Some(path) = waiting.pop() {
+        empty(&path, room, &mut waiting).map_err(|error| ScratchError::Remove { path, error })?;
+    }
+    Ok(())
+}
+
+/// Removes a directory's files, moves its directories to `room`, and removes it.
+fn empty(directory: &Path, room: &Path, waiting: &mut Vec<PathBuf>) -> io::Result<()> {
+    let mut tries = 0;
+    loop {
+        // Its owner may always do that, and then all the rest.
+        fs::set_permissions(directory, Permissions::from_mode(0o700))?;
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                let moved =
+                    room.join(format!("gone-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed)));
+                // To move it is to write to its own entry for what is above.
+                fs::set_permissions(entry.path(), Permissions::from_mode(0o700))?;
+                fs::rename(entry.path(), &moved)?;
+                waiting.push(moved);
+            } else {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        match fs::remove_dir(directory) {
+            // A directory that changes while it is read may show less than it has.
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty && tries < EMPTYING_TRIES => tries += 1,
+            outcome => return outcome,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).unwrap();
+        let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    fn mode(path: &Path) -> u32 {
+        path.metadata().unwrap().mode() & 0o777
+    }
+
+    #[test]
+    fn a_tasks_directories_are_private_and_go_with_it() {
+        let parent = tempfile::tempdir().unwrap();
+        let root = ScratchRoot::open(&parent.path().join("scratch")).unwrap();
+        let mut scratch = root.scratch().unwrap();
+        assert_eq!(mode(scratch.directory()), 0o700);
+        let out = scratch.out().unwrap().to_owned();
+        assert_eq!(mode(&out), 0o700);
+        assert_eq!(names(scratch.directory()), [""; 0], "what it leaves is not among what it was given");
+        fs::write(scratch.directory().join("kept"), "x").unwrap();
+        fs::write(out.join("result"), "x").unwrap();
+        drop(scratch);
+        assert_eq!(names(root.path()), ["lock"]);
+        drop(root);
+        assert_eq!(names(&parent.path().join("scratch")), ["lock"]);
+    }
+
+    #[test]
+    fn what_was_made_read_only_or_nested_deep_is_removed_and_what_it_links_to_is_not() {
+        let parent = tempfile::tempdir().unwrap();
+        let root = ScratchRoot::open(&parent.path().join("scratch")).unwrap();
+        let precious = parent.path().join("precious");
+        fs::create_dir(&precious).unwrap();
+        fs::write(precious.join("file"), "x").unwrap();
+        let scratch = root.scratch().unwrap();
+        let command = r##"mkdir -p a/b; echo x >a/b/c; ln -s "$0" link; ln -s "$0" a/link; chmod 000 a/b; chmod 500 a
+            deep=$(printf 'dddd/%.0s' $(seq 700)); for i in 1 2 3; do mkdir -p "$deep/dddd"; mv dddd $i; done
+            echo x >"3/$deep/x"; mv 1 "2/$deep"; mv 2 "3/$deep""##;
+        let mut shell = std::process::Command::new("sh");
+        let status = shell.args(["-c", command]).arg(&precious).current_dir(scratch.directory()).status().unwrap();
+        assert!(status.success());
+        drop(scratch);
+        assert_eq!(names(root.path()), ["lock"]);
+        assert_eq!(names(&precious), ["file"]);
+    }
+
+    #[test]
+    fn leftovers_of_the_dead_are_removed_and_those_of_the_living_are_not() {
+        let parent = tempfile::tempdir().unwrap();
+        let parent = parent.path().join("scratch");
+        let living = ScratchRoot::open(&parent).unwrap();
+        let scratch = living.scratch().unwrap();
+        let dead = parent.join("worker-1-0");
+        fs::create_dir_all(dead.join("7/deep")).unwrap();
+        fs::write(dead.join("lock"), "").unwrap();
+        fs::create_dir(parent.join("worker-2-0")).unwrap();
+        fs::create_dir(parent.join("somebody-elses")).unwrap();
+        let next = ScratchRoot::open(&parent).unwrap();
+        let own = |root: &ScratchRoot| root.path().file_name().unwrap().to_str().unwrap().to_owned();
+        let mut expected = ["lock".to_owned(), "somebody-elses".to_owned(), own(&living), own(&next)];
+        expected.sort();
+        assert_eq!(names(&parent), expected);
+        assert!(scratch.directory().is_dir());
+    }
+
+    #[test]
+    fn a_place_that_others_can_enter_is_refused() {
+        let parent = tempfile::tempdir().unwrap();
+        fs::set_permissions(parent.path(), Permissions::from_mode(0o755)).unwrap();
+        let refused = ScratchRoot::open(parent.path()).unwrap_err().to_string();
+        assert!(refused.contains("is not a directory of this user alone"), "{refused}");
+    }
+}
