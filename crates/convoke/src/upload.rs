@@ -75,7 +75,8 @@ pub fn digest_of_content(content: &Content) -> Result<Digest, InputError> {
     match content {
         Content::Bytes(bytes) => Ok(digest_of(bytes)),
         Content::File { path, .. } => {
-            read_chunks(path, |_| true).map_err(|source| InputError::Open { path: path.clone(), source })
+            let read = read_chunks(path, |_| true).map_err(|source| InputError::Open { path: path.clone(), source })?;
+            Ok(read.expect("all of it is wanted"))
         }
     }
 }
@@ -102,25 +103,27 @@ async fn store_file(blobs: &mut BlobClient, digest: Digest, path: PathBuf) -> Re
     // What the coordinator makes of half a file matters less than why it is half.
     match reading.await.map_err(Failure::failed)? {
         Err(source) => Err(InputError::Open { path, source }.into()),
-        Ok(read) if stored.is_err() && read != digest => {
-            let error =
-                format!("{}: the file changed while it was uploaded, or the coordinator was lost", path.display());
+        Ok(Some(read)) if read != digest => {
+            let error = format!("{}: the file changed while it was uploaded", path.display());
             Err(Failure::bad_input(error).hint("submit it again once nothing writes to it"))
         }
         Ok(_) => Ok(stored?),
     }
 }
 
-/// Reads a file in chunks until `take` wants no more, and names what was read.
-fn read_chunks(path: &Path, mut take: impl FnMut(Bytes) -> bool) -> io::Result<Digest> {
+/// Reads a file in chunks and names it; `None` where `take` wanted no more before its end.
+fn read_chunks(path: &Path, mut take: impl FnMut(Bytes) -> bool) -> io::Result<Option<Digest>> {
     let mut file = File::open(path)?;
     let mut hasher = blake3::Hasher::new();
     loop {
         let mut chunk = Vec::with_capacity(CHUNK_BYTES);
         (&mut file).take(CHUNK_BYTES as u64).read_to_end(&mut chunk)?;
         hasher.update(&chunk);
-        if chunk.is_empty() || !take(chunk.into()) {
-            return Ok(Digest(*hasher.finalize().as_bytes()));
+        if chunk.is_empty() {
+            return Ok(Some(Digest(*hasher.finalize().as_bytes())));
+        }
+        if !take(chunk.into()) {
+            return Ok(None);
         }
     }
 }
@@ -189,6 +192,17 @@ mod tests {
         assert!(place.is_some(), "the large file is there as it was");
         let refused = client.blobs().get_chunks(digests[1], 100, &mpsc::channel(1).0).await;
         assert!(matches!(refused, Err(CallError::BlobTooLarge { bytes_max: 100, .. })), "{refused:?}");
+        drop(coordinator);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_file_that_changes_meanwhile_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let (coordinator, mut client) = coordinator(folder.path()).await;
+        let path = folder.path().join("log");
+        fs::write(&path, "more than there was").unwrap();
+        let refused = store_file(client.blobs(), digest_of(b"what there was"), path).await.unwrap_err();
+        assert!(refused.to_string().ends_with("log: the file changed while it was uploaded"), "{refused}");
         drop(coordinator);
     }
 
