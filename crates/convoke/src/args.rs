@@ -18,8 +18,8 @@ pub use access::{
     ClientAction, ClientCommand, CreateTokenArgs, LoginArgs, RemoveClientArgs, RemoveWorkerArgs, RevokeTokenArgs,
     TokenAction, TokenCommand, WorkerAction, WorkerCommand,
 };
-pub use divide::{CommandArgs, MapArgs, RunCommandArgs, TaskArgs};
 pub use data::{EvaluateArgs, LayoutArgs, PredictArgs, SplitArgs, Validate};
+pub use divide::{CommandArgs, MapArgs, RunCommandArgs, TaskArgs};
 pub use serve::{CoordinatorArgs, LoadArgs, WorkerArgs};
 pub use train::{Keep, ModelArgs, RunArgs, TrainArgs};
 

@@ -7,9 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use convoke_node::executor::{COMMAND, WASM};
 use convoke_wire::Client;
-use convoke_wire::core::{
-    Ability, Attempts, Digest, JobSpec, MapReduce, Needs, Payload, Plan, Reduce, Split, Work,
-};
+use convoke_wire::core::{Ability, Attempts, Digest, JobSpec, MapReduce, Needs, Payload, Plan, Reduce, Split, Work};
 use convoke_wire::items::Items;
 use convoke_wire::program::{self, Collect, Combine, Command, Feed, File, Manifest, Message, Range, Variable, Wasm};
 
@@ -287,9 +285,8 @@ fn add_files(path: &Path, place: String, files: &mut Vec<(String, PathBuf)>) -> 
 
 fn name_of(path: &Path) -> Result<String, Failure> {
     let name = path.file_name().and_then(|name| name.to_str());
-    name.map(str::to_owned).ok_or_else(|| {
-        Failure::bad_input(format!("--with {}: its name is not text", path.display())).hint("rename it")
-    })
+    name.map(str::to_owned)
+        .ok_or_else(|| Failure::bad_input(format!("--with {}: its name is not text", path.display())).hint("rename it"))
 }
 
 async fn store_file(client: &mut Client, path: &Path) -> Result<Digest, Failure> {

@@ -92,6 +92,13 @@ pub fn target(coordinator: Option<&str>) -> Result<Target, Failure> {
     Ok(Target::Address { address, trust })
 }
 
+/// Where workers run commands: below a folder of the user's own, in memory where the system has such a place for temporary
+/// files.
+pub fn scratch() -> PathBuf {
+    let user = nix::unistd::geteuid();
+    std::env::temp_dir().join(format!("convoke-{user}"))
+}
+
 /// Where a coordinator keeps its state.
 pub fn coordinator_state() -> Result<PathBuf, Failure> {
     Ok(state()?.join("coordinator"))

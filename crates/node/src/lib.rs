@@ -38,6 +38,7 @@ mod cache;
 mod compute;
 mod metrics;
 pub mod process;
+mod wasm;
 pub mod executor;
 pub mod membership;
 pub mod link;

@@ -14,8 +14,6 @@ const LINE_BYTES_MAX: usize = 64 << 10;
 ///
 /// What is no finite number is left out, and so are long lines, long names, and names beyond the first
 /// [`Metrics::COUNT_MAX`].
-// Steps' executor, which is to come, reads these.
-#[cfg_attr(not(test), expect(dead_code))]
 pub(crate) fn parse_metrics(stdout: &[u8]) -> Metrics {
     let mut numbers = BTreeMap::new();
     for (name, value) in stdout.split(|byte| *byte == b'\n').filter_map(object).flatten() {

@@ -7,6 +7,7 @@
 mod tests;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,7 +25,10 @@ use tonic::transport::Channel;
 
 use crate::cache::Cache;
 use crate::compute::Compute;
-use crate::executor::{EVALUATE, ExecuteError, Executed, Executors, Failed, PREDICT, TRAIN};
+use crate::executor::{
+    COMMAND, CommandError, Commands, EVALUATE, ExecuteError, Executed, Executors, Failed, Guests, PREDICT, STEP, TRAIN,
+    WASM, WasmLimits,
+};
 use crate::link::{self, Frames, LinkError, LinkEvent, Way};
 use crate::membership::Membership;
 use crate::runs::Runs;
@@ -48,6 +52,10 @@ pub struct Options {
     pub load: Load,
     /// The most bytes that its cache holds.
     pub cache_bytes: u64,
+    /// Where it runs commands, each in a directory of its own below this; it runs none where this is `None`.
+    pub commands: Option<PathBuf>,
+    /// What it lets WebAssembly programs have.
+    pub wasm: WasmLimits,
     /// Where the credentials that it shows are kept, renewed; none inside the coordinator's process.
     pub membership: Option<Membership>,
 }
@@ -73,6 +81,9 @@ pub enum WorkerError {
     /// The system gives no randomness.
     #[error("cannot draw a worker id: {0}")]
     Random(getrandom::Error),
+    /// There is nowhere to run commands.
+    #[error("cannot run commands: {0}")]
+    Commands(#[source] CommandError),
     /// The system gives no thread.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] std::io::Error),
@@ -119,7 +130,9 @@ impl Worker {
     pub fn new(options: Options) -> Result<Self, WorkerError> {
         let slots = options.slots.clamp(1, SLOTS_MAX);
         convoke_core::check_name("worker", &options.name)?;
-        let abilities = [TRAIN, EVALUATE, PREDICT].into_iter().map(Ability::new).collect::<Result<_, _>>()?;
+        let commands = [COMMAND, STEP].into_iter().filter(|_| options.commands.is_some());
+        let abilities = [TRAIN, EVALUATE, PREDICT, WASM].into_iter().chain(commands);
+        let abilities = abilities.map(Ability::new).collect::<Result<_, _>>()?;
         let hello = Hello {
             worker: WorkerId(getrandom::u64().map_err(WorkerError::Random)?),
             name: options.name.clone(),
@@ -133,7 +146,10 @@ impl Worker {
         };
         let (connection, connections) = watch::channel(None);
         let compute = Compute::start(slots as usize).map_err(WorkerError::Thread)?;
-        let executors = Executors::new(Cache::new(options.cache_bytes, connections), compute);
+        let guests = Guests::new(options.wasm, slots);
+        let commands = options.commands.as_deref().map(|folder| Commands::open(folder, options.cache_bytes));
+        let commands = commands.transpose().map_err(WorkerError::Commands)?;
+        let executors = Executors::new(Cache::new(options.cache_bytes, connections), compute, guests, commands);
         Ok(Self {
             machine: Machine::new(0, Config { hello, load: options.load }),
             options,

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use convoke_node::coordinator::{Coordinator, Options, SNAPSHOT_EVERY_BYTES};
+use convoke_node::executor::WasmLimits;
 use convoke_node::link::Way;
 use convoke_node::worker::{self, Worker};
 use convoke_wire::channel::Target;
@@ -62,6 +63,8 @@ impl Cluster {
                 slots: 1,
                 load: Load { seed: load.seed.wrapping_add(u64::from(number)), ..load },
                 cache_bytes: CACHE_BYTES,
+                commands: Some(place::scratch()),
+                wasm: WasmLimits::default(),
                 membership: None,
             };
             let worker = Worker::new(options).map_err(Failure::failed)?;

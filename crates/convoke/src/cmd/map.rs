@@ -19,8 +19,7 @@ const CHUNK_BYTES: NonZeroU64 = NonZeroU64::new(4 << 20).unwrap();
 
 /// Runs the command.
 pub async fn run(args: MapArgs, global: &Global) -> Result<ExitCode, Failure> {
-    let wasm =
-        |module: PathBuf| Program::Wasm { module, memory_bytes_max: args.wasm_memory, clock: args.wasm_clock };
+    let wasm = |module: PathBuf| Program::Wasm { module, memory_bytes_max: args.wasm_memory, clock: args.wasm_clock };
     let command = |line: &str| {
         let argv = words(line, args.shell)?;
         Ok::<_, Failure>(Program::Command { argv, args: args.command.clone(), feed: Feed::Stdin })

@@ -168,7 +168,8 @@ async fn save_file(folder: &Path, file: &program::File, digest: Digest, source: 
     }
     let path = folder.join(&file.path);
     let cannot = |error: std::io::Error| {
-        Failure::failed(format!("cannot write {}: {error}", path.display())).hint("make room there, or name another DIR")
+        Failure::failed(format!("cannot write {}: {error}", path.display()))
+            .hint("make room there, or name another DIR")
     };
     std::fs::create_dir_all(path.parent().unwrap_or(folder)).map_err(cannot)?;
     let bytes = source.blob(digest, BLOB_BYTES_MAX).await?;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
+use convoke_node::executor::WasmLimits;
 use convoke_node::link::{LinkError, Way};
 use convoke_node::listen::Listener;
 use convoke_node::membership::Membership;
@@ -27,6 +28,8 @@ pub async fn run(args: WorkerArgs) -> Result<ExitCode, Failure> {
         slots: args.slots.unwrap_or_else(place::cores),
         load: load(&args.load)?,
         cache_bytes: args.cache_mib.saturating_mul(1 << 20),
+        commands: Some(place::scratch()),
+        wasm: WasmLimits::default(),
         membership: Some(membership),
     };
     let worker = Worker::new(options).map_err(explain)?;
@@ -101,5 +104,8 @@ fn explain(error: WorkerError) -> Failure {
         }
         WorkerError::Name(_) => Failure::bad_input(error).hint("name it with --name NAME"),
         WorkerError::Random(_) | WorkerError::Thread(_) => Failure::failed(error),
+        WorkerError::Commands(_) => {
+            Failure::bad_input(error).hint("name another place for their directories with TMPDIR")
+        }
     }
 }

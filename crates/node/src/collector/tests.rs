@@ -86,6 +86,8 @@ fn work_for(coordinator: &Coordinator) -> tokio::task::JoinHandle<()> {
         slots: 2,
         load: Load { probability: 0.0, delay_ms: 0, seed: 0 },
         cache_bytes: 1 << 20,
+        commands: None,
+        wasm: WasmLimits::default(),
         membership: None,
     };
     let worker = Worker::new(options).unwrap();

@@ -11,9 +11,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use convoke_core::Digest;
 use convoke_core::event::{Exit, Failure, Usage};
 use convoke_core::message::Assignment;
-use convoke_core::Digest;
 use convoke_wire::program::{Command, Feed, ProgramError, Variable};
 
 use super::{Computed, Death, ExecuteError, Input};
@@ -38,19 +38,31 @@ pub(crate) struct Commands {
 
 /// A command cannot be run, or what it left cannot be taken.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum CommandError {
+pub enum CommandError {
+    /// It did not run.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// There is no place for it to work.
     #[error(transparent)]
     Scratch(#[from] ScratchError),
+    /// It does not get its files.
     #[error(transparent)]
     Files(#[from] FilesError),
+    /// A variable cannot be one.
     #[error(transparent)]
     Variable(#[from] VariableError),
+    /// What it left is not taken.
     #[error(transparent)]
     Collect(#[from] CollectError),
+    /// It does not get what it works on.
     #[error("cannot write {path}, which the command is to read: {source}")]
-    Give { path: &'static str, source: io::Error },
+    Give {
+        /// As the command knows it.
+        path: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// An argument is text.
     #[error("the item is not text, so that it cannot stand in an argument: give it on stdin")]
     NotText,
 }
@@ -173,10 +185,16 @@ pub(super) fn run(
     stop: &AtomicBool,
 ) -> Result<(Computed, Vec<Left>), ExecuteError> {
     let room = commands.room(command, sources)?;
-    let mut call =
-        Call { argv: command.argv.clone(), environment: &command.environment, convoke: Vec::new(), gpus, stdin: Bytes::new() };
+    let mut call = Call {
+        argv: command.argv.clone(),
+        environment: &command.environment,
+        convoke: Vec::new(),
+        gpus,
+        stdin: Bytes::new(),
+    };
     match command.feed() {
         Feed::Unspecified => return Err(ProgramError::Missing { field: "Command.feed" }.into()),
+        Feed::Nothing => {}
         Feed::Stdin => call.stdin = input.joined(),
         Feed::Argument => {
             let item = String::from_utf8(input.joined().into()).map_err(|_| CommandError::NotText)?;

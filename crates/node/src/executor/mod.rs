@@ -25,9 +25,10 @@ use convoke_wire::protocol::SESSION_BLOB_BYTES_MAX;
 use crate::cache::Cache;
 use crate::compute::Compute;
 use crate::wasm::WasmError;
-use command::{CommandError, Left, Sources};
+use command::{Left, Sources};
 use input::{Input, Inputs};
 
+pub use command::CommandError;
 pub(crate) use command::Commands;
 pub(crate) use wasm::Guests;
 pub use wasm::WasmLimits;

@@ -3,6 +3,7 @@
 //! What it trained becomes a delta, as the built-in training's does; what it says of itself is read from its stdout. Which
 //! framework it is written for it does not know.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -10,8 +11,8 @@ use std::sync::atomic::AtomicBool;
 use bytes::Bytes;
 use convoke_core::event::{Failure, Metrics};
 use convoke_ml::merge::SAMPLES_MAX;
-use convoke_wire::program::{self, Command, Measured, Number, ProgramError};
 use convoke_wire::program::v1::step::Kind;
+use convoke_wire::program::{self, Command, Measured, Number, ProgramError};
 
 use super::command::{self, Call, CommandError, Commands, Sources};
 use super::{Computed, Death, ExecuteError, Given, Input, STEP};
@@ -47,10 +48,8 @@ pub(super) fn run(
     fs::create_dir(&folder).map_err(|source| CommandError::Give { path: GIVEN, source })?;
     let (base, result) = (folder.join("base.safetensors"), folder.join("result.safetensors"));
     give("$CONVOKE_BASE", &base, &given.base)?;
-    let mut convoke = vec![
-        ("CONVOKE_BASE", base.into_os_string()),
-        ("CONVOKE_ROUND", given.assignment.round.to_string().into()),
-    ];
+    let mut convoke =
+        vec![("CONVOKE_BASE", base.into_os_string()), ("CONVOKE_ROUND", given.assignment.round.to_string().into())];
     // Whoever measures without data of the job's brings its own.
     if let Some(name) = file_name(name) {
         let file = folder.join(name);
@@ -63,7 +62,8 @@ pub(super) fn run(
     let (argv, environment) = (command.argv.clone(), &command.environment[..]);
     let call = Call { argv, environment, convoke, gpus, stdin: Bytes::new() };
     let ended = room.run(&given.assignment, call, stop)?;
-    let mut said = parse_metrics(&ended.stdout);
+    let mut said: BTreeMap<String, f64> =
+        parse_metrics(&ended.stdout).iter().map(|(name, value)| (name.to_owned(), value)).collect();
     // A step that does not count stands for all that its shard has, where that is known.
     let known = (*samples < SAMPLES_MAX).then_some(*samples);
     let samples = said.remove(SAMPLES).filter(|samples| *samples >= 1.0).map(|samples| samples as u64);
@@ -95,10 +95,7 @@ pub(super) fn run(
 
 /// What a step says, under the names by which it is told: an error, an accuracy and a loss are of the training or of the
 /// validation data, whichever it was run on.
-fn named<'a>(
-    said: &'a std::collections::BTreeMap<String, f64>,
-    data: &'static str,
-) -> impl Iterator<Item = (String, f64)> + 'a {
+fn named<'a>(said: &'a BTreeMap<String, f64>, data: &'static str) -> impl Iterator<Item = (String, f64)> + 'a {
     let (error, loss) = (format!("{data}_error"), format!("{data}_loss"));
     let has_error = said.contains_key(&error) || said.contains_key(ERROR);
     said.iter().map(move |(name, value)| match name.as_str() {
