@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use convoke_core::{Digest, Millis, Payload};
+use convoke_core::coordinator::roots::List;
+use convoke_core::{Digest, Millis};
 use convoke_store::blobs::{BlobError, BlobReader, BlobWriter, Blobs, Durability, FolderBlobs};
 use convoke_store::collector::{CollectError, Collector};
 use convoke_store::holds::Holds;
@@ -64,8 +65,9 @@ impl CoordinatorBlobs {
     }
 }
 
-/// What a manifest lists: here it is nothing but digests.
-pub fn entries(blobs: &dyn Blobs, manifest: &Payload) -> Result<Option<Vec<Digest>>, CollectError> {
+/// What a list names: here a manifest is nothing but digests, and there is no other list that names anything.
+pub fn entries(blobs: &dyn Blobs, list: &List) -> Result<Option<Vec<Digest>>, CollectError> {
+    let List::Manifest(manifest) = list else { return Ok(Some(Vec::new())) };
     let Some(digest) = manifest.as_blob() else { return Ok(None) };
     let listed = blobs.get(digest, compute::BYTES_MAX)?;
     let digests = |bytes: &[u8]| bytes.as_chunks::<32>().0.iter().map(|entry| Digest(*entry)).collect();

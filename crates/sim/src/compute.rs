@@ -5,7 +5,7 @@
 
 use anyhow::{Context, bail, ensure};
 use convoke_core::coordinator::{Combine, CombineOutcome};
-use convoke_core::event::{Combined, Completion, Metrics, Timing};
+use convoke_core::event::{Combined, Completion, Metrics};
 use convoke_core::message::Assignment;
 use convoke_core::sabotage::{self, Bug};
 use convoke_core::{Digest, Form, Payload};
@@ -66,8 +66,7 @@ pub fn execute(assignment: &Assignment, fetch: &mut Fetch<'_>) -> Result<Made, a
     };
     let digest = convoke_store::digest_of(&bytes);
     let result = if is_blob { Payload::blob(digest) } else { Payload::inline(&bytes)? };
-    let completion =
-        Completion { result, samples, metrics: Metrics::default(), timing: Timing::default(), ..Completion::default() };
+    let completion = Completion { result, samples, ..Completion::default() };
     Ok(Made { completion, blob: is_blob.then_some(bytes) })
 }
 

@@ -44,6 +44,7 @@ pub fn event_kind(event: &Event) -> &'static str {
         Event::AttemptFailed { fault: Fault::Error(_), .. } => "event.attempt-failed.error",
         Event::AttemptFailed { fault: Fault::WorkerLost, .. } => "event.attempt-failed.worker-lost",
         Event::AttemptFailed { fault: Fault::TimedOut, .. } => "event.attempt-failed.timed-out",
+        Event::TaskFailed { .. } => "event.task-failed",
         Event::StageClosed { .. } => "event.stage-closed",
         Event::ResultsLost { .. } => "event.results-lost",
         Event::StageCombined { .. } => "event.stage-combined",
@@ -74,6 +75,7 @@ pub fn input_kind(input: &Input) -> &'static str {
         Input::Inspect { .. } => "input.inspect",
         Input::SnapshotStored { .. } => "input.snapshot-stored",
         Input::Forget { .. } => "input.forget",
+        Input::DeadlinePassed { .. } => "input.deadline-passed",
         Input::CreateToken { .. } => "input.create-token",
         Input::RevokeToken { .. } => "input.revoke-token",
         Input::Enrol { .. } => "input.enrol",
@@ -117,6 +119,8 @@ pub fn notice_kind(notice: &Notice) -> &'static str {
         Notice::Waiting { reason: Waiting::AllReject { .. }, .. } => "notice.waiting.all-reject",
         Notice::Waiting { reason: Waiting::AllDrain { .. }, .. } => "notice.waiting.all-drain",
         Notice::Waiting { reason: Waiting::NoAbility(_), .. } => "notice.waiting.no-ability",
+        Notice::Waiting { reason: Waiting::NotEnough { .. }, .. } => "notice.waiting.not-enough",
+        Notice::Waiting { reason: Waiting::Orphans, .. } => "notice.waiting.orphans",
     }
 }
 
@@ -127,6 +131,7 @@ pub fn worker_notice_kind(notice: &worker::Notice) -> &'static str {
         worker::Notice::Draining { .. } => "worker.draining",
         worker::Notice::Drained => "worker.drained",
         worker::Notice::Delayed { .. } => "worker.delayed",
+        worker::Notice::Orphaned { .. } => "worker.orphaned",
         worker::Notice::Rejected { .. } => "worker.rejected",
     }
 }

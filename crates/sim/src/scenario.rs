@@ -2,7 +2,9 @@
 //!
 //! Data and models are tiny, but real: final bits mean something. It knows nothing of time but when jobs are submitted.
 
-use convoke_core::{Ability, Digest, JobId, JobSpec, Millis, Payload, Plan, Policy, Rounds, SpecError, Split, Work};
+use convoke_core::{
+    Ability, Attempts, Digest, JobId, JobSpec, Millis, Needs, Payload, Plan, Policy, Rounds, SpecError, Split, Work,
+};
 use convoke_ml::{Dataset, Mlp};
 use convoke_store::blobs::{Blobs, Durability, MemoryBlobs};
 use convoke_store::digest_of;
@@ -168,7 +170,11 @@ impl JobPlan {
             plan: Plan::Rounds(rounds),
             policy: if dice.chance(20) { None } else { Some(policy(dice)) },
             seed: dice.bits(),
-            attempt_timeout_ms: if dice.chance(30) { Some(dice.between(3_000, 9_000)) } else { None },
+            attempts: Attempts {
+                timeout_ms: if dice.chance(30) { Some(dice.between(3_000, 9_000)) } else { None },
+                ..Attempts::default()
+            },
+            deadline_ms: None,
             priority: if dice.chance(30) { dice.between(0, 20) as i32 - 10 } else { 0 },
         };
         Ok(Self {
@@ -192,8 +198,10 @@ impl JobPlan {
     }
 
     pub fn rounds(&self) -> &Rounds {
-        let Plan::Rounds(rounds) = &self.spec.plan;
-        rounds
+        match &self.spec.plan {
+            Plan::Rounds(rounds) => rounds,
+            Plan::MapReduce(_) => unreachable!("none is drawn"),
+        }
     }
 }
 

@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use convoke_core::coordinator::durable::Durable;
 use convoke_core::coordinator::{CombineOutcome, Config, Coordinator, Decision, Input, Output};
-use convoke_core::event::{Combined, Completion, Metrics, Outcome, Timing};
+use convoke_core::event::{Combined, Completion, Metrics, Outcome};
 use convoke_core::message::{FromWorker, HEARTBEAT_MS, Hello, ToWorker};
 use convoke_core::{
-    Ability, Digest, Event, JobId, JobSpec, LeaseId, Millis, Payload, Plan, RequestId, Rounds, SessionId, Split,
-    TokenId, Work, WorkerId,
+    Ability, Attempts, Digest, Event, JobId, JobSpec, LeaseId, Millis, Needs, Payload, Plan, RequestId, Resources,
+    Rounds, SessionId, Split, TokenId, Work, WorkerId,
 };
 
 use crate::dice::Dice;
@@ -138,12 +138,7 @@ enum Act {
 impl Fleet {
     fn start(size: Size) -> Self {
         let (machine, _) = Coordinator::start(0, Config::default(), Durable::default());
-        let completion = Completion {
-            result: Payload::blob(Digest([1; 32])),
-            samples: 10,
-            metrics: Metrics::default(),
-            timing: Timing::default(),
-        };
+        let completion = Completion { result: Payload::blob(Digest([1; 32])), samples: 10, ..Completion::default() };
         Self {
             machine,
             now: 0,

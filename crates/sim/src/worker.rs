@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 
 use convoke_core::Payload;
-use convoke_core::event::Purpose;
+use convoke_core::event::{Failure, Purpose};
 use convoke_core::message::{Assignment, FromWorker, Hello, ToWorker};
 use convoke_core::worker::{Config, Input, Load, Output, Run, Worker};
-use convoke_core::{Ability, Digest, Millis, SessionId, WorkerId};
+use convoke_core::{Ability, Digest, Millis, Resources, SessionId, WorkerId};
 use convoke_store::blobs::{Blobs, Durability, MemoryBlobs};
 
 use crate::clock::Clock;
@@ -223,7 +223,7 @@ impl World {
         if self.dice.chance(self.scenario.workers[process.host].errors_percent) {
             self.observer.coverage.count("fault.task-error");
             self.invariants.every_job_ends.executor_failed(assignment.task);
-            let outcome = Err("the executor was told to fail".to_owned());
+            let outcome = Err(Failure::of("the executor was told to fail"));
             return self.feed_worker(id, Input::Finished { run, outcome });
         }
         let reachable = self.coordinator.machine.is_some() && self.partitioned[process.host] <= self.now;
@@ -250,7 +250,7 @@ impl World {
             Err(error) if error.is::<Gone>() && self.invariants.record.durable.wanted(assignment.task).is_none() => {
                 self.note("worker.finds-a-blob-gone");
                 self.invariants.every_job_ends.executor_failed(assignment.task);
-                return self.feed_worker(id, Input::Finished { run, outcome: Err(error.to_string()) });
+                return self.feed_worker(id, Input::Finished { run, outcome: Err(Failure::of(error.to_string())) });
             }
             made => made.map_err(|error| self.broken(error))?,
         };

@@ -7,7 +7,16 @@ async fn a_run_that_panics_outside_its_computation_has_failed() {
     let target = convoke_wire::channel::Target::InProcess(mpsc::channel(1).0);
     let way = Way::Dial { target, wait: Duration::ZERO };
     let (name, load) = ("ann".to_owned(), Load::default());
-    let options = Options { way, name, slots: 1, load, cache_bytes: 1, commands: None, wasm: WasmLimits::default(), membership: None };
+    let options = Options {
+        way,
+        name,
+        slots: 1,
+        load,
+        cache_bytes: 1,
+        commands: None,
+        wasm: WasmLimits::default(),
+        membership: None,
+    };
     let mut worker = Worker::new(options).unwrap();
     let task = worker.running.spawn(async { panic!("as a broken executor does") });
     worker.tasks.insert(task.id(), Run(1));

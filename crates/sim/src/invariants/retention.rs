@@ -129,8 +129,10 @@ impl Retention {
 
     fn add_needed(&self, job: &Job, needed: &mut BTreeSet<Digest>) {
         let mut add = |payload: &Payload| needed.extend(payload.as_blob());
-        add(&job.version.parameters);
-        job.best.iter().for_each(|best| add(&best.version.parameters));
+        if let Some(training) = job.training() {
+            add(&training.version.parameters);
+            training.best.iter().for_each(|best| add(&best.version.parameters));
+        }
         job.spec.works().for_each(|work| add(&work.input));
         if job.outcome.is_some() {
             return;

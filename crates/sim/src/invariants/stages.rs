@@ -1,13 +1,13 @@
-//! Invariant 2: a stage closes with every task done, and is combined only after its close is journaled.
+//! Invariant 2: a stage closes with every task done or failed for good, and is combined only after its close is journaled.
 //!
 //! The part of the combine is checked to be the whole of the stage, in task order (invariant 5). It does not know what
 //! results mean.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use convoke_core::coordinator::durable::{self, Done, Durable};
 use convoke_core::coordinator::{Combine, Part};
-use convoke_core::event::Purpose;
+use convoke_core::event::{Completion, Purpose};
 use convoke_core::{Event, JobId, StageNumber};
 
 #[derive(Default)]
@@ -17,6 +17,8 @@ struct Stage {
     purpose: Purpose,
     count: u32,
     done: BTreeMap<u32, Part>,
+    /// Tasks that have failed for good.
+    dead: BTreeSet<u32>,
     /// In which order the results came.
     arrived: Vec<u32>,
     closed: bool,
@@ -42,6 +44,7 @@ impl Stages {
                     purpose: *purpose,
                     count: work.count,
                     done: BTreeMap::new(),
+                    dead: BTreeSet::new(),
                     arrived: Vec::new(),
                     closed: false,
                     combined: false,
@@ -52,18 +55,21 @@ impl Stages {
             }
             Event::TaskDone { task, record } => {
                 let stage = self.open(task.job, task.stage, "a task was done")?;
-                let (result, samples) = (record.completion.result.clone(), record.completion.samples);
+                let Completion { result, samples, extras, .. } = record.completion.clone();
                 stage.arrived.push(task.index);
-                stage.done.insert(task.index, Part { index: task.index, result, samples });
+                stage.done.insert(task.index, Part { index: task.index, result, samples, extras });
+            }
+            Event::TaskFailed { task } => {
+                let stage = self.open(task.job, task.stage, "a task failed for good")?;
+                if stage.done.contains_key(&task.index) || !stage.dead.insert(task.index) {
+                    return Err(format!("(2) {task} failed for good, and had come to its end"));
+                }
             }
             Event::StageClosed { job, stage, .. } => {
                 let open = self.open(*job, *stage, "it was closed")?;
-                if open.done.len() != open.count as usize {
-                    return Err(format!(
-                        "(2) stage {job}/{stage} closed with {} of {} tasks",
-                        open.done.len(),
-                        open.count
-                    ));
+                let ended = open.done.len() + open.dead.len();
+                if ended != open.count as usize {
+                    return Err(format!("(2) stage {job}/{stage} closed with {ended} of {} tasks", open.count));
                 }
                 open.closed = true;
             }
@@ -110,10 +116,12 @@ impl Stages {
 
 impl Stage {
     fn of(open: &durable::Stage) -> Self {
-        let part =
-            |(&index, done): (&u32, &Done)| (index, Part { index, result: done.result.clone(), samples: done.samples });
+        let part = |(&index, done): (&u32, &Done)| {
+            let extras = done.extras.as_deref().cloned().unwrap_or_default();
+            (index, Part { index, result: done.result.clone(), samples: done.samples, extras })
+        };
         let done = open.done.iter().map(part).collect();
         let (purpose, count, closed) = (open.purpose, open.work.count, open.closed);
-        Self { purpose, count, done, arrived: Vec::new(), closed, combined: false }
+        Self { purpose, count, done, dead: open.dead.clone(), arrived: Vec::new(), closed, combined: false }
     }
 }

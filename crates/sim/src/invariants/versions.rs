@@ -17,21 +17,24 @@ pub struct Versions(BTreeMap<JobId, Version>);
 impl Versions {
     /// Where a durable state has come to.
     pub fn of(durable: &Durable) -> Self {
-        Self(durable.live_jobs().map(|(id, job)| (id, job.version.clone())).collect())
+        let training = durable.live_jobs().filter_map(|(id, job)| Some((id, job.training()?)));
+        Self(training.map(|(id, training)| (id, training.version.clone())).collect())
     }
 
     pub fn on_event(&mut self, event: &Event, stages: &Stages) -> Result<(), String> {
         match event {
             Event::JobSubmitted { job, spec, .. } => {
-                let Plan::Rounds(plan) = &spec.plan;
-                self.0.insert(*job, Version { round: 0, parameters: plan.base.clone() });
+                if let Plan::Rounds(plan) = &spec.plan {
+                    self.0.insert(*job, Version { round: 0, parameters: plan.base.clone() });
+                }
             }
             Event::StageOpened { job, stage, purpose, base, .. } => {
-                let newest = self.newest(*job)?;
                 let from = match *purpose {
                     Purpose::Train { round } => round.checked_sub(1),
                     Purpose::Evaluate { round } => Some(round),
+                    Purpose::Map | Purpose::Reduce { .. } => return Ok(()),
                 };
+                let newest = self.newest(*job)?;
                 if from != Some(newest.round) || *base != newest.parameters {
                     let Version { round, parameters } = newest;
                     return Err(format!(

@@ -2,8 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use convoke_core::event::{Combined, Completion, Metrics, Purpose, TaskRecord, Timing};
-use convoke_core::{Ability, JobId, JobSpec, Payload, Plan, Rounds, Split, StageNumber, TaskId, Term, TokenId, Work};
+use convoke_core::event::{Combined, Completion, Metrics, Purpose, TaskRecord};
+use convoke_core::{
+    Ability, Attempts, JobId, JobSpec, Needs, Payload, Plan, Rounds, Split, StageNumber, TaskId, Term, TokenId, Work,
+};
 use convoke_store::journal::{Journal, MemoryJournal, Tail};
 
 use super::*;
@@ -43,12 +45,7 @@ fn opened(stage: u32, round: u32, from: u32) -> Event {
 }
 
 fn done(stage: u32, index: u32) -> Event {
-    let completion = Completion {
-        result: Payload::inline(b"delta").unwrap(),
-        samples: 10,
-        metrics: Metrics::default(),
-        timing: Timing::default(),
-    };
+    let completion = Completion { result: Payload::inline(b"delta").unwrap(), samples: 10, ..Completion::default() };
     let record = TaskRecord { attempt: 1, worker: "ann".to_owned(), profile: String::new(), slots: 1, completion };
     Event::TaskDone { task: TaskId { job: JOB, stage: StageNumber(stage), index }, record }
 }
