@@ -275,7 +275,7 @@ fn add_files(path: &Path, place: String, files: &mut Vec<(String, PathBuf)>) -> 
     for entry in path.read_dir().map_err(|error| cannot_read(path, &error))? {
         inside.push(entry.map_err(|error| cannot_read(path, &error))?.path());
     }
-    inside.sort_by(|one, other| natural::order(&one.to_string_lossy(), &other.to_string_lossy()));
+    inside.sort_by(|one, other| natural::natural(&one.to_string_lossy()).cmp(&natural::natural(&other.to_string_lossy())));
     for inner in inside {
         let name = name_of(&inner)?;
         add_files(&inner, format!("{place}/{name}"), files)?;

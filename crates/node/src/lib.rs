@@ -36,8 +36,9 @@ pub mod record;
 pub mod coordinator;
 mod cache;
 mod compute;
-#[allow(dead_code, unused_imports)] // until an executor runs it
 mod wasm;
+mod metrics;
+pub mod process;
 pub mod executor;
 pub mod membership;
 pub mod link;

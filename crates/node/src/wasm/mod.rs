@@ -13,6 +13,6 @@ mod engine;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use call::{Call, Ended, Program};
+pub(crate) use call::{Call, Program};
 pub(crate) use engine::{Engine, Limits, WasmError};
 pub(crate) use guest::Failure;
