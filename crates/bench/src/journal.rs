@@ -148,7 +148,7 @@ async fn run(arguments: &Arguments, state: &Path, in_memory: bool) -> anyhow::Re
     let address = coordinator.address().context("it listens")?.to_string();
     let mut client = Client::connect(&coordinator.target()).await?;
     let token = JoinToken { id: TokenId::from_bits(1), secret: Secret([7; 16]), authority: coordinator.authority() };
-    let terms = TokenTerms { role: Role::Worker, name: None, expires_ms: None, uses: None };
+    let terms = TokenTerms { role: Role::Worker, commands: false, name: None, expires_ms: None, uses: None };
     client.create_token(&token, terms).await?;
     let warm_up = u64::from(arguments.tasks);
     let progress = Arc::new(Progress::new(warm_up..warm_up * u64::from(arguments.rounds + 1)));

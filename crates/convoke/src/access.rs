@@ -95,7 +95,8 @@ pub async fn printed_token(coordinator: &Coordinator) -> Result<JoinToken, Failu
         }
     }
     let token = new_token(coordinator.authority())?;
-    let terms = TokenTerms { role: Role::Worker, name: None, expires_ms: Some(after(TOKEN_TTL)), uses: None };
+    let terms =
+        TokenTerms { role: Role::Worker, commands: false, name: None, expires_ms: Some(after(TOKEN_TTL)), uses: None };
     client.create_token(&token, terms).await?;
     write_private(&file, token.to_string().as_bytes())?;
     Ok(token)

@@ -145,6 +145,10 @@ fn way_in(denial: Denial) -> &'static str {
             "ask whoever runs the coordinator for a token with that role: `convoke token create`, then `convoke login` or \
              --token"
         }
+        Denial::Commands => {
+            "ask whoever runs the coordinator for a token that gives it, `convoke token create --role client \
+             --allow-command` there; then `convoke login ADDR --token …`"
+        }
         Denial::TokenUnknown => {
             "it may have been revoked: ask whoever runs the coordinator for another, `convoke token create --role …` there"
         }

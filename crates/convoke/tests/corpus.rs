@@ -159,7 +159,8 @@ fn the_corpus_is_what_is_written_here() {
         write("safetensors", name, &bytes);
     }
     let token = JoinToken { id: TokenId::from_bits(7), secret: Secret([3; 16]), authority: Digest([5; 32]) };
-    let identity = Identity { role: Role::Worker, token: token.id, serial: 9, name: "Anns Gerät 3".to_owned() };
+    let identity =
+        Identity { role: Role::Client, commands: true, token: token.id, serial: 9, name: "Anns Gerät 3".to_owned() };
     let (token, subject) = (token.to_string(), Subject::Member(identity).to_string());
     for (name, text) in [
         ("token", &token[..]),

@@ -19,6 +19,11 @@ pub enum Role {
 }
 
 impl Role {
+    /// Whether the right to run commands is given to it, by its token: an admin has it anyhow, a worker never.
+    pub const fn takes_commands(self) -> bool {
+        matches!(self, Self::Client)
+    }
+
     /// The name on the command line.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -58,12 +63,25 @@ impl FromStr for Role {
 pub struct Identity {
     /// What it may do.
     pub role: Role,
+    /// Whether a client may have commands run on workers. Others have no such right to be given: an admin always may.
+    pub commands: bool,
     /// The token that let it in.
     pub token: TokenId,
     /// The how-manieth enrolment it was, from 1; 0 for [`TokenId::LOCAL`].
     pub serial: u64,
     /// What it is called. Several may have one name, and are removed together.
     pub name: String,
+}
+
+impl Identity {
+    /// Whether it may submit jobs that run commands on workers.
+    pub fn may_run_commands(&self) -> bool {
+        match self.role {
+            Role::Admin => true,
+            Role::Client => self.commands,
+            Role::Worker => false,
+        }
+    }
 }
 
 /// Whoever asks for something that is not everybody's.
@@ -96,6 +114,8 @@ pub struct NewToken {
     pub token: TokenId,
     /// What whoever it lets in may do.
     pub role: Role,
+    /// Whether clients that it lets in may have commands run on workers.
+    pub commands: bool,
     /// What whoever it lets in is called: for a client, who its jobs belong to. Where it is `None`, they say it
     /// themselves.
     pub name: Option<String>,

@@ -127,6 +127,8 @@ pub enum Event {
         token: TokenId,
         /// What whoever it lets in may do.
         role: Role,
+        /// Whether clients that it lets in may have commands run on workers.
+        commands: bool,
         /// What whoever it lets in is called; where it is `None`, they say it themselves.
         name: Option<String>,
         /// The hash of its secret, which is recorded nowhere.

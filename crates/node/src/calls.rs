@@ -79,7 +79,7 @@ impl Call {
 pub(crate) fn status(refusal: &Refusal) -> Status {
     let said = refusal.to_string();
     match refusal {
-        Refusal::Spec(_) => Status::invalid_argument(said),
+        Refusal::Spec(_) | Refusal::NoCommands(_) => Status::invalid_argument(said),
         Refusal::AnotherSpec(_) | Refusal::AnotherToken(_) => Status::already_exists(said),
         Refusal::TooManyJobs | Refusal::TooManyTokens | Refusal::TooManyRemoved => Status::resource_exhausted(said),
         Refusal::NoSuchJob(_) | Refusal::NoSuchWorker(_) | Refusal::NoSuchToken | Refusal::NoSuchIdentity { .. } => {

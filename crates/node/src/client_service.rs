@@ -69,6 +69,7 @@ impl v1::clients_server::Clients for ClientService {
         let request = request.into_inner();
         let job = job_id("SubmitRequest.job", request.job).map_err(undecodable)?;
         let spec: JobSpec = convoke_proto::required("SubmitRequest.spec", request.spec).map_err(undecodable)?;
+        peer.check_job(&spec)?;
         // Whoever has a certificate is called what that says.
         let submitter = peer.name().map_or(request.submitter, str::to_owned);
         check_name("submitter", &submitter).map_err(|error| Status::invalid_argument(error.to_string()))?;

@@ -262,8 +262,8 @@ impl Coordinator {
     /// Credentials of an admin for the user who starts it.
     pub fn local_credentials(&self, name: &str) -> Result<Credentials, AuthorityError> {
         let (role, token) = (Role::Admin, TokenId::LOCAL);
-        self.authority
-            .credentials(&Identity { role, token, serial: 0, name: name.to_owned() }, OffsetDateTime::now_utc())
+        let identity = Identity { role, commands: false, token, serial: 0, name: name.to_owned() };
+        self.authority.credentials(&identity, OffsetDateTime::now_utc())
     }
 
     /// How to reach it from inside this process.

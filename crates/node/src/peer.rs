@@ -10,7 +10,7 @@ use axum::extract;
 use axum::middleware::Next;
 use axum::response::Response;
 use convoke_core::coordinator::credentials::Credentials;
-use convoke_core::{Caller, Identity, Role, TokenId};
+use convoke_core::{Caller, Identity, JobSpec, Role, TokenId};
 use convoke_wire::denial::Denial;
 use convoke_wire::protocol::rolled_back;
 use convoke_wire::tls::Subject;
@@ -22,6 +22,7 @@ use tonic::{Request, Status};
 
 use crate::authority::RENEWABLE_AFTER;
 use crate::denials::Denials;
+use crate::executor::COMMANDS;
 
 /// How much of a call's path is shown: more than any that there is.
 const PATH_SHOWN_MAX: usize = 64;
@@ -136,6 +137,18 @@ impl Peer {
         self.identity().map(|identity| identity.name.as_str())
     }
 
+    /// Whether it may have done what a job takes.
+    pub(crate) fn check_job(&self, spec: &JobSpec) -> Result<(), Status> {
+        let Who::Member { identity, .. } = &self.who else { return Ok(()) };
+        match spec.abilities().find(|ability| COMMANDS.contains(&ability.as_str())) {
+            Some(ability) if !identity.may_run_commands() => Err(Denial::Commands.status(format!(
+                "the job runs commands on workers (`{ability}`), and this {} has no right to that",
+                identity.role
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether it may make a call.
     fn check(&self, path: &str, credentials: &Credentials) -> Result<(), Status> {
         let right = right(path);
@@ -217,5 +230,64 @@ impl Guard {
             let path: String = path.chars().take(PATH_SHOWN_MAX).collect();
             self.denials.say(format!("{peer} may not call {}: {}", path.escape_debug(), status.message()));
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use convoke_core::{Ability, Attempts, MapReduce, Needs, Payload, Plan, Reduce, Split, Work};
+    use tonic::Code;
+
+    use super::*;
+    use crate::executor::{COMMAND, EVALUATE, STEP, TRAIN, WASM};
+
+    fn spec(map: &str, reduce: Option<&str>) -> JobSpec {
+        let ability = |name: &str| Ability::new(name).unwrap();
+        let payload = || Payload::inline(b"").unwrap();
+        let map = Work {
+            ability: ability(map),
+            program: payload(),
+            input: payload(),
+            split: Split::Range,
+            count: 1,
+            combine: payload(),
+            needs: Needs::default(),
+        };
+        let reduce = reduce.map(|name| Reduce {
+            ability: ability(name),
+            program: payload(),
+            fan_in: 2,
+            needs: Needs::default(),
+        });
+        JobSpec {
+            name: "job".to_owned(),
+            plan: Plan::MapReduce(MapReduce { base: payload(), map, reduce, keep_going: false }),
+            policy: None,
+            seed: 0,
+            attempts: Attempts::default(),
+            deadline_ms: None,
+            priority: 0,
+        }
+    }
+
+    fn member(role: Role, commands: bool) -> Peer {
+        let identity = Identity { role, commands, token: TokenId::from_bits(1), serial: 1, name: "ann".to_owned() };
+        Peer { who: Who::Member { identity: Arc::new(identity), ended: None }, address: None }
+    }
+
+    #[test]
+    fn commands_are_for_whom_the_right_was_given() {
+        let (client, commanding) = (member(Role::Client, false), member(Role::Client, true));
+        for harmless in [spec(TRAIN, None), spec(EVALUATE, Some(WASM))] {
+            assert!(client.check_job(&harmless).is_ok());
+        }
+        for spec in [spec(COMMAND, None), spec(STEP, None), spec(WASM, Some(COMMAND))] {
+            let refused = client.check_job(&spec).unwrap_err();
+            assert_eq!(refused.code(), Code::PermissionDenied);
+            assert!(refused.message().starts_with("the job runs commands on workers (`"), "{refused}");
+            for peer in [&commanding, &member(Role::Admin, false), &Peer::inside()] {
+                assert!(peer.check_job(&spec).is_ok(), "{peer}");
+            }
+        }
     }
 }

@@ -251,13 +251,14 @@ fn small_blob(blobs: &dyn Blobs, digest: Digest) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use convoke_core::{Role, TokenId};
+    use convoke_core::{Resources, Role, TokenId};
 
     use super::*;
 
     #[test]
     fn a_hello_is_that_of_the_identity_by_its_name_or_with_a_number() {
-        let identity = Identity { role: Role::Worker, token: TokenId::from_bits(1), serial: 7, name: "box".to_owned() };
+        let (role, token, name) = (Role::Worker, TokenId::from_bits(1), "box".to_owned());
+        let identity = Identity { role, commands: false, token, serial: 7, name };
         let own = |name: &str| {
             let mut hello = Hello {
                 worker: WorkerId(1),

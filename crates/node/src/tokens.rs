@@ -15,6 +15,7 @@ pub(crate) fn new_token(request: v1::CreateTokenRequest, by: &str) -> Result<New
     Ok(NewToken {
         token: TokenId::from_bits(request.token),
         role,
+        commands: request.commands,
         name,
         secret: convoke_core::Digest(secret),
         expires_ms: request.expires_ms,

@@ -44,7 +44,13 @@ async fn start(state: &Path, bind: &str) -> Coordinator {
 async fn admitted(coordinator: &Coordinator, role: Role) -> Credentials {
     let token = JoinToken { id: TokenId::from_bits(7), secret: Secret([7; 16]), authority: coordinator.authority() };
     let mut inside = Client::connect(&coordinator.target()).await.unwrap();
-    let terms = TokenTerms { role, name: Some("ann".to_owned()), expires_ms: None, uses: Some(1) };
+    let terms = TokenTerms {
+        role,
+        commands: role == Role::Client,
+        name: Some("ann".to_owned()),
+        expires_ms: None,
+        uses: Some(1),
+    };
     inside.create_token(&token, terms).await.unwrap();
     let channel =
         at(coordinator, Trust::new(Expected::Authority(token.authority), Vec::new())).connect().await.unwrap();
@@ -85,7 +91,7 @@ async fn at_half_their_time_credentials_are_renewed_also_by_the_next_run_of_a_co
     let (state, file) = (folder.path().join("state"), folder.path().join("ann.pem"));
     let mut coordinator = start(&state, "127.0.0.1:0").await;
     let fresh = admitted(&coordinator, Role::Client).await;
-    assert!(is_new(&fresh) && !fresh.is_due());
+    assert!(is_new(&fresh) && !fresh.is_due() && fresh.identity().commands);
     let mut shown = ending(&state, &fresh, OffsetDateTime::now_utc() + MEMBER_VALID / 2 - DAY);
     for _ in 0..2 {
         assert!(shown.is_due());

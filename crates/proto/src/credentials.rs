@@ -88,6 +88,7 @@ fn token((id, token): (&TokenId, &Token)) -> v1::SnapshotToken {
         token: id.bits(),
         order: token.order,
         role: v1::Role::from(token.role).into(),
+        commands: token.commands,
         name: token.name.clone(),
         secret: token.secret.0.to_vec(),
         expires_ms: token.expires_ms,
@@ -111,6 +112,7 @@ impl TryFrom<v1::SnapshotToken> for Token {
         Ok(Self {
             order: token.order,
             role: role("SnapshotToken.role", token.role)?,
+            commands: token.commands,
             name: token.name.map(|text| name("token", text)).transpose()?,
             secret: digest("SnapshotToken.secret", &token.secret)?,
             expires_ms: token.expires_ms,

@@ -71,10 +71,11 @@ impl From<&Event> for v1::Event {
                 Kind::SnapshotTaken(SnapshotTaken { through: through.0, state: state.0.to_vec() })
             }
             Event::JobForgotten { job } => Kind::JobForgotten(JobForgotten { job: job.bits() }),
-            Event::TokenCreated { token, role, name, secret, expires_ms, uses, by } => {
+            Event::TokenCreated { token, role, commands, name, secret, expires_ms, uses, by } => {
                 Kind::TokenCreated(TokenCreated {
                     token: token.bits(),
                     role: v1::Role::from(*role).into(),
+                    commands: *commands,
                     name: name.clone(),
                     secret: secret.0.to_vec(),
                     expires_ms: *expires_ms,
@@ -168,6 +169,7 @@ impl TryFrom<v1::Event> for Event {
                 Self::TokenCreated {
                     token: token_id("TokenCreated.token", event.token)?,
                     role: role("TokenCreated.role", event.role)?,
+                    commands: event.commands,
                     name: event.name.map(|text| name("token", text)).transpose()?,
                     secret: digest("TokenCreated.secret", &event.secret)?,
                     expires_ms: event.expires_ms,

@@ -33,6 +33,7 @@ fn work() -> v1::Work {
         input: Some(inline(1)),
         split: Some(split),
         count: 3,
+        needs: Some(v1::Needs { slots: 1, ..Default::default() }),
         combine: Some(inline(1)),
     }
 }
@@ -46,7 +47,7 @@ fn spec() -> v1::JobSpec {
         plan: Some(plan),
         policy: None,
         seed: 7,
-        attempts: Attempts::default(),
+        attempts: Some(v1::Attempts::default()),
         deadline_ms: None,
         priority: 0,
     }
@@ -57,7 +58,14 @@ fn metric(name: &str, value: f64) -> v1::Metric {
 }
 
 fn completion(metrics: Vec<v1::Metric>) -> v1::Completion {
-    v1::Completion { result: Some(inline(1)), samples: 1, metrics, timing: Some(v1::Timing::default()) }
+    v1::Completion {
+        result: Some(inline(1)),
+        samples: 1,
+        metrics,
+        timing: Some(v1::Timing::default()),
+        usage: Some(v1::Usage::default()),
+        ..Default::default()
+    }
 }
 
 #[test]
@@ -166,8 +174,9 @@ fn metrics() {
 #[test]
 fn reasons() {
     let reason = "r".repeat(REASON_BYTES_MAX + 1);
-    let fault = v1::Fault { kind: Some(v1::fault::Kind::Error(reason.clone())) };
-    check::<_, Fault>(fault, "Fault.error: 2049 bytes, at most 2048 are allowed");
+    let fault =
+        v1::Fault { kind: Some(v1::fault::Kind::Error(v1::Failure { reason: reason.clone(), ..Default::default() })) };
+    check::<_, Fault>(fault, "Failure.reason: 2049 bytes, at most 2048 are allowed");
     let outcome = v1::Outcome { kind: Some(v1::outcome::Kind::Failed(reason)) };
     check::<_, Outcome>(outcome, "Outcome.failed: 2049 bytes, at most 2048 are allowed");
     check::<_, Outcome>(v1::Outcome::default(), "Outcome.kind is missing or of an unknown kind");
@@ -207,6 +216,7 @@ fn credentials() {
         expires_ms: None,
         uses: Some(1),
         by: "kim".to_owned(),
+        commands: false,
     };
     let check = |event, expected: &str| check_event(Kind::TokenCreated(event), expected);
     check(created.clone(), "accepted");

@@ -1,13 +1,13 @@
 //! Every value within the limits survives encoding; whatever else arrives is refused by name, and never with a panic.
 
 use convoke_core::event::{
-    Combined, Completion, Fault, LISTED_MAX, LISTED_REASON_BYTES_MAX, LOST_MAX, Metrics, Outcome, Purpose,
+    Combined, Completion, Failure, Fault, LISTED_MAX, LISTED_REASON_BYTES_MAX, LOST_MAX, Metrics, Outcome, Purpose,
     REASON_BYTES_MAX, Refused, Tally, TaskRecord, Timing,
 };
 use convoke_core::message::{Assignment, Held, SLOTS_MAX};
 use convoke_core::{
-    Ability, Digest, Event, INLINE_BYTES_MAX, JobId, JobSpec, LeaseId, NAME_BYTES_MAX, Payload, Plan, Policy, Position,
-    Role, Rounds, Split, StageNumber, TaskId, Term, TokenId, Work,
+    Ability, Attempts, Digest, Event, INLINE_BYTES_MAX, JobId, JobSpec, LeaseId, NAME_BYTES_MAX, Needs, Payload, Plan,
+    Policy, Position, Role, Rounds, Split, StageNumber, TaskId, Term, TokenId, Work,
 };
 use convoke_proto::{DecodeError, decode_event, encode_event, v1};
 use proptest::collection::vec;
@@ -99,7 +99,11 @@ prop_compose! {
 }
 
 fn fault() -> impl Strategy<Value = Fault> {
-    prop_oneof![text(REASON_BYTES_MAX).prop_map(Fault::Error), Just(Fault::WorkerLost), Just(Fault::TimedOut)]
+    prop_oneof![
+        text(REASON_BYTES_MAX).prop_map(|reason| Fault::Error(Box::new(Failure::of(reason)))),
+        Just(Fault::WorkerLost),
+        Just(Fault::TimedOut)
+    ]
 }
 
 fn tally() -> impl Strategy<Value = Tally> {
@@ -139,10 +143,10 @@ fn digest() -> impl Strategy<Value = Digest> {
 
 prop_compose! {
     fn token_created()(
-        token in token(), role in role(), name in option::of(name()), secret in digest(), expires_ms: Option<u64>,
+        token in token(), role in role(), commands: bool, name in option::of(name()), secret in digest(), expires_ms: Option<u64>,
         uses in option::of(1..=u32::MAX), by in name()
     ) -> Event {
-        Event::TokenCreated { token, role, name, secret, expires_ms, uses, by }
+        Event::TokenCreated { token, role, commands, name, secret, expires_ms, uses, by }
     }
 }
 
@@ -197,7 +201,22 @@ prop_compose! {
         seed: u64, may_reject: bool,
     ) -> Assignment {
         let [program, base, input] = payloads;
-        Assignment { lease, task, ability, program, base, input, split: Split::Entries, seed, may_reject }
+        Assignment {
+            lease,
+            task,
+            ability,
+            program,
+            base,
+            input,
+            split: Split::Entries,
+            seed,
+            may_reject,
+            attempt: 1,
+            round: 0,
+            needs: Needs::default(),
+            timeout_ms: None,
+            idempotent: false,
+        }
     }
 }
 
@@ -228,8 +247,10 @@ proptest! {
     }
 
     #[test]
-    fn held_work_survives(task in task(), base in payload(), input in payload()) {
-        let held = Held { task, base, input };
+    fn held_work_survives(
+        task in task(), ability in ability(), program in payload(), base in payload(), input in payload(),
+    ) {
+        let held = Held { task, ability, program, base, input, split: Split::Entries };
         prop_assert_eq!(over_the_wire::<v1::Held, _>(&held), held);
     }
 

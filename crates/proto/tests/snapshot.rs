@@ -4,8 +4,8 @@ use convoke_core::coordinator::credentials::Credentials;
 use convoke_core::event::{Combined, Completion, Fault, Metrics, Outcome, Purpose, Refused, Tally, TaskRecord, Timing};
 use convoke_core::snapshot::Snapshot;
 use convoke_core::{
-    Ability, Digest, Event, JobId, JobSpec, Payload, Plan, Policy, Position, Role, Rounds, Split, StageNumber, TaskId,
-    Term, TokenId, Work,
+    Ability, Attempts, Digest, Event, JobId, JobSpec, Needs, Payload, Plan, Policy, Position, Role, Rounds, Split,
+    StageNumber, TaskId, Term, TokenId, Work,
 };
 use convoke_proto::{decode_snapshot, encode_snapshot, v1};
 use proptest::prelude::*;
@@ -38,9 +38,12 @@ fn submitted(job: JobId) -> Event {
 }
 
 fn created(token: u64, name: Option<&str>, uses: Option<u32>) -> Event {
-    let (role, secret, by) = (Role::Worker, Digest([token as u8; 32]), "ann".to_owned());
+    // A client that may run commands, where a name is given.
+    let commands = name.is_some();
+    let role = if commands { Role::Client } else { Role::Worker };
+    let (secret, by) = (Digest([token as u8; 32]), "ann".to_owned());
     let (token, name) = (TokenId::from_bits(token), name.map(str::to_owned));
-    Event::TokenCreated { token, role, name, secret, expires_ms: uses.map(u64::from), uses, by }
+    Event::TokenCreated { token, role, commands, name, secret, expires_ms: uses.map(u64::from), uses, by }
 }
 
 fn enrolled(token: u64, serial: u64) -> Event {

@@ -49,6 +49,8 @@ pub struct Client {
 pub struct TokenTerms {
     /// What whoever joins by it may do.
     pub role: Role,
+    /// Whether clients that join by it may have commands run on workers.
+    pub commands: bool,
     /// What whoever joins by it is called; `None`: what it asks for.
     pub name: Option<String>,
     /// Until when, in unix milliseconds.
@@ -261,6 +263,7 @@ impl Client {
         let request = v1::CreateTokenRequest {
             token: token.id.bits(),
             role: terms.role.to_string(),
+            commands: terms.commands,
             name: terms.name.unwrap_or_default(),
             secret: token.secret.hash().0.to_vec(),
             expires_ms: terms.expires_ms,

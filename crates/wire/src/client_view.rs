@@ -87,6 +87,7 @@ impl From<TokenView> for v1::TokenView {
         Self {
             token: view.token.bits(),
             role: view.role.to_string(),
+            commands: view.commands,
             name: view.name.unwrap_or_default(),
             expires_ms: view.expires_ms,
             uses: view.uses,
@@ -103,6 +104,7 @@ impl TryFrom<v1::TokenView> for TokenView {
         Ok(Self {
             token: TokenId::from_bits(view.token),
             role: view.role.parse().map_err(|_| DecodeError::Missing { field: "TokenView.role" })?,
+            commands: view.commands,
             name: Some(view.name).filter(|name| !name.is_empty()),
             expires_ms: view.expires_ms,
             uses: view.uses,

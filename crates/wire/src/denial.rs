@@ -20,6 +20,8 @@ pub enum Denial {
     Removed,
     /// Its role is another.
     Role,
+    /// The right to run commands was not given to it.
+    Commands,
     /// Its token is not known: it was revoked, or is another cluster's, or was never one.
     TokenUnknown,
     /// Its token's time is over.
@@ -34,11 +36,12 @@ pub enum Denial {
     Other,
 }
 
-const WORDS: [(Denial, &str); 9] = [
+const WORDS: [(Denial, &str); 10] = [
     (Denial::NoCertificate, "no-certificate"),
     (Denial::CertificateEnded, "certificate-ended"),
     (Denial::Removed, "removed"),
     (Denial::Role, "role"),
+    (Denial::Commands, "commands"),
     (Denial::TokenUnknown, "token-unknown"),
     (Denial::TokenExpired, "token-expired"),
     (Denial::TokenUsedUp, "token-used-up"),

@@ -85,11 +85,15 @@ pub enum TokenAction {
 #[command(after_help = "Examples:
   convoke token create --role worker                     for any number of workers, for a day
   convoke token create --role client --name ann --uses 1 for one machine of Ann's: `convoke login ADDR --token …` there
+  convoke token create --role client --allow-command      whoever joins by it may also run commands on workers
   convoke token create --role worker --ttl 30days --uses 40")]
 pub struct CreateTokenArgs {
     /// What whoever joins by it may do: worker, client or admin
     #[arg(long)]
     pub role: Role,
+    /// Let clients that join by it run commands on workers that allow them; an admin always may
+    #[arg(long)]
+    pub allow_command: bool,
     /// For how long somebody may join by it
     #[arg(long, default_value = "24h", value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub ttl: Duration,

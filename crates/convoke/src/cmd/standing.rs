@@ -183,7 +183,8 @@ async fn make_token(client: &mut Client, trust: &Trust, name: &str) -> Result<Jo
     let authority = trust.met().ok_or_else(|| unmade("the coordinator's authority is not known".to_owned()))?;
     let token = access::new_token(authority).map_err(|failure| unmade(failure.to_string()))?;
     let expires_ms = Some(access::after(AT_ONCE));
-    let terms = TokenTerms { role: Role::Worker, name: Some(name.to_owned()), expires_ms, uses: Some(1) };
+    let terms =
+        TokenTerms { role: Role::Worker, commands: false, name: Some(name.to_owned()), expires_ms, uses: Some(1) };
     client.create_token(&token, terms).await?;
     Ok(token)
 }

@@ -20,6 +20,7 @@ struct Created {
     id: String,
     token: String,
     role: String,
+    allow_command: bool,
     expires_ms: u64,
 }
 
@@ -27,6 +28,7 @@ struct Created {
 struct Row {
     id: String,
     role: String,
+    allow_command: bool,
     name: Option<String>,
     expires_ms: Option<u64>,
     uses: Option<u32>,
@@ -45,18 +47,20 @@ pub async fn run(command: &TokenCommand, global: &Global) -> Result<ExitCode, Fa
 }
 
 async fn create(args: &CreateTokenArgs, global: &Global) -> Result<(), Failure> {
+    check_right(args)?;
     let (target, mut client) = place::reach_user(args.at.coordinator.as_deref(), args.at.wait).await?;
     let Target::Address { address, trust } = &target else {
         return Err(Failure::failed("a coordinator has an address"));
     };
     let authority = trust.met().ok_or_else(|| Failure::failed("the coordinator's authority is not known"))?;
     let (token, expires_ms) = (access::new_token(authority)?, access::after(args.ttl));
-    let (role, name) = (args.role, args.name.clone());
-    client.create_token(&token, TokenTerms { role, name, expires_ms: Some(expires_ms), uses: args.uses }).await?;
+    let (role, commands, name) = (args.role, args.allow_command, args.name.clone());
+    let terms = TokenTerms { role, commands, name, expires_ms: Some(expires_ms), uses: args.uses };
+    client.create_token(&token, terms).await?;
     match global.output {
         Format::Json => {
             let (id, role) = (token.id.to_string(), role.to_string());
-            output::json(&Created { id, token: token.to_string(), role, expires_ms })?;
+            output::json(&Created { id, token: token.to_string(), role, allow_command: commands, expires_ms })?;
         }
         Format::Text => {
             output::print(&token.to_string())?;
@@ -76,13 +80,27 @@ async fn create(args: &CreateTokenArgs, global: &Global) -> Result<(), Failure> 
     Ok(())
 }
 
+/// The right to run commands is a client's to be given.
+fn check_right(args: &CreateTokenArgs) -> Result<(), Failure> {
+    let hint = match args.role {
+        Role::Client => return Ok(()),
+        _ if !args.allow_command => return Ok(()),
+        Role::Admin => "leave it out: an admin may always run commands",
+        Role::Worker => {
+            "leave it out: on the worker's machine, `convoke worker --allow-command` lets commands run there"
+        }
+    };
+    let error = format!("--allow-command is for clients, and this token is for the role {}", args.role);
+    Err(Failure::bad_input(error).hint(hint))
+}
+
 async fn list(at: &At, global: &Global) -> Result<(), Failure> {
     let tokens = place::connect(at).await?.tokens().await?;
     if global.output == Format::Json {
         return output::json(&tokens.into_iter().map(row).collect::<Vec<_>>());
     }
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis() as u64;
-    let headings = ["ID", "ROLE", "NAME", "EXPIRES", "USED", "CREATED BY"];
+    let headings = ["ID", "ROLE", "COMMANDS", "NAME", "EXPIRES", "USED", "CREATED BY"];
     let cells = |token: &TokenView| {
         let expires = token.expires_ms.map_or_else(
             || "never".to_owned(),
@@ -91,9 +109,10 @@ async fn list(at: &At, global: &Global) -> Result<(), Failure> {
                 None => "expired".to_owned(),
             },
         );
+        let commands = if token.commands || token.role == Role::Admin { "yes" } else { "-" };
         let used = token.uses.map_or_else(|| token.used.to_string(), |uses| format!("{}/{uses}", token.used));
         let name = token.name.clone().unwrap_or_else(|| "-".to_owned());
-        [token.token.to_string(), token.role.to_string(), name, expires, used, token.by.clone()]
+        [token.token.to_string(), token.role.to_string(), commands.to_owned(), name, expires, used, token.by.clone()]
     };
     output::print(&output::table(headings, &tokens.iter().map(cells).collect::<Vec<_>>()))
 }
@@ -102,6 +121,7 @@ fn row(token: TokenView) -> Row {
     Row {
         id: token.token.to_string(),
         role: token.role.to_string(),
+        allow_command: token.commands,
         name: token.name,
         expires_ms: token.expires_ms,
         uses: token.uses,

@@ -87,6 +87,26 @@ fn tokens_are_made_listed_and_revoked() {
 }
 
 #[test]
+fn the_right_to_run_commands_is_a_clients_and_is_shown() {
+    let cluster = Cluster::start();
+    let (id, _) = token(&cluster, &["--role", "client", "--allow-command"]);
+    token(&cluster, &["--role", "client"]);
+    let listed = cluster.ask(&["token", "list"]).with_status(0).json();
+    let rights: Vec<_> = listed
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|row| (&row["id"] == id.as_str(), &row["allow_command"]))
+        .collect();
+    assert_eq!(rights, [(true, &true.into()), (false, &false.into())], "{listed}");
+    for (role, hint) in [("worker", "convoke worker --allow-command"), ("admin", "an admin may always run commands")] {
+        let ended = cluster.ask(&["token", "create", "--role", role, "--allow-command"]);
+        assert!(ended.line("hint: ").contains(hint), "{ended:#?}");
+        check_refused(ended, 2, &["--allow-command is for clients", role]);
+    }
+}
+
+#[test]
 fn a_token_that_does_not_do_is_refused_at_once() {
     let cluster = Cluster::start();
     let home = Home::new();

@@ -25,7 +25,8 @@ impl Front {
 
     /// Lets the user of a home in, who knows it by these addresses.
     pub fn admit(&self, home: &Home, addresses: &[String]) {
-        let user = Identity { role: Role::Admin, token: TokenId::LOCAL, serial: 0, name: "ann".to_owned() };
+        let user =
+            Identity { role: Role::Admin, commands: false, token: TokenId::LOCAL, serial: 0, name: "ann".to_owned() };
         let credentials = self.0.credentials(&user, OffsetDateTime::now_utc()).expect("credentials");
         book(home).record(&credentials, addresses).expect("it is kept");
     }

@@ -5,9 +5,12 @@
 use std::sync::Arc;
 
 use convoke_wire::channel::Target;
-use convoke_wire::core::event::{Completion, Event, Timing};
+use convoke_wire::core::event::{Completion, Event, Failure, Timing};
 use convoke_wire::core::message::{FromWorker, Hello};
-use convoke_wire::core::{Digest, JobId, LeaseId, Payload, Plan, Position, Term, WorkerId};
+use convoke_wire::core::{
+    Ability, Attempts, Digest, JobId, JobSpec, LeaseId, MapReduce, Needs, Payload, Plan, Position, Resources, Split,
+    Term, Work, WorkerId,
+};
 use convoke_wire::enrolment;
 use convoke_wire::protocol::SayVersion;
 use convoke_wire::seen::Seen;
@@ -19,7 +22,7 @@ use convoke_wire::v1::blobs_client::BlobsClient;
 use convoke_wire::v1::clients_client::ClientsClient;
 use convoke_wire::v1::enrolment_client::EnrolmentClient;
 use convoke_wire::v1::sessions_client::SessionsClient;
-use convoke_wire::{BlobClient, CallError, Client, Followed, v1};
+use convoke_wire::{BlobClient, CallError, Client, Followed, SubmitError, v1};
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
@@ -47,8 +50,12 @@ pub fn authority(cluster: &Cluster) -> Digest {
 /// Credentials by a new token.
 pub async fn credentials(cluster: &Cluster, role: &str, name: &str) -> Credentials {
     let (_, text) = token(cluster, &["--role", role, "--uses", "1"]);
-    let (token, key) = (text.parse().expect("a token"), Key::generate().expect("a key"));
-    enrolment::enrol(channel(cluster, Vec::new()).await, &token, name, &key).await.expect("it is let in")
+    enrol(cluster, &text, name).await.expect("it is let in")
+}
+
+async fn enrol(cluster: &Cluster, token: &str, name: &str) -> Result<Credentials, CallError> {
+    let (token, key) = (token.parse().expect("a token"), Key::generate().expect("a key"));
+    enrolment::enrol(channel(cluster, Vec::new()).await, &token, name, &key).await
 }
 
 fn code<T>(answer: Result<Response<T>, Status>) -> Code {
@@ -154,7 +161,7 @@ async fn base(cluster: &Cluster) -> Digest {
     let mut followed = client.follow(job, Position(0), false).await.expect("the user's job");
     while let Some(told) = followed.next().await {
         if let Ok(Followed::Recorded { event: Event::JobSubmitted { spec, .. }, .. }) = told {
-            let Plan::Rounds(rounds) = &spec.plan;
+            let Plan::Rounds(rounds) = &spec.plan else { panic!("the job trains") };
             return rounds.base.as_blob().expect("a model is a blob");
         }
     }
@@ -192,10 +199,11 @@ async fn a_worker_has_no_part_in_what_is_anothers() {
             samples: 1_000_000,
             metrics: Default::default(),
             timing: Timing::default(),
+            ..Completion::default()
         };
         for message in [
             FromWorker::Done { lease, completion },
-            FromWorker::Failed { lease, reason: "forged\nINFO a line\u{1b}[2J".to_owned() },
+            FromWorker::Failed { lease, failure: Failure::of("forged\nINFO a line\u{1b}[2J") },
             FromWorker::Rejected { lease },
         ] {
             session.send(WorkerFrame::Message(message).into()).await.expect("the session stands");
@@ -206,4 +214,64 @@ async fn a_worker_has_no_part_in_what_is_anothers() {
     assert!(tasks.flatten().all(|task| task["worker"] == "honest" && task["attempt"] == 1), "{report}");
     let said = cluster.coordinator.said();
     assert!(!said.iter().any(|line| line.contains("forged") || line.contains("panicked")), "{said:#?}");
+}
+
+/// A job whose tasks are of that ability.
+fn spec(ability: &str) -> JobSpec {
+    let nothing = || Payload::inline(b"").expect("it is short");
+    let map = Work {
+        ability: Ability::new(ability).expect("a name"),
+        program: nothing(),
+        input: Payload::inline(&[0; 8]).expect("it is short"),
+        split: Split::Range,
+        count: 1,
+        combine: nothing(),
+        needs: Needs::default(),
+    };
+    JobSpec {
+        name: ability.to_owned(),
+        plan: Plan::MapReduce(MapReduce { base: nothing(), map, reduce: None, keep_going: false }),
+        policy: None,
+        seed: 0,
+        attempts: Attempts::default(),
+        deadline_ms: None,
+        priority: 0,
+    }
+}
+
+/// What comes of submitting such a job.
+async fn submit(cluster: &Cluster, shown: &Credentials, job: u64, ability: &str) -> Result<(), CallError> {
+    let mut client = Client::over(channel(cluster, vec![shown.clone()]).await);
+    let submitted = client.submit(JobId::from_bits(job), &spec(ability), "somebody").await;
+    submitted.map_err(|error| match error {
+        SubmitError::Call(error) => error,
+        error => panic!("{error}"),
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn commands_are_for_whom_a_token_gave_the_right() {
+    let cluster = Cluster::start();
+    let no = "runs commands on workers";
+    let plain = credentials(&cluster, "client", "ann").await;
+    for (job, ability) in [(1, "command"), (2, "step")] {
+        assert!(is_denied(&submit(&cluster, &plain, job, ability).await, no), "{ability}");
+    }
+    submit(&cluster, &plain, 3, "wasm").await.expect("a sandbox is for everybody");
+    let (id, text) = token(&cluster, &["--role", "client", "--allow-command"]);
+    let trusted = enrol(&cluster, &text, "ben").await.expect("it is let in");
+    submit(&cluster, &trusted, 4, "command").await.expect("it has the right");
+    // Revoked, it gives nobody the right, and takes it from nobody.
+    cluster.ask(&["token", "revoke", &id]).with_status(0);
+    assert!(enrol(&cluster, &text, "eve").await.is_err());
+    let renewed = enrolment::renew(channel(&cluster, vec![trusted.clone()]).await, authority(&cluster)).await;
+    for (job, shown) in [(5, trusted), (6, renewed.expect("it is let in"))] {
+        submit(&cluster, &shown, job, "step").await.expect("it keeps the right");
+    }
+    assert!(is_denied(&submit(&cluster, &plain, 7, "command").await, no));
+    let admin = credentials(&cluster, "admin", "boss").await;
+    submit(&cluster, &admin, 8, "command").await.expect("an admin always may");
+    let worker = credentials(&cluster, "worker", "box").await;
+    assert!(is_denied(&submit(&cluster, &worker, 9, "command").await, "needs the role client"));
+    assert_eq!(cluster.jobs().len(), 5);
 }

@@ -42,6 +42,8 @@ pub struct Token {
     pub order: u64,
     /// What whoever it lets in may do.
     pub role: Role,
+    /// Whether clients that it lets in may have commands run on workers.
+    pub commands: bool,
     /// What whoever it lets in is called; where it is `None`, they say it themselves.
     pub name: Option<String>,
     /// The hash of its secret.
@@ -122,13 +124,14 @@ impl Credentials {
     /// Folds one event in. Nothing has changed where it does not fit.
     pub(super) fn fold(&mut self, event: &Event) -> Option<()> {
         match event {
-            Event::TokenCreated { token: id, role, name, secret, expires_ms, uses, by } => {
+            Event::TokenCreated { token: id, role, commands, name, secret, expires_ms, uses, by } => {
                 let fits = self.tokens.len() < TOKENS_MAX && !self.tokens.contains_key(id) && *id != TokenId::LOCAL;
-                fits.then_some(())?;
+                (fits && (!commands || role.takes_commands())).then_some(())?;
                 self.created += 1;
                 let token = Token {
                     order: self.created,
                     role: *role,
+                    commands: *commands,
                     name: name.clone(),
                     secret: *secret,
                     expires_ms: *expires_ms,
@@ -212,6 +215,7 @@ impl Token {
     fn is_sound(&self, all: &Credentials) -> bool {
         let serials = self.enrolments.iter().map(|enrolment| enrolment.serial);
         self.order <= all.created
+            && (!self.commands || self.role.takes_commands())
             && self.uses.is_none_or(|uses| self.used <= uses)
             && self.enrolments.len() <= REMEMBERED_MAX
             && serials.max().is_none_or(|newest| newest <= all.enrolled)

@@ -21,6 +21,9 @@ impl Coordinator {
         new.name.iter().try_for_each(|name| check_name(new.role.as_str(), name))?;
         check_name("creator", &new.by)?;
         check_uses(new.uses)?;
+        if new.commands && !new.role.takes_commands() {
+            return Err(Refusal::NoCommands(new.role));
+        }
         match self.credentials().token(new.token) {
             // The answer may have been lost.
             Some(token) if is_same(token, &new) => return Ok(()),
@@ -32,8 +35,8 @@ impl Coordinator {
             let token = self.credentials().spent(wall_ms).ok_or(Refusal::TooManyTokens)?;
             self.record(Event::TokenRevoked { token });
         }
-        let NewToken { token, role, name, secret, expires_ms, uses, by } = new;
-        self.record(Event::TokenCreated { token, role, name, secret, expires_ms, uses, by });
+        let NewToken { token, role, commands, name, secret, expires_ms, uses, by } = new;
+        self.record(Event::TokenCreated { token, role, commands, name, secret, expires_ms, uses, by });
         Ok(())
     }
 
@@ -70,7 +73,7 @@ impl Coordinator {
         let credentials = self.credentials();
         // The same answer for a wrong secret: it tells nobody which tokens there are.
         let token = credentials.token(id).filter(|token| token.has_secret(&secret)).ok_or(Refusal::NoSuchToken)?;
-        let identity = |serial, name| Identity { role: token.role, token: id, serial, name };
+        let identity = |serial, name| Identity { role: token.role, commands: token.commands, token: id, serial, name };
         let before = token.enrolment(&key).map(|enrolment| identity(enrolment.serial, enrolment.name.clone()));
         if let Some(identity) = before.filter(|identity| credentials.accepts(identity)) {
             return Ok(identity);
@@ -132,6 +135,7 @@ impl Coordinator {
         let view = |(id, token): (&TokenId, &Token)| TokenView {
             token: *id,
             role: token.role,
+            commands: token.commands,
             name: token.name.clone(),
             expires_ms: token.expires_ms,
             uses: token.uses,
@@ -162,5 +166,6 @@ pub(super) const REMOVED: &str = "the worker was removed";
 
 fn is_same(token: &Token, new: &NewToken) -> bool {
     token.has_secret(&new.secret)
-        && (token.role, &token.name, token.expires_ms, token.uses) == (new.role, &new.name, new.expires_ms, new.uses)
+        && (token.role, token.commands) == (new.role, new.commands)
+        && (&token.name, token.expires_ms, token.uses) == (&new.name, new.expires_ms, new.uses)
 }

@@ -65,6 +65,9 @@ pub enum Refusal {
     /// The id stands for another token.
     #[error("token {0} is another token already")]
     AnotherToken(TokenId),
+    /// Whoever has the role is not given the right to run commands.
+    #[error("the right to run commands is a client's, and this token is for the role {0}")]
+    NoCommands(Role),
     /// There is no room for another.
     #[error("{TOKENS_MAX} tokens wait to be used already: revoke one")]
     TooManyTokens,
@@ -132,6 +135,8 @@ pub struct TokenView {
     pub token: TokenId,
     /// What whoever it lets in may do.
     pub role: Role,
+    /// Whether clients that it lets in may have commands run on workers.
+    pub commands: bool,
     /// What whoever it lets in is called, unless they say it themselves.
     pub name: Option<String>,
     /// Until when it lets anyone in, in Unix milliseconds.

@@ -38,11 +38,13 @@ impl fmt::Display for Event {
             Self::JobFinished { job, outcome } => write!(f, "job {job} {outcome}"),
             Self::SnapshotTaken { through, state } => write!(f, "snapshot {state:?} taken through position {through}"),
             Self::JobForgotten { job } => write!(f, "job {job} forgotten"),
-            Self::TokenCreated { token, role, name: None, by, .. } => {
-                write!(f, "token {token} for any {role} created by {by}")
-            }
-            Self::TokenCreated { token, role, name: Some(name), by, .. } => {
-                write!(f, "token {token} for the {role} {name} created by {by}")
+            Self::TokenCreated { token, role, commands, name, by, .. } => {
+                match name {
+                    Some(name) => write!(f, "token {token} for the {role} {name}")?,
+                    None => write!(f, "token {token} for any {role}")?,
+                }
+                let right = if *commands { " to run commands" } else { "" };
+                write!(f, "{right} created by {by}")
             }
             Self::TokenRevoked { token } => write!(f, "token {token} revoked"),
             Self::Enrolled { token, serial, name, .. } => write!(f, "token {token} let {name} in, number {serial}"),

@@ -12,7 +12,7 @@ use tokio_rustls::TlsAcceptor;
 use super::*;
 
 fn ann() -> Identity {
-    Identity { role: Role::Worker, token: TokenId::from_bits(1), serial: 2, name: "ann".to_owned() }
+    Identity { role: Role::Worker, commands: false, token: TokenId::from_bits(1), serial: 2, name: "ann".to_owned() }
 }
 
 fn authority() -> (tempfile::TempDir, Authority) {

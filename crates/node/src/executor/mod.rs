@@ -41,6 +41,8 @@ pub const EVALUATE: &str = "evaluate";
 pub const COMMAND: &str = "command";
 /// Trains or measures by a command.
 pub const STEP: &str = "step";
+/// Those that run a client's commands, as the worker's own user. Who may ask for that, a client's token says.
+pub(crate) const COMMANDS: [&str; 2] = [COMMAND, STEP];
 /// Runs a WebAssembly program.
 pub const WASM: &str = "wasm";
 /// Predicts rows by a model.

@@ -1,6 +1,7 @@
 //! What a certificate says of whoever shows it: a URI among its alternative names.
 //!
-//! `convoke://worker/0123456789abcdef/42/gpu%20box`: what it is, the token that it joined by, its number, its name.
+//! `convoke://worker/0123456789abcdef/42/gpu%20box`: what it is, the token that it joined by, its number, its name. A
+//! client that may run commands is a `client+command`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,6 +12,8 @@ use webpki::EndEntityCert;
 
 const SCHEME: &str = "convoke://";
 const COORDINATOR: &str = "coordinator";
+/// What follows the role of whoever may run commands.
+const COMMANDS: &str = "+command";
 
 /// Whoever shows a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,8 +53,9 @@ impl Subject {
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{SCHEME}{}", self.kind())?;
-        let Self::Member(Identity { token, serial, name, .. }) = self else { return Ok(()) };
-        write!(f, "/{:016x}/{serial}/", token.bits())?;
+        let Self::Member(Identity { commands, token, serial, name, .. }) = self else { return Ok(()) };
+        let right = if *commands { COMMANDS } else { "" };
+        write!(f, "{right}/{:016x}/{serial}/", token.bits())?;
         for byte in name.bytes() {
             match byte {
                 b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => write!(f, "{}", char::from(byte))?,
@@ -72,13 +76,18 @@ impl FromStr for Subject {
         }
         let parts: Vec<_> = text.split('/').collect();
         let [role, token, serial, name] = parts[..] else { return Err(Nameless) };
+        let (role, commands) = role.strip_suffix(COMMANDS).map_or((role, false), |role| (role, true));
         let identity = Identity {
             role: role.parse().map_err(|_| Nameless)?,
+            commands,
             token: TokenId::from_bits(u64::from_str_radix(token, 16).map_err(|_| Nameless)?),
             serial: serial.parse().map_err(|_| Nameless)?,
             name: unescape(name).ok_or(Nameless)?,
         };
         check_name("name", &identity.name).map_err(|_| Nameless)?;
+        if commands && !identity.role.takes_commands() {
+            return Err(Nameless);
+        }
         Ok(Self::Member(identity))
     }
 }
@@ -108,11 +117,18 @@ mod tests {
     #[test]
     fn it_is_read_as_it_is_written() {
         for name in ["gpu-box", "Anns Gerät 3", "a/b%20?#", "."] {
-            let token = TokenId::from_bits(0xab);
-            let subject = Subject::Member(Identity { role: Role::Worker, token, serial: 9, name: name.to_owned() });
-            let text = subject.to_string();
-            assert!(text.is_ascii() && text.starts_with("convoke://worker/00000000000000ab/9/"), "{text}");
-            assert_eq!(text.parse(), Ok(subject));
+            for (role, commands, begins) in [
+                (Role::Worker, false, "convoke://worker/00000000000000ab/9/"),
+                (Role::Client, false, "convoke://client/00000000000000ab/9/"),
+                (Role::Client, true, "convoke://client+command/00000000000000ab/9/"),
+                (Role::Admin, false, "convoke://admin/00000000000000ab/9/"),
+            ] {
+                let (token, name) = (TokenId::from_bits(0xab), name.to_owned());
+                let subject = Subject::Member(Identity { role, commands, token, serial: 9, name });
+                let text = subject.to_string();
+                assert!(text.is_ascii() && text.starts_with(begins), "{text}");
+                assert_eq!(text.parse(), Ok(subject));
+            }
         }
         assert_eq!("convoke://coordinator".parse(), Ok(Subject::Coordinator));
     }
@@ -124,6 +140,11 @@ mod tests {
             "convoke://worker/1/2",
             "convoke://worker/1/2/",
             "convoke://king/1/2/ann",
+            "convoke://client+king/1/2/ann",
+            "convoke://client+command+command/1/2/ann",
+            "convoke://worker+command/1/2/ann",
+            "convoke://admin+command/1/2/ann",
+            "convoke://coordinator+command",
             "convoke://worker/x/2/ann",
             "convoke://worker/1/-2/ann",
             "convoke://worker/1/2/%zz",

@@ -23,12 +23,12 @@ fn a_token_lets_in_whoever_has_its_secret() {
           reply to 2: TokenCreated
         0 > "lab-1" enrols by 00000001 with secret 01010101 and key a1a1a1a1
           + token 00000001 let lab-1 in, number 1
-          reply to 3: Enrolled(Identity { role: Worker, token: 00000001, serial: 1, name: "lab-1" })
+          reply to 3: Enrolled(Identity { role: Worker, commands: false, token: 00000001, serial: 1, name: "lab-1" })
         0 > "somebody" enrols by 00000002 with secret 02020202 and key a2a2a2a2
           + token 00000002 let kim in, number 2
-          reply to 4: Enrolled(Identity { role: Client, token: 00000002, serial: 2, name: "kim" })
+          reply to 4: Enrolled(Identity { role: Client, commands: false, token: 00000002, serial: 2, name: "kim" })
         0 > tokens
-          reply to 5: Tokens([TokenView { token: 00000001, role: Worker, name: None, expires_ms: None, uses: None, used: 1, by: "kim" }, TokenView { token: 00000002, role: Client, name: Some("kim"), expires_ms: None, uses: Some(1), used: 1, by: "kim" }])
+          reply to 5: Tokens([TokenView { token: 00000001, role: Worker, commands: false, name: None, expires_ms: None, uses: None, used: 1, by: "kim" }, TokenView { token: 00000002, role: Client, commands: false, name: Some("kim"), expires_ms: None, uses: Some(1), used: 1, by: "kim" }])
     "#]]);
     // Of another token, of none, and none at all: nothing is learnt.
     trace.enrol(1, 2, "lab-2", 0xa3);
@@ -52,6 +52,45 @@ fn a_token_lets_in_whoever_has_its_secret() {
 }
 
 #[test]
+fn the_right_to_run_commands_is_whom_a_token_lets_in_for_good() {
+    let mut trace = Trace::new();
+    let new = NewToken { commands: true, ..token(1, Role::Client) };
+    trace.create_token(new.clone());
+    trace.create_token(NewToken { commands: false, ..new });
+    trace.enrol(1, 1, "kim", 0xa1);
+    trace.revoke_token(1);
+    // The new one gives it to nobody.
+    trace.create_token(token(1, Role::Client));
+    trace.enrol(1, 1, "kim", 0xa1);
+    for role in [Role::Worker, Role::Admin] {
+        trace.create_token(NewToken { commands: true, ..token(2, role) });
+    }
+    trace.check(expect![[r#"
+        0 > create token 00000001
+          + token 00000001 for any client to run commands created by kim
+          reply to 1: TokenCreated
+        0 > create token 00000001
+          reply to 2: Refused(AnotherToken(00000001))
+        0 > "kim" enrols by 00000001 with secret 01010101 and key a1a1a1a1
+          + token 00000001 let kim in, number 1
+          reply to 3: Enrolled(Identity { role: Client, commands: true, token: 00000001, serial: 1, name: "kim" })
+        0 > revoke token 00000001
+          + token 00000001 revoked
+          reply to 4: TokenRevoked
+        0 > create token 00000001
+          + token 00000001 for any client created by kim
+          reply to 5: TokenCreated
+        0 > "kim" enrols by 00000001 with secret 01010101 and key a1a1a1a1
+          + token 00000001 let kim in, number 2
+          reply to 6: Enrolled(Identity { role: Client, commands: false, token: 00000001, serial: 2, name: "kim" })
+        0 > create token 00000002
+          reply to 7: Refused(NoCommands(Worker))
+        0 > create token 00000002
+          reply to 8: Refused(NoCommands(Admin))
+    "#]]);
+}
+
+#[test]
 fn a_creation_says_what_it_came_to() {
     let mut trace = Trace::new();
     let new = NewToken { uses: Some(1), ..token(1, Role::Worker) };
@@ -71,7 +110,7 @@ fn a_creation_says_what_it_came_to() {
           reply to 1: TokenCreated
         0 > "lab-1" enrols by 00000001 with secret 01010101 and key a1a1a1a1
           + token 00000001 let lab-1 in, number 1
-          reply to 2: Enrolled(Identity { role: Worker, token: 00000001, serial: 1, name: "lab-1" })
+          reply to 2: Enrolled(Identity { role: Worker, commands: false, token: 00000001, serial: 1, name: "lab-1" })
         0 > create token 00000001
           reply to 3: TokenCreated
         0 > create token 00000001
@@ -105,11 +144,11 @@ fn an_answer_that_was_lost_is_given_again() {
     trace.enrol(1, 1, "lab-1", 0xa2);
     trace.check(expect![[r#"
         0 > "lab-2" enrols by 00000001 with secret 01010101 and key a1a1a1a1
-          reply to 3: Enrolled(Identity { role: Worker, token: 00000001, serial: 1, name: "lab-1" })
+          reply to 3: Enrolled(Identity { role: Worker, commands: false, token: 00000001, serial: 1, name: "lab-1" })
         0 > restart
           + term 2 opened
         5000 > "lab-1" enrols by 00000001 with secret 01010101 and key a1a1a1a1
-          reply to 4: Enrolled(Identity { role: Worker, token: 00000001, serial: 1, name: "lab-1" })
+          reply to 4: Enrolled(Identity { role: Worker, commands: false, token: 00000001, serial: 1, name: "lab-1" })
         5000 > "lab-1" enrols by 00000001 with secret 01010101 and key a2a2a2a2
           reply to 5: Refused(TokenExpired { by_ms: 4000 })
     "#]]);
@@ -132,10 +171,10 @@ fn a_token_is_used_up_and_expires() {
     trace.check(expect![[r#"
         0 > "lab-1" enrols by 00000001 with secret 01010101 and key a1a1a1a1
           + token 00000001 let lab-1 in, number 1
-          reply to 2: Enrolled(Identity { role: Worker, token: 00000001, serial: 1, name: "lab-1" })
+          reply to 2: Enrolled(Identity { role: Worker, commands: false, token: 00000001, serial: 1, name: "lab-1" })
         0 > "lab-1" enrols by 00000001 with secret 01010101 and key a2a2a2a2
           + token 00000001 let lab-1 in, number 2
-          reply to 3: Enrolled(Identity { role: Worker, token: 00000001, serial: 2, name: "lab-1" })
+          reply to 3: Enrolled(Identity { role: Worker, commands: false, token: 00000001, serial: 2, name: "lab-1" })
         0 > "lab-1" enrols by 00000001 with secret 01010101 and key a3a3a3a3
           reply to 4: Refused(TokenUsedUp)
         0 > create token 00000002
@@ -143,7 +182,7 @@ fn a_token_is_used_up_and_expires() {
           reply to 5: TokenCreated
         999 > "lab-2" enrols by 00000002 with secret 02020202 and key a4a4a4a4
           + token 00000002 let lab-2 in, number 3
-          reply to 6: Enrolled(Identity { role: Worker, token: 00000002, serial: 3, name: "lab-2" })
+          reply to 6: Enrolled(Identity { role: Worker, commands: false, token: 00000002, serial: 3, name: "lab-2" })
         1000 > "lab-2" enrols by 00000002 with secret 02020202 and key a5a5a5a5
           reply to 7: Refused(TokenExpired { by_ms: 0 })
         1000 > "lab-1" enrols by 00000001 with secret 01010101 and key a5a5a5a5
@@ -205,10 +244,10 @@ fn a_token_remembers_the_last_of_those_whom_it_let_in() {
     trace.enrol(1, 1, "lab", 0);
     trace.check(expect![[r#"
         0 > "lab" enrols by 00000001 with secret 01010101 and key 01010101
-          reply to 67: Enrolled(Identity { role: Worker, token: 00000001, serial: 2, name: "lab" })
+          reply to 67: Enrolled(Identity { role: Worker, commands: false, token: 00000001, serial: 2, name: "lab" })
         0 > "lab" enrols by 00000001 with secret 01010101 and key 00000000
           + token 00000001 let lab in, number 66
-          reply to 68: Enrolled(Identity { role: Worker, token: 00000001, serial: 66, name: "lab" })
+          reply to 68: Enrolled(Identity { role: Worker, commands: false, token: 00000001, serial: 66, name: "lab" })
     "#]]);
 }
 
@@ -291,12 +330,18 @@ fn events_that_do_not_fit_change_nothing() {
     };
     let removed = |name: &str, through| Event::IdentityRemoved { role: Role::Worker, name: name.to_owned(), through };
     let created = |id| {
-        let NewToken { token, role, name, secret, expires_ms, uses, by } = token(id, Role::Admin);
-        Event::TokenCreated { token, role, name, secret, expires_ms, uses, by }
+        let NewToken { token, role, commands, name, secret, expires_ms, uses, by } = token(id, Role::Admin);
+        Event::TokenCreated { token, role, commands, name, secret, expires_ms, uses, by }
+    };
+    let commanding = |role| {
+        let NewToken { token, name, secret, expires_ms, uses, by, .. } = token(3, role);
+        Event::TokenCreated { token, role, commands: true, name, secret, expires_ms, uses, by }
     };
     let unfit = [
         created(0),
         created(1),
+        commanding(Role::Worker),
+        commanding(Role::Admin),
         Event::TokenRevoked { token: TokenId::from_bits(3) },
         enrolled(1, 3),
         enrolled(2, 2),

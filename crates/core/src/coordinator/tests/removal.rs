@@ -65,13 +65,13 @@ fn only_a_newer_token_lets_a_removed_name_in_again() {
           reply to 7: TokenCreated
         0 > "ann" enrols by 00000003 with secret 03030303 and key a3a3a3a3
           + token 00000003 let ann in, number 2
-          reply to 8: Enrolled(Identity { role: Client, token: 00000003, serial: 2, name: "ann" })
+          reply to 8: Enrolled(Identity { role: Client, commands: false, token: 00000003, serial: 2, name: "ann" })
         0 > create token 00000004
           + token 00000004 for any worker created by kim
           reply to 9: TokenCreated
         0 > "ann" enrols by 00000004 with secret 04040404 and key a1a1a1a1
           + token 00000004 let ann in, number 3
-          reply to 10: Enrolled(Identity { role: Worker, token: 00000004, serial: 3, name: "ann" })
+          reply to 10: Enrolled(Identity { role: Worker, commands: false, token: 00000004, serial: 3, name: "ann" })
         0 > ann in session 1, holding 0
           close session 1: the worker was removed
         0 > ann in session 2, holding 0
@@ -115,7 +115,7 @@ fn all_of_a_name_are_removed_and_again_when_they_are_back() {
           reply to 7: TokenCreated
         0 > "ann" enrols by 00000002 with secret 02020202 and key a1a1a1a1
           + token 00000002 let ann in, number 3
-          reply to 8: Enrolled(Identity { role: Worker, token: 00000002, serial: 3, name: "ann" })
+          reply to 8: Enrolled(Identity { role: Worker, commands: false, token: 00000002, serial: 3, name: "ann" })
         0 > remove the worker ann
           + the worker ann removed, through number 3
           reply to 9: IdentityRemoved

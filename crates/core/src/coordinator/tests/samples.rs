@@ -44,11 +44,20 @@ pub(super) fn lease(term: u64, number: u64) -> LeaseId {
 /// A token that lets in as many as it likes, under any name.
 pub(super) fn token(id: u64, role: Role) -> NewToken {
     let (secret, by) = (Digest([id as u8; 32]), "kim".to_owned());
-    NewToken { token: TokenId::from_bits(id), role, name: None, secret, expires_ms: None, uses: None, by }
+    NewToken {
+        token: TokenId::from_bits(id),
+        role,
+        commands: false,
+        name: None,
+        secret,
+        expires_ms: None,
+        uses: None,
+        by,
+    }
 }
 
 pub(super) fn identity(role: Role, token: u64, serial: u64, name: &str) -> Option<Identity> {
-    Some(Identity { role, token: TokenId::from_bits(token), serial, name: name.to_owned() })
+    Some(Identity { role, commands: false, token: TokenId::from_bits(token), serial, name: name.to_owned() })
 }
 
 /// A blob of nothing but this byte.
