@@ -12,7 +12,9 @@ use anyhow::{Context, bail, ensure};
 use convoke_node::coordinator::{Coordinator, Options, SNAPSHOT_EVERY_BYTES};
 use convoke_store::journal::{Journal, MemoryJournal, StoreError};
 use convoke_wire::core::event::Outcome;
-use convoke_wire::core::{Ability, JobId, JobSpec, Payload, Plan, Policy, Role, Rounds, Split, TokenId, Work};
+use convoke_wire::core::{
+    Ability, Attempts, JobId, JobSpec, Needs, Payload, Plan, Policy, Role, Rounds, Split, TokenId, Work,
+};
 use convoke_wire::program::{self, Combine, Count};
 use convoke_wire::tls::JoinToken;
 use convoke_wire::tls::token::Secret;

@@ -12,7 +12,7 @@ use convoke_wire::channel::Target;
 use convoke_wire::core::event::{Completion, Metrics, Timing};
 use convoke_wire::core::message::{Hello, ToWorker};
 use convoke_wire::core::worker::{Config, Input, Load, Output, Worker};
-use convoke_wire::core::{Ability, WorkerId};
+use convoke_wire::core::{Ability, Resources, WorkerId};
 use convoke_wire::program::{self, Count};
 use convoke_wire::protocol::SayVersion;
 use convoke_wire::seen::Seen;

@@ -16,7 +16,8 @@ use convoke_wire::core::coordinator::{CombineOutcome, Config, Coordinator, Input
 use convoke_wire::core::event::{Combined, Completion, Metrics, Timing};
 use convoke_wire::core::message::{FromWorker, Hello, SLOTS_MAX, ToWorker};
 use convoke_wire::core::{
-    Ability, Digest, JobId, JobSpec, Payload, Plan, RequestId, Rounds, SessionId, Split, TokenId, Work, WorkerId,
+    Ability, Attempts, Digest, JobId, JobSpec, Needs, Payload, Plan, RequestId, Resources, Rounds, SessionId, Split,
+    TokenId, Work, WorkerId,
 };
 use serde::Serialize;
 

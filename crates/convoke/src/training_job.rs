@@ -8,9 +8,7 @@ use bytes::Bytes;
 use convoke_ml::rows::Layout;
 use convoke_ml::{Mlp, ModelError};
 use convoke_node::executor::{EVALUATE, TRAIN};
-use convoke_wire::core::{
-    Ability, Attempts, Digest, JobId, JobSpec, Needs, Payload, Plan, Rounds, Split, Work,
-};
+use convoke_wire::core::{Ability, Attempts, Digest, JobId, JobSpec, Needs, Payload, Plan, Rounds, Split, Work};
 use convoke_wire::program::{self, Combine, Count, FullBatch, Mean, Merge, Train};
 
 use crate::args::TrainArgs;

@@ -9,10 +9,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use convoke_ml::{Dataset, delta};
-use convoke_wire::core::event::{Completion, Metrics, Timing};
+use convoke_wire::core::event::{Completion, Failure, Metrics, Timing};
 use convoke_wire::core::message::{FromWorker, Held, Hello, ToWorker};
 use convoke_wire::core::{
-    Ability, Digest, Identity, JobId, LeaseId, Payload, Role, StageNumber, TaskId, Term, TokenId, WorkerId,
+    Ability, Digest, Identity, JobId, LeaseId, Payload, Resources, Role, Split, StageNumber, TaskId, Term, TokenId,
+    WorkerId,
 };
 use convoke_wire::seen::Seen;
 use convoke_wire::session::{CoordinatorFrame, WorkerFrame};
@@ -195,7 +196,14 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
         abilities: vec![ability.clone()],
         profile: "profile".to_owned(),
         hardware: "8 cores".to_owned(),
-        holding: vec![Held { task, base: blob.clone(), input: blob.clone() }],
+        holding: vec![Held {
+            task,
+            ability: Ability::new("train").unwrap(),
+            program: blob.clone(),
+            base: blob.clone(),
+            input: blob.clone(),
+            split: Split::Entries,
+        }],
         draining: false,
         resources: Resources::default(),
     };
@@ -213,7 +221,7 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
         ("hello_cut", hello[..hello.len() / 2].to_vec()),
         ("hello", hello),
         ("done", said(FromWorker::Done { lease, completion })),
-        ("failed", said(FromWorker::Failed { lease, reason: "no such file".to_owned() })),
+        ("failed", said(FromWorker::Failed { lease, failure: Failure::of("no such file") })),
         ("rejected", said(FromWorker::Rejected { lease })),
         ("blob", v1::WorkerFrame::from(WorkerFrame::Blob(vec![1, 2, 3])).encode_to_vec()),
         ("welcome", told(ToWorker::Welcome { term: Term(1), name: "ann".to_owned(), kept: vec![(task, lease)] })),

@@ -147,7 +147,9 @@ mod tests {
 
     use convoke_core::event::{Combined, Completion, Metrics, Purpose, TaskRecord, Timing};
     use convoke_core::history::Limits;
-    use convoke_core::{Ability, JobSpec, Payload, Plan, Rounds, Split, StageNumber, TaskId, Term, TokenId, Work};
+    use convoke_core::{
+        Ability, Attempts, JobSpec, Needs, Payload, Plan, Rounds, Split, StageNumber, TaskId, Term, TokenId, Work,
+    };
     use convoke_proto::encode_snapshot;
     use convoke_store::blobs::MemoryBlobs;
     use convoke_store::journal::{Journal, MemoryJournal, Tail};

@@ -156,7 +156,7 @@ async fn a_worker_that_slept_over_its_certificates_end_comes_back() {
         load: Load::default(),
         cache_bytes: 1 << 20,
         commands: None,
-        wasm: WasmLimits::default(),
+        wasm: convoke_node::executor::WasmLimits::default(),
         membership: Some(Membership { trust, files }),
     };
     let (leave, told) = tokio::sync::oneshot::channel::<()>();

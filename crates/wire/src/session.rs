@@ -30,6 +30,7 @@ pub enum WorkerFrame {
 
 /// What a coordinator's frame holds.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are messages")]
 pub enum CoordinatorFrame {
     /// Something it says.
     Message(ToWorker),

@@ -96,7 +96,7 @@ fn the_right_to_run_commands_is_a_clients_and_is_shown() {
         .as_array()
         .expect("a list")
         .iter()
-        .map(|row| (&row["id"] == id.as_str(), &row["allow_command"]))
+        .map(|row| (row["id"] == id.as_str(), &row["allow_command"]))
         .collect();
     assert_eq!(rights, [(true, &true.into()), (false, &false.into())], "{listed}");
     for (role, hint) in [("worker", "convoke worker --allow-command"), ("admin", "an admin may always run commands")] {

@@ -13,6 +13,7 @@ const EVALUATIONS_MAX: usize = 2;
 
 /// What a job needs next.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a step is handed over once, and nearly all of them open a stage")]
 pub(super) enum Step {
     Open { purpose: Purpose, base: Payload, work: Work },
     Finish(Outcome),

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use convoke_core::worker::Load;
-use convoke_core::{Ability, Digest, Event, JobSpec, Millis, Payload, Plan, Policy, Rounds, Split, Work};
+use convoke_core::{
+    Ability, Attempts, Digest, Event, JobSpec, Millis, Needs, Payload, Plan, Policy, Rounds, Split, Work,
+};
 use convoke_ml::{Dataset, Mlp};
 use convoke_store::blobs::{Blobs, Durability, LayeredBlobs, MemoryBlobs};
 use convoke_store::digest_of;
@@ -87,7 +89,7 @@ fn work_for(coordinator: &Coordinator) -> tokio::task::JoinHandle<()> {
         load: Load { probability: 0.0, delay_ms: 0, seed: 0 },
         cache_bytes: 1 << 20,
         commands: None,
-        wasm: WasmLimits::default(),
+        wasm: crate::executor::WasmLimits::default(),
         membership: None,
     };
     let worker = Worker::new(options).unwrap();

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use convoke_core::event::Extras;
 use convoke_ml::Mlp;
 use convoke_store::DiskError;
 use convoke_store::blobs::{LayeredBlobs, MemoryBlobs, SMALL_BYTES_MAX};
@@ -33,7 +34,7 @@ fn who_claims_more_samples_than_its_shard_has_takes_no_part() {
     let input = Payload::blob(blobs.put(&manifest, Durability::Synced).unwrap());
     let part = |index, seed, samples| {
         let delta = blobs.put(&convoke_ml::delta(&model(seed), &base), Durability::Unsynced).unwrap();
-        Part { index, result: Payload::blob(delta), samples }
+        Part { index, result: Payload::blob(delta), samples, extras: Extras::default() }
     };
     let merged = |parts| {
         let (job, stage) = (convoke_core::JobId::from_bits(1), convoke_core::StageNumber(1));
@@ -62,7 +63,10 @@ fn what_the_disk_has_spoiled_is_not_merged() {
     assert!(bytes.len() > SMALL_BYTES_MAX);
     let delta = blobs.put(&bytes, Durability::Unsynced).unwrap();
     let (job, stage) = (convoke_core::JobId::from_bits(1), convoke_core::StageNumber(1));
-    let (rule, part) = (Payload::inline(b"").unwrap(), Part { index: 3, result: Payload::blob(delta), samples: 1 });
+    let (rule, part) = (
+        Payload::inline(b"").unwrap(),
+        Part { index: 3, result: Payload::blob(delta), samples: 1, extras: Extras::default() },
+    );
     let (base, input) = (Payload::blob(base_blob), rule.clone());
     let order = Combine { job, stage, rule, base, input, parts: vec![part] };
     let merged = || match merge_deltas(&order, MergeRule::Mean, &blobs) {

@@ -6,7 +6,9 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use convoke_core::{Ability, JobSpec, Payload, Plan, Rounds, Split, TokenId, Work, WorkerId};
+use convoke_core::{
+    Ability, Attempts, JobSpec, Needs, Payload, Plan, Resources, Rounds, Split, TokenId, Work, WorkerId,
+};
 use convoke_store::DiskError;
 use convoke_store::blobs::MemoryBlobs;
 use convoke_store::holds::Times;

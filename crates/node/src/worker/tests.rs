@@ -22,5 +22,5 @@ async fn a_run_that_panics_outside_its_computation_has_failed() {
     worker.tasks.insert(task.id(), Run(1));
     let ended = worker.running.join_next_with_id().await.unwrap();
     let Some(Input::Finished { run, outcome }) = worker.ended(ended) else { panic!("its end is told") };
-    assert_eq!((run, outcome.unwrap_err().as_str()), (Run(1), "the executor panicked"));
+    assert_eq!((run, &*outcome.unwrap_err().reason), (Run(1), "the executor panicked"));
 }

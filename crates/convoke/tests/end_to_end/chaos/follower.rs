@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use convoke_wire::core::coordinator::durable::Durable;
+use convoke_wire::core::coordinator::durable::{Durable, Progress};
 use convoke_wire::core::event::Purpose;
 
 use super::reference::{JOB, Reference, tensors};
@@ -145,9 +145,14 @@ impl<'a> Follower<'a> {
         for (id, told) in &self.told {
             let job = on_record(id).unwrap_or_else(|| panic!("job {id} was acknowledged and is gone"));
             let is_open = |round| job.stages.values().any(|stage| stage.purpose == Purpose::Evaluate { round });
-            assert!(job.version.round >= told.trained, "round {} of job {id} was told, and is not done", told.trained);
+            let Progress::Rounds(training) = &job.progress else { panic!("job {id} trains") };
             assert!(
-                job.evaluated >= told.validated && !is_open(told.validated),
+                training.version.round >= told.trained,
+                "round {} of job {id} was told, and is not done",
+                told.trained
+            );
+            assert!(
+                training.evaluated >= told.validated && !is_open(told.validated),
                 "the error of round {} of job {id} was told, and is not on record",
                 told.validated
             );

@@ -14,7 +14,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use convoke_core::Digest;
 
-use super::{Call, Ended, Engine, Limits, Program, WasmError};
+use super::call::Ended;
+use super::{Call, Engine, Limits, Program, WasmError};
 
 /// The tests share an engine as a worker's tasks do: what one guest does is not to touch another.
 static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::start(Limits::default()).expect("an engine"));
