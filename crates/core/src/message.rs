@@ -22,6 +22,9 @@ pub const WINDOW_MAX: u64 = 8;
 /// For how long after it last heard from its coordinator a worker goes on with what must not run twice: shorter than it
 /// takes the coordinator to give the task to someone else.
 pub const ORPHAN_MS: u64 = 4_000;
+/// For how long after a worker heard from its coordinator at the latest that takes what it ran for running, where that must
+/// not run twice. Longer than [`ORPHAN_MS`] by what a message may take, and by clocks that differ by a fifth.
+pub const ORPHANS_GONE_MS: u64 = 7_000;
 
 /// A worker's first words in a session.
 #[derive(Clone, Debug, PartialEq)]

@@ -66,6 +66,26 @@ pub enum Bug {
     TellAfterFailedAppend,
     /// The shell combines results in the order in which they came.
     CombineInOrderOfArrival,
+    /// The shell lists a stage's results from the last to the first.
+    ReduceOutOfOrder,
+    /// A task of several slots is placed as if it took one.
+    PlaceBeyondResources,
+    /// A worker counts what runs as one slot each.
+    RunBeyondSlots,
+    /// A lost worker's task goes to another even if it must not run twice.
+    RetryLiveTask,
+    /// A worker that cannot hear its coordinator goes on with what must not run twice.
+    KeepOrphans,
+    /// What must not run twice goes on at once after a restart.
+    ForgetOrphans,
+    /// A task that failed for good is not counted.
+    ForgetDeadTask,
+    /// A deadline ends nothing.
+    IgnoreDeadline,
+    /// What waits at a worker goes to an idle one even if it must not run twice.
+    TakeOverLiveTask,
+    /// What must not run twice, and takes too long, goes to another as soon as its worker was told.
+    BelieveRevocation,
 }
 
 impl Bug {
@@ -101,6 +121,16 @@ impl Bug {
         Self::BelieveOldRoots,
         Self::TellAfterFailedAppend,
         Self::CombineInOrderOfArrival,
+        Self::ReduceOutOfOrder,
+        Self::PlaceBeyondResources,
+        Self::RunBeyondSlots,
+        Self::RetryLiveTask,
+        Self::KeepOrphans,
+        Self::ForgetOrphans,
+        Self::ForgetDeadTask,
+        Self::IgnoreDeadline,
+        Self::TakeOverLiveTask,
+        Self::BelieveRevocation,
     ];
 }
 

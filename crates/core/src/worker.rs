@@ -37,8 +37,6 @@ pub struct Worker {
     next_run: u64,
     /// How often in a row dialling has failed.
     failures: u32,
-    /// When the coordinator was heard last.
-    heard_at: Millis,
     rng: Pcg64Mcg,
     timers: Timers<Timer>,
     outputs: Vec<Output>,
@@ -104,7 +102,6 @@ impl Worker {
             holding: Vec::new(),
             next_run: 1,
             failures: 0,
-            heard_at: now,
             rng,
             timers,
             outputs: Vec::new(),
@@ -149,7 +146,7 @@ impl Worker {
                 self.outputs.push(Output::HangUp);
                 self.on_disconnected();
             }
-            Timer::Orphaned => self.end_orphans(),
+            Timer::Orphaned => self.on_orphaned(),
             Timer::Loaded(run) => self.on_loaded(run),
         }
     }
@@ -188,9 +185,6 @@ impl Worker {
         self.holding.retain(|held| !matches!(held.state, State::Queued));
         self.timers.cancel(Timer::Beat);
         self.timers.cancel(Timer::Silence);
-        if self.holding.iter().any(|held| !held.assignment.idempotent) && !self.timers.is_set(Timer::Orphaned) {
-            self.timers.set(Timer::Orphaned, self.heard_at + ORPHAN_MS);
-        }
         let pause_ms = REDIAL_MS.saturating_mul(1 << self.failures.min(16)).min(REDIAL_MS_MAX);
         self.failures = self.failures.saturating_add(1);
         // Jitter keeps a thousand workers that lost one coordinator from dialling in step.
@@ -202,8 +196,8 @@ impl Worker {
         if !matches!(self.link, Link::Greeting | Link::Up) {
             return;
         }
-        self.heard_at = self.now;
         self.timers.set(Timer::Silence, self.now + LIVENESS_MS);
+        self.timers.set(Timer::Orphaned, self.now + ORPHAN_MS);
         match message {
             ToWorker::Heartbeat => {}
             ToWorker::Welcome { name, kept, .. } => self.on_welcome(name, &kept),
@@ -217,7 +211,6 @@ impl Worker {
     fn on_welcome(&mut self, name: String, kept: &[(TaskId, LeaseId)]) {
         self.link = Link::Up;
         self.failures = 0;
-        self.timers.cancel(Timer::Orphaned);
         self.timers.set(Timer::Beat, self.now + HEARTBEAT_MS);
         self.config.hello.name.clone_from(&name);
         self.outputs.push(Output::Notice(Notice::Joined { name, kept: kept.len() }));
@@ -241,11 +234,18 @@ impl Worker {
         self.holding.push(Holding { assignment, given_at: self.now, state: State::Queued });
     }
 
-    /// Ends what must not run twice at a time: someone else may soon be given it.
-    fn end_orphans(&mut self) {
+    /// Ends what must not run twice at a time: someone else may soon be given it. A session in which the coordinator takes it
+    /// for running ends with it.
+    fn on_orphaned(&mut self) {
+        if !self.holding.iter().any(Holding::is_orphan) {
+            return;
+        }
+        if matches!(self.link, Link::Greeting | Link::Up) {
+            self.outputs.push(Output::HangUp);
+            self.on_disconnected();
+        }
         for held in std::mem::take(&mut self.holding) {
-            let runs = matches!(held.state, State::Delayed { .. } | State::Running { .. });
-            if runs && !held.assignment.idempotent {
+            if held.is_orphan() {
                 self.outputs.push(Output::Notice(Notice::Orphaned { task: held.assignment.task }));
                 self.drop_held(held);
             } else {
@@ -349,10 +349,12 @@ impl Worker {
         let busy = |held: &&Holding| matches!(held.state, State::Delayed { .. } | State::Running { .. });
         let (mut slots, mut resources) = (needs.slots, needs.resources.clone());
         for held in self.holding.iter().filter(busy) {
-            slots = slots.saturating_add(held.assignment.needs.slots);
+            let taken = if sabotage::is(Bug::RunBeyondSlots) { 1 } else { held.assignment.needs.slots };
+            slots = slots.saturating_add(taken);
             resources.add(&held.assignment.needs.resources);
         }
-        slots <= self.config.hello.slots && self.config.hello.resources.hold(&resources)
+        let has = &self.config.hello;
+        slots <= has.slots && has.resources.hold(&resources)
     }
 
     /// A task's load is over: it starts, or goes back.
@@ -375,6 +377,12 @@ impl Worker {
 }
 
 impl Holding {
+    /// Whether it has to end where nobody is heard.
+    fn is_orphan(&self) -> bool {
+        let runs = matches!(self.state, State::Delayed { .. } | State::Running { .. });
+        runs && !self.assignment.idempotent && !sabotage::is(Bug::KeepOrphans)
+    }
+
     /// What there is to tell of it.
     fn report(&self) -> Option<FromWorker> {
         let lease = self.assignment.lease;

@@ -3,7 +3,7 @@
 //! It accepts the first result of a task and revokes the rest; what a result means it does not know.
 
 use crate::event::{Completion, Event, Fault, Purpose, TaskRecord};
-use crate::message::ToWorker;
+use crate::message::{ORPHANS_GONE_MS, ToWorker};
 use crate::sabotage::{self, Bug};
 use crate::{Millis, Plan, TaskId, WorkerId};
 
@@ -106,9 +106,17 @@ impl Coordinator {
         self.notice(Notice::Rejected { task, worker: name });
     }
 
+    /// An attempt had its time. One that must not run twice has failed only when its worker has ended it for sure: it was
+    /// told to, or cannot hear anybody.
     pub(super) fn on_timed_out(&mut self, number: u64) {
-        let Some(worker) = self.leases.get(&number).map(|lease| lease.worker) else { return };
+        let may_be_doubled = self.may_be_doubled(number);
+        let Some(lease) = self.leases.get_mut(&number) else { return };
+        let (worker, was_told) = (lease.worker, std::mem::replace(&mut lease.is_ending, true));
         self.tell(worker, ToWorker::Revoke { lease: self.lease_id(number) });
+        if !may_be_doubled && !was_told && !sabotage::is(Bug::BelieveRevocation) {
+            self.timers.set(Timer::TimedOut(number), self.now.saturating_add(ORPHANS_GONE_MS));
+            return;
+        }
         self.on_failed(number, Fault::TimedOut);
     }
 

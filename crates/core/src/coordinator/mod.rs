@@ -96,6 +96,8 @@ struct Lease {
     started_at: Option<Millis>,
     /// Whether the work began before the lease, so that its time says nothing of the worker's pace.
     brought_along: bool,
+    /// Whether its worker was told to end it, for it took too long.
+    is_ending: bool,
 }
 
 /// What the machine wants to be woken for.
@@ -254,6 +256,16 @@ impl Coordinator {
         if let Some(session) = self.roster.get(worker).and_then(|worker| worker.session) {
             self.send(session, message);
         }
+    }
+
+    /// Whether someone else may be at a task of the job while a worker may be.
+    fn may_run_twice(&self, job: JobId) -> bool {
+        self.durable.job(job).is_none_or(|job| job.spec.attempts.idempotent)
+    }
+
+    /// Whether a lease is one on a task of which a second attempt may run beside it.
+    fn may_be_doubled(&self, number: u64) -> bool {
+        self.leases.get(&number).is_none_or(|lease| self.may_run_twice(lease.task.job))
     }
 
     /// Both sides of a stage that is not combined yet.

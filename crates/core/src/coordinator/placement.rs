@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use rand_core::Rng;
 
 use crate::message::{Assignment, ToWorker};
+use crate::sabotage::{self, Bug};
 use crate::{Ability, JobId, Millis, Needs, PRIORITY_MAX, Policy, StageNumber, TaskId, Work, WorkerId};
 
 use super::io::{Notice, Waiting};
@@ -182,7 +183,9 @@ impl Coordinator {
         loop {
             let idle = self.roster.by_finish().next().filter(|id| self.is_idle(*id));
             let (Some(idle), Some((through_at, busy))) = (idle, self.roster.most_queued()) else { return };
-            let number = self.roster.get(busy).and_then(|worker| worker.queued().last().copied());
+            // What must not run twice stays: it may have started meanwhile.
+            let free = |number: &&u64| self.may_be_doubled(**number) || sabotage::is(Bug::TakeOverLiveTask);
+            let number = self.roster.get(busy).and_then(|worker| worker.queued().iter().rev().find(free).copied());
             let Some(number) = number else { return };
             let Some(task) = self.leases.get(&number).map(|lease| lease.task) else { return };
             let wanted = self.wanted_of(task);
@@ -205,7 +208,7 @@ impl Coordinator {
     pub(super) fn back_up_stragglers(&mut self) {
         let mut stragglers: Vec<(Millis, TaskId, WorkerId)> = Vec::new();
         for (job, live) in &self.live {
-            if !self.durable.job(*job).is_some_and(|job| job.spec.attempts.idempotent) {
+            if !self.may_run_twice(*job) {
                 continue;
             }
             for (stage, queue) in &live.queues {

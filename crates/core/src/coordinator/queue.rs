@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Millis;
 use crate::event::{LISTED_MAX, Tally};
+use crate::sabotage::{self, Bug};
 
 use super::durable::Stage;
 
@@ -89,7 +90,7 @@ impl Queue {
         if let Some(tried) = self.tried.get_mut(&index) {
             tried.leases.retain(|other| *other != lease);
             tried.suspects.push(lease);
-            if may_run_twice {
+            if may_run_twice || sabotage::is(Bug::RetryLiveTask) {
                 self.requeue(index, stage);
             }
         }

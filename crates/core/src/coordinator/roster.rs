@@ -136,7 +136,7 @@ impl Worker {
 
     /// Whether such a task may be placed here now. One that takes more than a slot is placed where it can start.
     pub(super) fn has_room_for(&self, needs: &Needs) -> bool {
-        if needs.is_one_slot() {
+        if needs.is_one_slot() || sabotage::is(Bug::PlaceBeyondResources) {
             return self.has_room();
         }
         let taken = self.needs.iter().fold(needs.resources.clone(), |taken, needs| taken.with(&needs.resources));

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::event::{Fault, bounded};
-use crate::message::{FromWorker, Held, Hello, LIVENESS_MS, SLOTS_MAX, ToWorker};
+use crate::message::{FromWorker, Held, Hello, LIVENESS_MS, ORPHANS_GONE_MS, SLOTS_MAX, ToWorker};
 use crate::sabotage::{self, Bug};
 use crate::{Identity, LeaseId, NAME_BYTES_MAX, RequestId, SessionId, TaskId, WorkerId};
 
@@ -85,7 +85,9 @@ impl Coordinator {
         let again = self.roster.update(id, |worker| std::mem::replace(&mut worker.draining, true));
         if again == Some(false) {
             self.notice(Notice::WorkerDraining { worker: name, running });
-            queued.into_iter().for_each(|number| self.revoke(number));
+            // What must not run twice stays: it may have started meanwhile.
+            let free = queued.into_iter().filter(|number| self.may_be_doubled(*number)).collect::<Vec<_>>();
+            free.into_iter().for_each(|number| self.revoke(number));
             self.tell(id, ToWorker::Drain);
         }
         running
@@ -145,22 +147,29 @@ impl Coordinator {
     pub(super) fn on_given_up(&mut self, id: WorkerId) {
         let held = self.roster.get(id).map_or_else(Vec::new, |worker| worker.leases().to_vec());
         for number in held {
-            if self.leases.contains_key(&number) {
-                self.on_failed(number, Fault::WorkerLost);
+            match self.leases.get(&number).map(|lease| lease.started_at.is_some()) {
+                Some(true) => self.on_failed(number, Fault::WorkerLost),
+                Some(false) => self.release(number),
+                None => {}
             }
         }
         self.roster.remove(id);
     }
 
     /// A session is lost. What waited for a slot is free again; what ran may be tried elsewhere at once, and counts
-    /// as the worker's death unless it returns in time.
+    /// as the worker's death unless it returns in time. What must not run twice is free only when the worker is given up:
+    /// even if it waited, it may have got a slot of which is not known here.
     pub(super) fn lose(&mut self, id: WorkerId) {
         let Some(worker) = self.roster.get(id) else { return };
-        let (name, running, queued) = (worker.name.clone(), worker.running().to_vec(), worker.queued().to_vec());
+        let (name, held) = (worker.name.clone(), worker.leases().to_vec());
+        let is_running = |number: &u64| worker.running().contains(number) || !self.may_be_doubled(*number);
+        let (running, queued): (Vec<_>, Vec<_>) = held.iter().partition(|number| is_running(number));
+        let all_may_be_doubled = held.iter().all(|number| self.may_be_doubled(*number));
+        let wait_ms = if all_may_be_doubled { LIVENESS_MS } else { ORPHANS_GONE_MS };
         self.timers.cancel(Timer::Silent(id));
-        self.timers.set(Timer::GivenUp(id), self.now + LIVENESS_MS);
-        self.notice(Notice::WorkerLost { worker: name.clone(), held: running.len() + queued.len() });
-        let tasks = running.iter().chain(&queued).filter_map(|number| self.leases.get(number).map(|lease| lease.task));
+        self.timers.set(Timer::GivenUp(id), self.now + wait_ms);
+        self.notice(Notice::WorkerLost { worker: name.clone(), held: held.len() });
+        let tasks = held.iter().filter_map(|number| self.leases.get(number).map(|lease| lease.task));
         let stages: BTreeSet<_> = tasks.map(|task| (task.job, task.stage)).collect();
         for (job, stage) in stages {
             let tally = self.stage(job, stage).and_then(|(_, queue)| queue.tally(&name));
@@ -171,7 +180,7 @@ impl Coordinator {
         for number in running {
             self.timers.cancel(Timer::TimedOut(number));
             let Some(task) = self.leases.get(&number).map(|lease| lease.task) else { continue };
-            let may_run_twice = self.durable.job(task.job).is_some_and(|job| job.spec.attempts.idempotent);
+            let may_run_twice = self.may_run_twice(task.job);
             if let Some((stage, queue)) = self.stage(task.job, task.stage) {
                 queue.suspect(task.index, number, stage, may_run_twice);
             }
@@ -218,7 +227,7 @@ impl Coordinator {
 
     /// Whether the lease is this worker's right, now and in this term.
     fn stands(&self, lease: LeaseId, worker: WorkerId) -> bool {
-        let standing = self.leases.get(&lease.number);
+        let standing = self.leases.get(&lease.number).filter(|lease| !lease.is_ending);
         let is_of_term = lease.term == self.term() || sabotage::is(Bug::ForgetTerm);
         is_of_term && standing.is_some_and(|lease| lease.worker == worker || sabotage::is(Bug::AcceptAnothersLease))
     }
@@ -229,7 +238,8 @@ impl Coordinator {
         self.next_lease += 1;
         let attempt =
             self.stage(task.job, task.stage).map_or(1, |(stage, queue)| queue.lease(task.index, number, stage));
-        self.leases.insert(number, Lease { task, attempt, worker, started_at: None, brought_along: false });
+        self.leases
+            .insert(number, Lease { task, attempt, worker, started_at: None, brought_along: false, is_ending: false });
         if let Some(live) = self.live.get_mut(&task.job) {
             live.leases += 1;
             live.latest_lease = number;

@@ -6,6 +6,8 @@
 mod samples;
 mod jobs;
 mod combines;
+mod map_reduce;
+mod resources;
 mod faults;
 mod sessions;
 mod placement;
@@ -27,8 +29,9 @@ use super::{Combine, CombineOutcome, Config, Coordinator, Decision, Input, Outpu
 use crate::event::{Combined, Completion, Event, Extras, Failure, Metrics, Timing};
 use crate::message::{FromWorker, HEARTBEAT_MS, Held, Hello, ToWorker};
 use crate::{
-    Ability, Attempts, Caller, Digest, Identity, JobId, JobSpec, LeaseId, Millis, Needs, NewToken, Payload, Plan,
-    Policy, RequestId, Resources, Role, Rounds, SessionId, Split, StageNumber, TaskId, Term, TokenId, Work, WorkerId,
+    Ability, Attempts, Caller, Digest, Identity, JobId, JobSpec, LeaseId, MapReduce, Millis, Needs, NewToken, Payload,
+    Plan, Policy, Reduce, RequestId, Resources, Role, Rounds, SessionId, Split, StageNumber, TaskId, Term, TokenId,
+    Work, WorkerId,
 };
 
 pub(super) struct Trace {
@@ -267,6 +270,11 @@ impl Trace {
     pub(super) fn forget_job(&mut self, job: u64) {
         let job = JobId::from_bits(job);
         self.decide(Some(format!("forget {job}")), Input::Forget { job });
+    }
+
+    pub(super) fn deadline_passed(&mut self, job: u64) {
+        let job = JobId::from_bits(job);
+        self.decide(Some(format!("the deadline of {job} passes")), Input::DeadlinePassed { job });
     }
 
     pub(super) fn drain(&mut self, worker: &str) {

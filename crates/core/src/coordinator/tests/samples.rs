@@ -7,7 +7,7 @@ pub(super) fn hello(worker: u64, name: &str, slots: u32) -> Hello {
         worker: WorkerId(worker),
         name: name.to_owned(),
         slots,
-        abilities: vec![ability("train"), ability("evaluate")],
+        abilities: vec![ability("train"), ability("evaluate"), ability("map"), ability("reduce")],
         profile: "test".to_owned(),
         hardware: "none".to_owned(),
         holding: Vec::new(),
@@ -100,6 +100,41 @@ pub(super) fn rounds(spec: &mut JobSpec) -> &mut Rounds {
         Plan::Rounds(plan) => plan,
         Plan::MapReduce(_) => panic!("a job of rounds"),
     }
+}
+
+/// A map over so many pieces, and its reduction.
+pub(super) fn divisible(count: u32, fan_in: Option<u32>) -> JobSpec {
+    let reduce = |fan_in| Reduce { ability: ability("reduce"), program: blob(0xa1), fan_in, needs: Needs::default() };
+    let map = work("map", count);
+    let plan = MapReduce { base: blob(0xb0), map, reduce: fan_in.map(reduce), keep_going: false };
+    JobSpec { plan: Plan::MapReduce(plan), ..job(1, 1) }
+}
+
+pub(super) fn plan(spec: &mut JobSpec) -> &mut MapReduce {
+    match &mut spec.plan {
+        Plan::MapReduce(plan) => plan,
+        Plan::Rounds(_) => panic!("a map-reduce job"),
+    }
+}
+
+pub(super) fn tried_again(mut spec: JobSpec, retries: u32) -> JobSpec {
+    spec.attempts.retries = retries;
+    spec
+}
+
+pub(super) fn never_twice(mut spec: JobSpec) -> JobSpec {
+    spec.attempts.idempotent = false;
+    spec
+}
+
+/// The job, each of whose maps needs this.
+pub(super) fn needing(mut spec: JobSpec, slots: u32, resources: &[(&str, u64)]) -> JobSpec {
+    plan(&mut spec).map.needs = Needs { slots, resources: resources.iter().copied().collect() };
+    spec
+}
+
+pub(super) fn having(hello: Hello, resources: &[(&str, u64)]) -> Hello {
+    Hello { resources: resources.iter().copied().collect(), ..hello }
 }
 
 pub(super) fn placed(policy: Policy, spec: JobSpec) -> JobSpec {

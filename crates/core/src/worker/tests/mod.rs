@@ -1,6 +1,7 @@
 //! Transitions of the worker's machine, as text: inputs at given times, then the orders to its shell.
 
 mod sessions;
+mod orphans;
 mod draining;
 mod tasks;
 
@@ -92,6 +93,11 @@ impl Trace {
 
     fn assign(&mut self, number: u64) {
         self.hear(ToWorker::Assign(assignment(number, false)));
+    }
+
+    /// What must not run twice at a time.
+    fn assign_once(&mut self, number: u64) {
+        self.hear(ToWorker::Assign(Assignment { idempotent: false, ..assignment(number, false) }));
     }
 
     fn finish(&mut self, run: u64) {

@@ -1,0 +1,107 @@
+//! Needs: which workers a task of several slots, or of something scarce, may go to, and what a job then waits for.
+
+use expect_test::expect;
+
+use super::*;
+
+#[test]
+fn a_task_of_several_slots_goes_where_it_can_start() {
+    let mut trace = Trace::new();
+    trace.join(1, "ann", 1);
+    trace.join(2, "bob", 3);
+    trace.submit(1, &needing(divisible(3, None), 2, &[]));
+    trace.done(2, 1, 0);
+    trace.check(expect![[r#"
+        0 > ann in session 1, holding 0
+          notice: ann joined with 1 slot
+          to session 1: welcome ann to term 1
+        0 > bob in session 2, holding 0
+          notice: bob joined with 3 slots
+          to session 2: welcome bob to term 1
+        0 > submit 00000001
+          + job 00000001 `letters` submitted by kim
+          + stage 00000001/1 opened to map: 3 tasks from blob b0b0b0b0
+          reply to 1: Submitted
+          notice: task 00000001/1/0 goes to bob, attempt 1
+          to session 2: assign 00000001/1/0 as 1.1
+        0 > session 2: done 1.1: blob 00000000
+          + task 00000001/1/0 done by bob, attempt 1: blob 00000000
+          to session 2: accepted 1.1
+          notice: task 00000001/1/1 goes to bob, attempt 1
+          to session 2: assign 00000001/1/1 as 1.2
+    "#]]);
+}
+
+#[test]
+fn a_scarce_resource_is_never_promised_twice() {
+    let mut trace = Trace::new();
+    trace.connect(1, having(hello(1, "ann", 4), &[("gpu", 2)]));
+    trace.join(2, "bob", 4);
+    trace.submit(1, &needing(divisible(3, None), 1, &[("gpu", 1)]));
+    trace.done(1, 1, 0);
+    trace.check(expect![[r#"
+        0 > ann in session 1, holding 0
+          notice: ann joined with 4 slots
+          to session 1: welcome ann to term 1
+        0 > bob in session 2, holding 0
+          notice: bob joined with 4 slots
+          to session 2: welcome bob to term 1
+        0 > submit 00000001
+          + job 00000001 `letters` submitted by kim
+          + stage 00000001/1 opened to map: 3 tasks from blob b0b0b0b0
+          reply to 1: Submitted
+          notice: task 00000001/1/0 goes to ann, attempt 1
+          to session 1: assign 00000001/1/0 as 1.1
+          notice: task 00000001/1/1 goes to ann, attempt 1
+          to session 1: assign 00000001/1/1 as 1.2
+        0 > session 1: done 1.1: blob 00000000
+          + task 00000001/1/0 done by ann, attempt 1: blob 00000000
+          to session 1: accepted 1.1
+          notice: task 00000001/1/2 goes to ann, attempt 1
+          to session 1: assign 00000001/1/2 as 1.3
+    "#]]);
+}
+
+#[test]
+fn a_job_that_nobody_has_enough_for_says_of_what() {
+    let mut trace = Trace::new();
+    trace.connect(1, having(hello(1, "ann", 2), &[("gpu", 1)]));
+    trace.join(2, "bob", 4);
+    trace.submit(1, &needing(divisible(1, None), 1, &[("gpu", 2)]));
+    trace.submit(2, &needing(divisible(1, None), 5, &[]));
+    // Each lacks something else.
+    trace.submit(3, &needing(divisible(1, None), 3, &[("gpu", 1)]));
+    trace.check(expect![[r#"
+        0 > ann in session 1, holding 0
+          notice: ann joined with 2 slots
+          to session 1: welcome ann to term 1
+        0 > bob in session 2, holding 0
+          notice: bob joined with 4 slots
+          to session 2: welcome bob to term 1
+        0 > submit 00000001
+          + job 00000001 `letters` submitted by kim
+          + stage 00000001/1 opened to map: 1 task from blob b0b0b0b0
+          reply to 1: Submitted
+          notice: job 00000001 waits: a task needs gpu=2, and no connected worker has more than 1
+        0 > submit 00000002
+          + job 00000002 `letters` submitted by kim
+          + stage 00000002/1 opened to map: 1 task from blob b0b0b0b0
+          reply to 2: Submitted
+          notice: job 00000002 waits: a task needs slots=5, and no connected worker has more than 4
+        0 > submit 00000003
+          + job 00000003 `letters` submitted by kim
+          + stage 00000003/1 opened to map: 1 task from blob b0b0b0b0
+          reply to 3: Submitted
+          notice: job 00000003 waits: a task needs slots=3, and no connected worker has more than 4
+    "#]]);
+    trace.connect(3, having(hello(3, "cat", 8), &[("gpu", 2)]));
+    trace.check(expect![[r#"
+        0 > cat in session 3, holding 0
+          notice: cat joined with 8 slots
+          to session 3: welcome cat to term 1
+          notice: task 00000001/1/0 goes to cat, attempt 1
+          to session 3: assign 00000001/1/0 as 1.1
+          notice: task 00000002/1/0 goes to cat, attempt 1
+          to session 3: assign 00000002/1/0 as 1.2
+    "#]]);
+}
