@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use convoke_core::coordinator::roots::List;
-use convoke_core::{Digest, Millis};
+use convoke_core::{Digest, Millis, Payload};
 use convoke_store::blobs::{BlobError, BlobReader, BlobWriter, Blobs, Durability, FolderBlobs};
 use convoke_store::collector::{CollectError, Collector};
 use convoke_store::holds::Holds;
 
 use crate::compute;
 use crate::disk::Disk;
+use crate::divisible::listed;
 use crate::scenario::Retention;
 
 /// Where the blobs are.
@@ -65,13 +66,19 @@ impl CoordinatorBlobs {
     }
 }
 
-/// What a list names: here a manifest is nothing but digests, and there is no other list that names anything.
+/// What a list names: here a manifest is nothing but digests, and no program brings anything along.
 pub fn entries(blobs: &dyn Blobs, list: &List) -> Result<Option<Vec<Digest>>, CollectError> {
-    let List::Manifest(manifest) = list else { return Ok(Some(Vec::new())) };
-    let Some(digest) = manifest.as_blob() else { return Ok(None) };
-    let listed = blobs.get(digest, compute::BYTES_MAX)?;
-    let digests = |bytes: &[u8]| bytes.as_chunks::<32>().0.iter().map(|entry| Digest(*entry)).collect();
-    Ok(listed.map(|bytes| digests(&bytes)))
+    let unreadable = |error: anyhow::Error| CollectError::List(error.into());
+    let bytes = match (list.payload().as_inline(), list.payload().as_blob()) {
+        (None, Some(digest)) => blobs.get(digest, compute::BYTES_MAX)?.map(|bytes| bytes.to_vec()),
+        (inline, _) => inline.map(<[u8]>::to_vec),
+    };
+    let Some(bytes) = bytes else { return Ok(None) };
+    Ok(Some(match list {
+        List::Manifest(_) => bytes.as_chunks::<32>().0.iter().map(|entry| Digest(*entry)).collect(),
+        List::Results(_) => listed(&bytes).map_err(unreadable)?.iter().filter_map(Payload::as_blob).collect(),
+        List::Files(_) | List::Program(..) => Vec::new(),
+    }))
 }
 
 /// A folder, and what was removed from it.

@@ -142,10 +142,12 @@ impl World {
 
     /// As the real shell: what is there is made durable before the job is.
     fn submission(&mut self, request: RequestId, place: usize, spec: JobSpec) -> Result<Input, CollectError> {
-        let JobPlan { id, blobs, .. } = &self.scenario.jobs[place];
+        let plan = &self.scenario.jobs[place];
+        let JobPlan { id, blobs, .. } = plan;
         let missing = collector::unpinned(&*self.blobs.uploads, &spec, &entries, usize::MAX)?;
         // Where the manifest is missing, nobody looks for the shards.
-        let looked_for = if missing.contains(&blobs[1].0) { &blobs[..1] } else { &blobs[..] };
+        let looked_for =
+            if plan.manifest().is_some_and(|manifest| missing.contains(&manifest)) { &blobs[..1] } else { &blobs[..] };
         let there = looked_for.iter().map(|(digest, _)| *digest).filter(|digest| !missing.contains(digest));
         there.for_each(|digest| self.invariants.retention.touched(self.now, digest, self.disk.losses()));
         let submitter = format!("client {place}");
@@ -195,6 +197,9 @@ impl World {
         let soon = |world: &mut Self| world.now + world.dice.between(0, 5_000);
         if let Some(at) = self.scenario.jobs[job].cancel_at {
             self.queue.push(at.max(self.now), Happening::Calls(Call::Cancel(job)));
+        }
+        if let Some(at) = self.scenario.jobs[job].spec.deadline_ms {
+            self.queue.push(at.max(self.now), Happening::DeadlinePasses { place: job });
         }
         if self.dice.chance(20) {
             let at: Millis = soon(self);

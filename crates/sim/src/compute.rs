@@ -12,6 +12,8 @@ use convoke_core::{Digest, Form, Payload};
 use convoke_ml::{Contribution, Counts, Dataset, FullBatch, MergeRule, Mlp, delta, evaluate, merge, train};
 use convoke_store::blobs::{BlobError, Blobs, Durability};
 
+use crate::divisible::{self, COLLECT};
+
 /// The combine rule of a training stage.
 pub const MEAN: &[u8] = b"mean";
 /// The combine rule of an evaluation stage.
@@ -32,7 +34,7 @@ pub struct Made {
 
 /// A blob is not there.
 #[derive(Debug)]
-pub struct Gone(&'static str);
+pub struct Gone(pub &'static str);
 
 impl std::fmt::Display for Gone {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -47,6 +49,9 @@ pub type Fetch<'a> = dyn FnMut(&Payload) -> Result<Option<Vec<u8>>, anyhow::Erro
 
 /// Runs an attempt, on what `fetch` gets.
 pub fn execute(assignment: &Assignment, fetch: &mut Fetch<'_>) -> Result<Made, anyhow::Error> {
+    if let "map" | "reduce" = assignment.ability.as_str() {
+        return divisible::execute(assignment, fetch);
+    }
     let base = fetch(&assignment.base)?.ok_or(Gone("base"))?;
     let manifest = fetch(&assignment.input)?.ok_or(Gone("manifest"))?;
     let entry =
@@ -75,7 +80,8 @@ pub fn combine(blobs: &dyn Blobs, order: &Combine) -> Result<CombineOutcome, any
     let mut parts = Vec::new();
     let mut lost = Vec::new();
     for (place, part) in order.parts.iter().enumerate() {
-        match read_part(blobs, &part.result, place < OPEN_MAX)? {
+        let stays_open = place < OPEN_MAX && order.rule.as_inline() != Some(COLLECT);
+        match read_part(blobs, &part.result, stays_open)? {
             Some(bytes) => parts.push((bytes, part.samples)),
             None => lost.push(part.index),
         }
@@ -98,6 +104,12 @@ pub fn combine(blobs: &dyn Blobs, order: &Combine) -> Result<CombineOutcome, any
             let total = parts.iter().map(|(bytes, _)| read_counts(bytes)).sum::<Result<Counts, _>>()?;
             let metrics = [("loss", total.loss), ("validation_error", total.error())].into_iter().collect();
             Ok(combined(Payload::inline(&counts_bytes(&total))?, metrics))
+        }
+        Some(COLLECT) => {
+            let results = order.parts.iter().map(|part| (part.index, part.result.clone())).collect();
+            let (list, blob) = divisible::collect(results)?;
+            blob.map(|bytes| blobs.put(&bytes, Durability::Synced)).transpose()?;
+            Ok(combined(list, Metrics::default()))
         }
         _ => bail!("no such combine"),
     }

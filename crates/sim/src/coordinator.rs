@@ -131,6 +131,8 @@ impl World {
             let decision = machine.decide(now, Input::Tick);
             self.count_transitions(&Input::Tick, &decision);
             self.invariants.one_result.on_outputs(&decision.outputs);
+            let checked = self.invariants.resources.on_outputs(&decision.outputs);
+            checked.map_err(|why| self.violation(why))?;
             self.perform(decision)?;
         }
         if let Some(until) = self.coordinator.stalled_until() {
@@ -146,6 +148,12 @@ impl World {
         let decision = machine.decide(now, input.clone());
         self.count_transitions(&input, &decision);
         let checked = self.invariants.one_result.on_input(&input, &decision);
+        checked.map_err(|why| self.violation(why))?;
+        self.invariants.resources.on_input(&input);
+        let checked = self.invariants.resources.on_outputs(&decision.outputs);
+        checked.map_err(|why| self.violation(why))?;
+        let deadlines = &mut self.invariants.deadlines;
+        let checked = deadlines.on_input(&input, &decision, &self.invariants.record.durable);
         checked.map_err(|why| self.violation(why))?;
         self.perform(decision)
     }

@@ -136,7 +136,7 @@ impl World {
     }
 
     /// A machine cannot reach the coordinator for a while, or only one way; some of its sessions do not survive that.
-    fn partition(&mut self, process: u64) {
+    pub fn partition(&mut self, process: u64) {
         let Some(host) = self.processes.get(&process).map(|process| process.host) else { return };
         let which = self.dice.between(0, 3);
         self.happens(
@@ -185,7 +185,7 @@ impl World {
         }
     }
 
-    fn any_process(&mut self) -> Option<u64> {
+    pub fn any_process(&mut self) -> Option<u64> {
         if self.processes.is_empty() {
             return None;
         }

@@ -98,5 +98,9 @@ pub enum Happening {
         process: u64,
         run: Run,
     },
+    /// Whoever looks at the clock on the wall tells the coordinator, until the job has ended.
+    DeadlinePasses {
+        place: usize,
+    },
     Fault,
 }

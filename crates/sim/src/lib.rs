@@ -9,6 +9,7 @@ mod dice;
 mod coverage;
 mod scenario;
 mod compute;
+mod divisible;
 mod reference;
 mod queue;
 mod clock;

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
-use convoke_core::Payload;
 use convoke_core::event::Purpose;
+use convoke_core::{Payload, Rounds};
 use convoke_ml::Counts;
 use convoke_store::digest_of;
 
@@ -27,8 +27,8 @@ pub struct StageResults {
 }
 
 impl Reference {
-    pub fn compute(job: &JobPlan) -> Result<Self, anyhow::Error> {
-        let (plan, blobs) = (job.rounds(), job.all_blobs()?);
+    pub fn compute(job: &JobPlan, plan: &Rounds) -> Result<Self, anyhow::Error> {
+        let blobs = job.all_blobs()?;
         let stored = |payload: &Payload| read(&blobs, payload)?.context("the job's client has it");
         let mut base = stored(&plan.base)?;
         let manifest = stored(&plan.train.input)?;

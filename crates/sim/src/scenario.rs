@@ -2,8 +2,13 @@
 //!
 //! Data and models are tiny, but real: final bits mean something. It knows nothing of time but when jobs are submitted.
 
+mod divisible;
+
+use std::collections::BTreeSet;
+
 use convoke_core::{
-    Ability, Attempts, Digest, JobId, JobSpec, Millis, Needs, Payload, Plan, Policy, Rounds, SpecError, Split, Work,
+    Ability, Attempts, Digest, JobId, JobSpec, MapReduce, Millis, Needs, Payload, Plan, Policy, Rounds, SpecError,
+    Split, Work,
 };
 use convoke_ml::{Dataset, Mlp};
 use convoke_store::blobs::{Blobs, Durability, MemoryBlobs};
@@ -52,8 +57,13 @@ pub struct Retention {
 pub struct Machine {
     pub name: String,
     pub slots: u32,
+    pub gpus: u64,
     /// Whether it can evaluate, too; the first one always can.
     pub evaluates: bool,
+    /// Whether it maps and reduces, too; so does the first one.
+    pub reduces: bool,
+    /// Whether its executors end in time by themselves.
+    pub keeps_time: bool,
     /// How long a task takes here, at least; at most three times as long.
     pub pace_ms: Millis,
     /// How many attempts in a hundred end in an error.
@@ -74,15 +84,21 @@ pub struct JobPlan {
     pub blobs: Vec<(Digest, Vec<u8>)>,
     /// Whether the first of these is forgotten in the first upload.
     pub forgets: bool,
-    /// A task that kills the worker that runs it: its place in each training stage.
+    /// A task that kills the worker that runs it: its place in each training stage, or in the map.
     pub poison: Option<u32>,
+    /// Tasks of the map of which no attempt succeeds.
+    pub doomed: BTreeSet<u32>,
+    /// How many times longer than a machine's usual its tasks take.
+    pub takes_times: u64,
+    /// How many attempts in a hundred end in an error, wherever they run.
+    pub errors_percent: u64,
 }
 
 impl Scenario {
     pub fn draw(dice: &mut Dice) -> Result<Self, anyhow::Error> {
         let workers = (0..dice.between(WORKERS_MIN as u64, 6)).map(|number| Machine::draw(number, dice)).collect();
         let jobs = (0..dice.between(JOBS_MIN as u64, 4))
-            .map(|number| JobPlan::draw(number, dice))
+            .map(|number| if dice.chance(50) { divisible::draw(number, dice) } else { JobPlan::draw(number, dice) })
             .collect::<Result<_, _>>()?;
         Ok(Self {
             workers,
@@ -100,18 +116,15 @@ impl Scenario {
     /// Says what was drawn.
     pub fn describe(&self, observer: &mut Observer) {
         for machine in &self.workers {
-            let Machine { name, slots, pace_ms, errors_percent, stuck_percent, load_percent, .. } = machine;
-            let abilities = if machine.evaluates { "trains and evaluates" } else { "trains" };
+            let Machine { name, slots, gpus, pace_ms, errors_percent, stuck_percent, load_percent, .. } = machine;
+            let abilities = machine.abilities().join(", ");
             let draws = format!(
-                "{abilities} with {slots} slots, from {pace_ms} ms a task; in a hundred, {errors_percent} fail, {stuck_percent} are stuck, {load_percent} meet load"
+                "{abilities} with {slots} slots and {gpus} GPUs, from {pace_ms} ms a task; in a hundred, {errors_percent} fail, {stuck_percent} are stuck, {load_percent} meet load"
             );
             observer.line(0, name, draws);
         }
         for job in &self.jobs {
-            let (rounds, priority) = (job.rounds(), job.spec.priority);
-            let (count, evaluated) = (rounds.train.count, if rounds.evaluate.is_some() { ", evaluated" } else { "" });
-            let poison = job.poison.map_or_else(String::new, |index| format!(", of which {index} is poison"));
-            let draws = format!("{} rounds of {count} shards{poison}{evaluated}, priority {priority}", rounds.rounds);
+            let draws = format!("{}, priority {}", job.describe(), job.spec.priority);
             observer.line(job.submit_at, format!("job {}", job.id), draws);
         }
         observer.line(0, "weather", format!("a fault every {} ms, until {}", self.calm_ms, self.faults_until));
@@ -133,12 +146,21 @@ impl Retention {
 }
 
 impl Machine {
+    pub fn abilities(&self) -> Vec<&'static str> {
+        let drawn = [(true, "train"), (self.evaluates, "evaluate"), (self.reduces, "map"), (self.reduces, "reduce")];
+        drawn.into_iter().filter_map(|(can, what)| can.then_some(what)).collect()
+    }
+
     fn draw(number: u64, dice: &mut Dice) -> Self {
         Self {
             // Some share a name.
             name: if dice.chance(10) { "box".to_owned() } else { format!("box{number}") },
-            slots: dice.between(1, 2) as u32,
+            // The first has whatever a task may need.
+            slots: if number == 0 { divisible::SLOTS_MAX } else { dice.between(1, 4) } as u32,
+            gpus: if number == 0 { divisible::GPUS_MAX } else { dice.between(0, divisible::GPUS_MAX) },
             evaluates: number == 0 || dice.chance(80),
+            reduces: number == 0 || dice.chance(80),
+            keeps_time: dice.chance(50),
             pace_ms: dice.between(20, 600),
             errors_percent: if dice.chance(30) { dice.between(1, 8) } else { 0 },
             stuck_percent: if dice.chance(30) { dice.between(1, 10) } else { 0 },
@@ -185,6 +207,9 @@ impl JobPlan {
             blobs: [base, manifest].into_iter().chain(parts).collect(),
             forgets: dice.chance(20),
             poison: if dice.chance(4) { Some(dice.between(0, shards - 1) as u32) } else { None },
+            doomed: BTreeSet::new(),
+            takes_times: 1,
+            errors_percent: 0,
         })
     }
 
@@ -197,10 +222,32 @@ impl JobPlan {
         Ok(blobs)
     }
 
-    pub fn rounds(&self) -> &Rounds {
+    pub fn rounds(&self) -> Option<&Rounds> {
+        if let Plan::Rounds(rounds) = &self.spec.plan { Some(rounds) } else { None }
+    }
+
+    pub fn map_reduce(&self) -> Option<&MapReduce> {
+        if let Plan::MapReduce(plan) = &self.spec.plan { Some(plan) } else { None }
+    }
+
+    /// What lists the pieces of its input, where that is a blob.
+    pub fn manifest(&self) -> Option<Digest> {
+        self.blobs.get(1).map(|(digest, _)| *digest)
+    }
+
+    /// The pieces of its input.
+    pub fn pieces(&self) -> &[(Digest, Vec<u8>)] {
+        self.blobs.get(2..).unwrap_or_default()
+    }
+
+    fn describe(&self) -> String {
+        let poison = self.poison.map_or_else(String::new, |index| format!(", of which {index} is poison"));
         match &self.spec.plan {
-            Plan::Rounds(rounds) => rounds,
-            Plan::MapReduce(_) => unreachable!("none is drawn"),
+            Plan::Rounds(rounds) => {
+                let evaluated = if rounds.evaluate.is_some() { ", evaluated" } else { "" };
+                format!("{} rounds of {} shards{poison}{evaluated}", rounds.rounds, rounds.train.count)
+            }
+            Plan::MapReduce(plan) => format!("{}{poison}", divisible::describe(self, plan)),
         }
     }
 }

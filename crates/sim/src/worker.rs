@@ -9,13 +9,13 @@ use convoke_core::Payload;
 use convoke_core::event::{Failure, Purpose};
 use convoke_core::message::{Assignment, FromWorker, Hello, ToWorker};
 use convoke_core::worker::{Config, Input, Load, Output, Run, Worker};
-use convoke_core::{Ability, Digest, Millis, Resources, SessionId, WorkerId};
+use convoke_core::{Ability, Digest, Millis, Needs, Resources, SessionId, WorkerId};
 use convoke_store::blobs::{Blobs, Durability, MemoryBlobs};
 
 use crate::clock::Clock;
 use crate::compute::{self, Gone};
 use crate::happening::Happening;
-use crate::invariants::Violation;
+use crate::invariants::{Violation, resources};
 use crate::network::{Up, Way, latency};
 use crate::observer::worker_notice_kind;
 use crate::world::World;
@@ -26,13 +26,20 @@ pub struct Process {
     worker: Worker,
     /// The connection that was dialled last, and whether it stands.
     connection: Option<(SessionId, bool)>,
-    running: BTreeMap<Run, Assignment>,
+    running: BTreeMap<Run, Execution>,
     results: BTreeMap<Digest, Vec<u8>>,
     /// What it has fetched.
     cache: MemoryBlobs,
     clock: Clock,
     pub paused_until: Millis,
     wakes_at: Option<Millis>,
+}
+
+/// What an executor is at.
+struct Execution {
+    assignment: Assignment,
+    /// Whether it ends before it is through, since it takes too long.
+    ends_early: bool,
 }
 
 /// The coordinator cannot be asked for a blob now.
@@ -53,7 +60,7 @@ impl World {
         }
         let machine = &self.scenario.workers[host];
         let id = self.dice.bits();
-        let abilities = if machine.evaluates { &["train", "evaluate"][..] } else { &["train"] };
+        let abilities = machine.abilities();
         let hello = Hello {
             worker: WorkerId(id),
             name: machine.name.clone(),
@@ -63,7 +70,7 @@ impl World {
             hardware: "simulated".to_owned(),
             holding: Vec::new(),
             draining: false,
-            resources: Resources::default(),
+            resources: Resources::from_iter([("gpu", machine.gpus)]),
         };
         let probability = machine.load_percent as f64 / 100.0;
         let load = Load { probability, delay_ms: self.dice.between(10, 1_500), seed: self.dice.bits() };
@@ -97,6 +104,8 @@ impl World {
         for output in process.worker.handle(process.clock.read(self.now), input) {
             self.perform_worker_output(id, output)?;
         }
+        let is_stopped = |process| self.processes.get(&process).is_some_and(|other| other.paused_until > self.now);
+        self.invariants.not_twice.check(id, &is_stopped).map_err(|why| self.violation(why))?;
         let Some(process) = self.processes.get_mut(&id) else { return Ok(()) };
         let due = process.worker.poll_timeout().map(|due| process.clock.when(due).max(self.now + 1));
         if let Some(at) = due.filter(|due| process.wakes_at.is_none_or(|at| *due < at)) {
@@ -133,23 +142,63 @@ impl World {
                 }
             }
             Output::Start { run, assignment, .. } => {
-                let task = assignment.task;
-                process.running.insert(run, assignment);
                 let host = process.host;
-                let takes_ms = self.draw_duration(host);
-                self.queue.push(self.now + takes_ms, Happening::ExecutorEnds { process: id, run });
-                if self.is_poison(task) {
-                    self.queue.push(self.now + takes_ms.min(50), Happening::Poisoned { process: id, run });
-                }
+                let job = self.scenario.jobs.iter().find(|job| job.id == assignment.task.job);
+                let takes_times = job.map_or(1, |job| job.takes_times);
+                let takes_ms = takes_times * self.draw_duration(host);
+                self.starts(id, run, assignment, takes_ms)?;
             }
             Output::Abort(run) => {
                 self.observer.coverage.count("worker.aborted");
-                process.running.remove(&run);
+                let execution = process.running.remove(&run);
+                if let Some(execution) = execution {
+                    self.invariants.not_twice.ends(execution.assignment.task, id, run);
+                }
             }
             Output::End => self.ends(id),
             Output::Notice(notice) => self.observer.coverage.count(worker_notice_kind(&notice)),
         }
         Ok(())
+    }
+
+    /// An executor starts. It ends in time by itself, where it can.
+    fn starts(&mut self, id: u64, run: Run, assignment: Assignment, takes_ms: Millis) -> Result<(), Violation> {
+        let Some(process) = self.processes.get_mut(&id) else { return Ok(()) };
+        let machine = &self.scenario.workers[process.host];
+        let (task, timeout_ms) = (assignment.task, assignment.timeout_ms);
+        if !assignment.idempotent {
+            self.invariants.not_twice.starts(task, id, run);
+        }
+        let allowed = timeout_ms.map(|timeout_ms| process.clock.when(process.clock.read(self.now) + timeout_ms));
+        let ends_at = self.now + takes_ms;
+        let early = allowed.filter(|allowed| machine.keeps_time && *allowed < ends_at);
+        process.running.insert(run, Execution { assignment, ends_early: early.is_some() });
+        let has = Needs { slots: machine.slots, resources: Resources::from_iter([("gpu", machine.gpus)]) };
+        let running = process.running.values().map(|execution| &execution.assignment.needs);
+        resources::check_running(running, &has).map_err(|why| self.violation(why))?;
+        self.queue.push(early.unwrap_or(ends_at), Happening::ExecutorEnds { process: id, run });
+        if self.is_poison(task) {
+            self.queue.push(self.now + takes_ms.min(50), Happening::Poisoned { process: id, run });
+        }
+        Ok(())
+    }
+
+    /// Why an executor that comes to its end brings nothing, if so.
+    fn why_it_fails(&mut self, host: usize, execution: &Execution) -> Option<Failure> {
+        let task = execution.assignment.task;
+        let Some(job) = self.scenario.jobs.iter().find(|job| job.id == task.job) else { return None };
+        let is_map = self.invariants.stages.purpose(task.job, task.stage) == Some(Purpose::Map);
+        let (what, why) = if execution.ends_early {
+            ("fault.task-in-time", "it took too long")
+        } else if is_map && job.doomed.contains(&task.index) {
+            ("fault.doomed-task", "it never succeeds")
+        } else if self.dice.chance(self.scenario.workers[host].errors_percent.max(job.errors_percent)) {
+            ("fault.task-error", "the executor was told to fail")
+        } else {
+            return None;
+        };
+        self.observer.coverage.count(what);
+        Some(Failure::of(why))
     }
 
     /// A result's blob goes ahead of the report of it.
@@ -180,7 +229,8 @@ impl World {
     fn is_poison(&self, task: convoke_core::TaskId) -> bool {
         let job = self.scenario.jobs.iter().find(|job| job.id == task.job);
         let purpose = self.invariants.stages.purpose(task.job, task.stage);
-        job.is_some_and(|job| job.poison == Some(task.index)) && matches!(purpose, Some(Purpose::Train { .. }))
+        job.is_some_and(|job| job.poison == Some(task.index))
+            && matches!(purpose, Some(Purpose::Train { .. } | Purpose::Map))
     }
 
     pub fn dial_ends(&mut self, id: u64, session: SessionId) -> Result<(), Violation> {
@@ -219,13 +269,15 @@ impl World {
 
     pub fn executor_ends(&mut self, id: u64, run: Run) -> Result<(), Violation> {
         let Some(process) = self.processes.get_mut(&id) else { return Ok(()) };
-        let Some(assignment) = process.running.remove(&run) else { return Ok(()) };
-        if self.dice.chance(self.scenario.workers[process.host].errors_percent) {
-            self.observer.coverage.count("fault.task-error");
-            self.invariants.every_job_ends.executor_failed(assignment.task);
-            let outcome = Err(Failure::of("the executor was told to fail"));
-            return self.feed_worker(id, Input::Finished { run, outcome });
+        let host = process.host;
+        let Some(execution) = process.running.remove(&run) else { return Ok(()) };
+        let task = execution.assignment.task;
+        self.invariants.not_twice.ends(task, id, run);
+        if let Some(failure) = self.why_it_fails(host, &execution) {
+            self.invariants.every_job_ends.executor_failed(task);
+            return self.feed_worker(id, Input::Finished { run, outcome: Err(failure) });
         }
+        let Some(process) = self.processes.get_mut(&id) else { return Ok(()) };
         let reachable = self.coordinator.machine.is_some() && self.partitioned[process.host] <= self.now;
         let blobs = self.blobs.all();
         let mut fetch = |payload: &Payload| {
@@ -238,18 +290,21 @@ impl World {
             fetched.iter().try_for_each(|bytes| process.cache.put(bytes, Durability::Unsynced).map(drop))?;
             Ok(fetched)
         };
-        let made = match compute::execute(&assignment, &mut fetch) {
+        let made = match compute::execute(&execution.assignment, &mut fetch) {
             Err(error) if error.is::<Unreachable>() => {
                 self.observer.coverage.count("worker.waits-for-a-blob");
-                process.running.insert(run, assignment);
+                if !execution.assignment.idempotent {
+                    self.invariants.not_twice.starts(task, id, run);
+                }
+                process.running.insert(run, execution);
                 let at = self.now + self.dice.between(100, 2_000);
                 self.queue.push(at, Happening::ExecutorEnds { process: id, run });
                 return Ok(());
             }
             // It is done, or its job has ended: nobody will want to hear of it.
-            Err(error) if error.is::<Gone>() && self.invariants.record.durable.wanted(assignment.task).is_none() => {
+            Err(error) if error.is::<Gone>() && self.invariants.record.durable.wanted(task).is_none() => {
                 self.note("worker.finds-a-blob-gone");
-                self.invariants.every_job_ends.executor_failed(assignment.task);
+                self.invariants.every_job_ends.executor_failed(task);
                 return self.feed_worker(id, Input::Finished { run, outcome: Err(Failure::of(error.to_string())) });
             }
             made => made.map_err(|error| self.broken(error))?,
@@ -272,6 +327,7 @@ impl World {
     /// The process is gone; what it had sent may still arrive, and another one starts on the machine later.
     pub fn kill(&mut self, id: u64) {
         let Some(process) = self.processes.remove(&id) else { return };
+        self.invariants.not_twice.gone(id);
         self.observer.line(self.now, &self.scenario.workers[process.host].name, "is killed");
         if let Some((session, true)) = process.connection {
             self.cut(session, 50);
@@ -291,6 +347,7 @@ impl World {
     /// The process is gone, after its last words; another one starts on the machine later.
     fn ends(&mut self, id: u64) {
         let Some(process) = self.processes.remove(&id) else { return };
+        self.invariants.not_twice.gone(id);
         let at = self.now + self.dice.between(100, 8_000);
         self.queue.push(at, Happening::WorkerStarts { host: process.host });
     }

@@ -160,6 +160,7 @@ impl World {
             | Happening::CombineEnds { .. }
             | Happening::Waited { .. }
             | Happening::CallArrives { .. }
+            | Happening::DeadlinePasses { .. }
             | Happening::SnapshotStored { .. }
             | Happening::RootsAsked { .. }
             | Happening::Moves { way: Way::Up, .. } => {
@@ -237,8 +238,18 @@ impl World {
             Happening::GoneForWorker { process, session } => self.gone_for_worker(process, session),
             Happening::ExecutorEnds { process, run } => self.executor_ends(process, run),
             Happening::Poisoned { process, run } => self.poisoned(process, run),
+            Happening::DeadlinePasses { place } => self.deadline_passes(place),
             Happening::Fault => self.fault(),
         }
+    }
+
+    fn deadline_passes(&mut self, place: usize) -> Result<(), Violation> {
+        let job = self.scenario.jobs[place].id;
+        if !self.invariants.record.durable.job(job).is_some_and(|job| job.outcome.is_none()) {
+            return Ok(());
+        }
+        self.queue.push(self.now + 1_000, Happening::DeadlinePasses { place });
+        self.feed_coordinator(Input::DeadlinePassed { job })
     }
 
     fn moves_up(&mut self, session: SessionId) -> Result<(), Violation> {

@@ -115,6 +115,10 @@ impl World {
                 self.tell_worker_gone(session, 100);
             }
         }
+        // Now and then what it dies of is not its own.
+        if self.now < self.scenario.faults_until && self.dice.chance(30) {
+            self.any_process().into_iter().for_each(|process| self.partition(process));
+        }
         let at = self.now + self.dice.between(20, 4_000);
         self.queue.push(at, Happening::CoordinatorStarts);
         Ok(())

@@ -1,7 +1,7 @@
 //! Invariant 7: when faults stop every job ends, and for a reason that the journal shows.
 //!
-//! A job may fail only by a task that cost three workers or failed three times, and be cancelled only if its client
-//! meant that. It does not know how long things take; the loop's patience does.
+//! A task may fail for good only if it cost three workers or failed more often than it is tried again, a job only by
+//! that or by its deadline, and be cancelled only if its client meant that. It does not know how long things take; the loop's patience does.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,8 +10,8 @@ use convoke_core::{Event, JobId, TaskId, Term};
 
 use crate::scenario::Scenario;
 
-/// After so many deaths, or so many errors, of one task its job may fail.
-const FAILURES: u32 = 3;
+/// After so many deaths of one task it may fail for good.
+const DEATHS: u32 = 3;
 
 pub struct EveryJobEnds {
     jobs: BTreeMap<JobId, Job>,
@@ -21,6 +21,7 @@ pub struct EveryJobEnds {
 #[derive(Default)]
 struct Job {
     may_be_cancelled: bool,
+    retries: u32,
     ended: bool,
     failures: BTreeMap<TaskId, Failures>,
     /// Attempts that failed. Their numbers start again with a term, and where a result is lost, from what the journal knows.
@@ -38,12 +39,14 @@ struct Failures {
 
 impl EveryJobEnds {
     pub fn new(scenario: &Scenario) -> Self {
-        let job = |cancelled| Job { may_be_cancelled: cancelled, ..Job::default() };
-        let jobs = scenario.jobs.iter().map(|plan| (plan.id, job(plan.cancel_at.is_some()))).collect();
+        let job = |may_be_cancelled, retries| Job { may_be_cancelled, retries, ..Job::default() };
+        let drawn = scenario.jobs.iter();
+        let jobs = drawn.map(|plan| (plan.id, job(plan.cancel_at.is_some(), plan.spec.attempts.retries))).collect();
         Self { jobs, term: Term::default() }
     }
 
-    pub fn on_event(&mut self, event: &Event) -> Result<(), String> {
+    /// An event of a job of which the deadline has passed, or not.
+    pub fn on_event(&mut self, event: &Event, is_late: bool) -> Result<(), String> {
         match event {
             Event::TermOpened { term } => self.term = *term,
             Event::AttemptFailed { task, attempt, fault, .. } => {
@@ -61,12 +64,18 @@ impl EveryJobEnds {
                     return Err(format!("(7) attempt {attempt} of {task} failed twice"));
                 }
             }
+            Event::TaskFailed { task } => {
+                let Some(job) = self.jobs.get(&task.job) else { return Ok(()) };
+                if !job.failures.get(task).is_some_and(|failures| failures.suffice(job.retries)) {
+                    return Err(format!("(7) {task} failed for good without a cause"));
+                }
+            }
             Event::JobFinished { job: id, outcome } => {
                 let Some(job) = self.jobs.get_mut(id) else { return Ok(()) };
                 if std::mem::replace(&mut job.ended, true) {
                     return Err(format!("(7) job {id} ended twice"));
                 }
-                let deadly = job.failures.values().any(Failures::suffice);
+                let deadly = is_late || job.failures.values().any(|failures| failures.suffice(job.retries));
                 match outcome {
                     Outcome::Failed { reason } if !deadly => {
                         return Err(format!("(7) job {id} failed without a cause: {reason}"));
@@ -112,7 +121,7 @@ impl EveryJobEnds {
 }
 
 impl Failures {
-    fn suffice(&self) -> bool {
-        self.deaths >= FAILURES || self.errors + self.timeouts >= FAILURES
+    fn suffice(&self, retries: u32) -> bool {
+        self.deaths >= DEATHS || self.errors + self.timeouts > retries
     }
 }

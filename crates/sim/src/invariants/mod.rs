@@ -8,15 +8,20 @@ pub mod versions;
 pub mod acknowledged;
 pub mod replay;
 pub mod same_bits;
+pub mod same_results;
 pub mod every_job_ends;
+pub mod keeping_going;
+pub mod deadlines;
 pub mod draining;
+pub mod not_twice;
+pub mod resources;
 pub mod retention;
 
 use std::fmt;
 
 use convoke_core::coordinator::Combine;
 use convoke_core::snapshot::Snapshot;
-use convoke_core::{Digest, Event, Millis, Position};
+use convoke_core::{Digest, Event, JobId, Millis, Position};
 
 use crate::scenario::Scenario;
 
@@ -43,8 +48,13 @@ pub struct Invariants {
     pub versions: versions::Versions,
     pub acknowledged: acknowledged::Acknowledged,
     pub same_bits: same_bits::SameBits,
+    pub same_results: same_results::SameResults,
     pub every_job_ends: every_job_ends::EveryJobEnds,
+    pub keeping_going: keeping_going::KeepingGoing,
+    pub deadlines: deadlines::Deadlines,
     pub draining: draining::Draining,
+    pub not_twice: not_twice::NotTwice,
+    pub resources: resources::Resources,
     pub retention: retention::Retention,
 }
 
@@ -65,8 +75,13 @@ impl Invariants {
             versions: versions::Versions::default(),
             acknowledged: acknowledged::Acknowledged::default(),
             same_bits: same_bits::SameBits::new(scenario)?,
+            same_results: same_results::SameResults::new(scenario)?,
             every_job_ends: every_job_ends::EveryJobEnds::new(scenario),
+            keeping_going: keeping_going::KeepingGoing::new(scenario),
+            deadlines: deadlines::Deadlines::default(),
             draining: draining::Draining::default(),
+            not_twice: not_twice::NotTwice::default(),
+            resources: resources::Resources::default(),
             retention: retention::Retention::new(scenario),
         })
     }
@@ -85,10 +100,14 @@ impl Invariants {
     fn on_event(&mut self, event: &Event) -> Result<(), String> {
         self.one_result.on_event(event)?;
         self.same_bits.on_event(event, &self.stages)?;
+        self.same_results.on_event(event, &self.stages)?;
+        self.keeping_going.on_event(event, &self.stages)?;
         self.stages.on_event(event)?;
         self.versions.on_event(event, &self.stages)?;
         self.acknowledged.on_event(event);
-        self.every_job_ends.on_event(event)
+        self.resources.on_event(event);
+        self.deadlines.on_event(event)?;
+        self.every_job_ends.on_event(event, self.deadlines.has_passed(event.job().unwrap_or(JobId::from_bits(0))))
     }
 
     /// A combine was ordered.

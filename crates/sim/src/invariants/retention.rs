@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use convoke_core::coordinator::durable::{Durable, Job};
+use convoke_core::coordinator::durable::{Durable, Job, Progress, Reduction};
 use convoke_core::coordinator::roots::Roots;
-use convoke_core::{Digest, Event, Millis, Payload};
+use convoke_core::{Digest, Event, JobId, Millis, Payload};
 
 use crate::scenario::Scenario;
 
@@ -20,20 +20,22 @@ pub struct Retention {
     hold_ms: Millis,
     /// How often the disk had lost something when a result was kept.
     kept: BTreeMap<Digest, u64>,
+    /// The blobs of each map-reduce job's newest list of results.
+    results: BTreeMap<JobId, Vec<Digest>>,
 }
 
 impl Retention {
     pub fn new(scenario: &Scenario) -> Self {
         let listed = |job: &crate::scenario::JobPlan| {
-            let shards = job.blobs[2..].iter().map(|(digest, _)| *digest).collect();
-            (job.blobs[1].0, shards)
+            Some((job.manifest()?, job.pieces().iter().map(|(digest, _)| *digest).collect()))
         };
         Self {
-            manifests: scenario.jobs.iter().map(listed).collect(),
+            manifests: scenario.jobs.iter().filter_map(listed).collect(),
             touched: BTreeMap::new(),
             // A clock may be a tenth too fast.
             hold_ms: scenario.retention.times.hold_ms * 10 / 11 - 1,
             kept: BTreeMap::new(),
+            results: BTreeMap::new(),
         }
     }
 
@@ -60,7 +62,7 @@ impl Retention {
 
     /// An event was appended to this record; `has` says which blobs are there, `losses` how often the disk lost something.
     pub fn on_event(
-        &self,
+        &mut self,
         event: &Event,
         record: &Durable,
         has: &dyn Fn(Digest) -> bool,
@@ -72,8 +74,16 @@ impl Retention {
                 let listed = spec.works().filter_map(|work| self.manifests.get(&work.input.as_blob()?)).flatten();
                 named.chain(listed.copied()).try_for_each(|digest| there(digest, event, has))
             }
-            Event::StageCombined { combined, .. } => {
-                combined.result.as_blob().map_or(Ok(()), |digest| there(digest, event, has))
+            Event::StageCombined { job: id, stage, combined } => {
+                combined.result.as_blob().map_or(Ok(()), |digest| there(digest, event, has))?;
+                let Some((job, stage)) = record.job(*id).zip(record.stage(*id, *stage)) else { return Ok(()) };
+                if job.training().is_some() {
+                    return Ok(());
+                }
+                let listed: Vec<_> = stage.done.values().filter_map(|done| done.result.as_blob()).collect();
+                listed.iter().try_for_each(|digest| there(*digest, event, has))?;
+                self.results.insert(*id, listed);
+                Ok(())
             }
             Event::SnapshotTaken { state, .. } => there(*state, event, has),
             Event::ResultsLost { job, stage, indices } => {
@@ -123,15 +133,19 @@ impl Retention {
 
     fn needed(&self, record: &Durable) -> BTreeSet<Digest> {
         let mut needed: BTreeSet<Digest> = record.snapshot().map(|taken| taken.state).into_iter().collect();
-        record.jobs().for_each(|(_, job)| self.add_needed(job, &mut needed));
+        record.jobs().for_each(|(id, job)| self.add_needed(id, job, &mut needed));
         needed
     }
 
-    fn add_needed(&self, job: &Job, needed: &mut BTreeSet<Digest>) {
+    fn add_needed(&self, id: JobId, job: &Job, needed: &mut BTreeSet<Digest>) {
+        needed.extend(self.results.get(&id).into_iter().flatten());
         let mut add = |payload: &Payload| needed.extend(payload.as_blob());
         if let Some(training) = job.training() {
             add(&training.version.parameters);
             training.best.iter().for_each(|best| add(&best.version.parameters));
+        }
+        if let Progress::MapReduce(Reduction { results: Some(results), .. }) = &job.progress {
+            add(&results.list);
         }
         job.spec.works().for_each(|work| add(&work.input));
         if job.outcome.is_some() {

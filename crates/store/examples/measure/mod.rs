@@ -14,6 +14,7 @@ pub fn task_done(index: u32) -> Event {
         samples: 1_000,
         metrics: Metrics::from_iter([("loss", 0.25), ("accuracy", 0.9)]),
         timing: Timing { queued_us: 100, fetch_us: 2_000, compute_us: 300_000, report_us: 900 },
+        ..Completion::default()
     };
     let (worker, profile) = ("lab-3".to_owned(), "x86_64 avx2".to_owned());
     let record = TaskRecord { attempt: 1, worker, profile, slots: 8, completion };

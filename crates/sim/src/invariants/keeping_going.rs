@@ -1,0 +1,64 @@
+//! A job that keeps going ends failed, with the number of its tasks that have failed for good; no other goes on without one.
+//!
+//! That a task may fail for good is checked by `every_job_ends`. It does not know what the others came to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use convoke_core::event::{Outcome, Purpose};
+use convoke_core::{Counted, Event, JobId, TaskId};
+
+use super::stages::Stages;
+use crate::scenario::Scenario;
+
+pub struct KeepingGoing(BTreeMap<JobId, Job>);
+
+struct Job {
+    keeps_going: bool,
+    maps: u32,
+    dead: BTreeSet<TaskId>,
+}
+
+impl KeepingGoing {
+    pub fn new(scenario: &Scenario) -> Self {
+        let divisible = scenario.jobs.iter().filter_map(|job| Some((job.id, job.map_reduce()?)));
+        let job = |(id, plan): (JobId, &convoke_core::MapReduce)| {
+            (id, Job { keeps_going: plan.keep_going, maps: plan.map.count, dead: BTreeSet::new() })
+        };
+        Self(divisible.map(job).collect())
+    }
+
+    pub fn on_event(&mut self, event: &Event, stages: &Stages) -> Result<(), String> {
+        match event {
+            Event::TaskFailed { task } => {
+                let purpose = stages.purpose(task.job, task.stage);
+                let job = self.0.get_mut(&task.job).filter(|job| job.keeps_going && purpose == Some(Purpose::Map));
+                let Some(job) = job else { return Err(format!("(going on) its job does not go on without {task}")) };
+                job.dead.insert(*task);
+                Ok(())
+            }
+            Event::JobFinished { job: id, outcome } => {
+                let Some(job) = self.0.get(id) else { return Ok(()) };
+                let dead = job.dead.len();
+                let counted = format!("{dead} of {} failed", Counted(job.maps as usize, "task"));
+                match outcome {
+                    Outcome::Succeeded if dead > 0 => Err(format!("(going on) job {id} succeeded, and {counted}")),
+                    Outcome::Failed { reason } if reason.ends_with(" failed") && (dead == 0 || *reason != counted) => {
+                        Err(format!("(going on) job {id} says `{reason}`, and {counted}"))
+                    }
+                    Outcome::Failed { reason }
+                        if job.keeps_going && reason.starts_with("task") && is_of_map(reason) =>
+                    {
+                        Err(format!("(going on) job {id} does not keep going: {reason}"))
+                    }
+                    _ => Ok(()),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether a reason blames a task of the map, which is the first stage.
+fn is_of_map(reason: &str) -> bool {
+    reason.contains(" of stage 1 ")
+}
