@@ -5,6 +5,7 @@
 //! `session`, `blob_service`, `client_service`, `history`, `snapshots`, `combine` and `collector`,
 //! with `record` for when none runs; the worker's is `worker` (the loop around its machine), `link`, `runs`, `cache`, `executor` and `compute`, with
 //! `process` for what runs as a process of its own. Nothing here decides.
+//! with `record` for when none runs; the worker's is `worker` (the loop around its machine), `link`, `runs`, `cache`, `devices`, `executor` and `compute`. Nothing here decides.
 
 mod clock;
 pub mod authority;
@@ -39,6 +40,7 @@ mod compute;
 mod wasm;
 mod metrics;
 pub mod process;
+pub mod devices;
 pub mod executor;
 pub mod membership;
 pub mod link;
