@@ -249,7 +249,7 @@ impl Client {
     /// The workers, by name.
     pub async fn workers(&mut self) -> Result<Vec<WorkerView>, CallError> {
         let reply = self.calls.workers(within(CALL_TIMEOUT, Nothing {})).await?.into_inner();
-        Ok(reply.workers.into_iter().map(Into::into).collect())
+        Ok(reply.workers.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?)
     }
 
     /// Takes a worker out of service, and says how many tasks it brings to an end before it leaves.

@@ -4,7 +4,7 @@
 
 use convoke_core::coordinator::{TokenView, WorkerView};
 use convoke_core::event::Outcome;
-use convoke_core::{JobId, TokenId};
+use convoke_core::{Ability, JobId, Resources, TokenId};
 use convoke_proto::{DecodeError, job_id};
 
 use crate::v1;
@@ -68,17 +68,52 @@ impl TryFrom<v1::JobSummary> for JobSummary {
 
 impl From<WorkerView> for v1::WorkerView {
     fn from(worker: WorkerView) -> Self {
-        let WorkerView { name, connected, draining, slots, running, queued, .. } = worker;
-        let WorkerView { tasks_done, rejections, pace_ms, hardware, profile, .. } = worker;
-        Self { name, connected, draining, slots, running, queued, tasks_done, rejections, pace_ms, hardware, profile }
+        let abilities = worker.abilities.iter().map(Ability::to_string).collect();
+        let resources = worker.resources.iter().map(|(name, amount)| (name.to_owned(), amount)).collect();
+        let WorkerView { name, connected, draining, slots, running, queued, tasks_done, .. } = worker;
+        let WorkerView { rejections, pace_ms, hardware, profile, .. } = worker;
+        Self {
+            name,
+            connected,
+            draining,
+            slots,
+            abilities,
+            resources,
+            running,
+            queued,
+            tasks_done,
+            rejections,
+            pace_ms,
+            hardware,
+            profile,
+        }
     }
 }
 
-impl From<v1::WorkerView> for WorkerView {
-    fn from(worker: v1::WorkerView) -> Self {
-        let v1::WorkerView { name, connected, draining, slots, running, queued, .. } = worker;
-        let v1::WorkerView { tasks_done, rejections, pace_ms, hardware, profile, .. } = worker;
-        Self { name, connected, draining, slots, running, queued, tasks_done, rejections, pace_ms, hardware, profile }
+impl TryFrom<v1::WorkerView> for WorkerView {
+    type Error = DecodeError;
+
+    fn try_from(worker: v1::WorkerView) -> Result<Self, DecodeError> {
+        let abilities = worker.abilities.iter().map(|name| Ability::new(name)).collect::<Result<_, _>>()?;
+        let resources: Resources = worker.resources.into_iter().collect();
+        resources.check()?;
+        let v1::WorkerView { name, connected, draining, slots, running, queued, tasks_done, .. } = worker;
+        let v1::WorkerView { rejections, pace_ms, hardware, profile, .. } = worker;
+        Ok(Self {
+            name,
+            connected,
+            draining,
+            slots,
+            abilities,
+            resources,
+            running,
+            queued,
+            tasks_done,
+            rejections,
+            pace_ms,
+            hardware,
+            profile,
+        })
     }
 }
 

@@ -135,6 +135,8 @@ impl Coordinator {
             connected: worker.session.is_some(),
             draining: worker.draining,
             slots: worker.slots as u32,
+            abilities: worker.abilities.clone(),
+            resources: worker.resources.clone(),
             running: worker.running().len() as u32,
             queued: worker.queued().len() as u32,
             tasks_done: worker.tasks_done,

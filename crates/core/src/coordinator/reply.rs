@@ -3,7 +3,7 @@
 //! How an answer is worded on the wire it does not know.
 
 use crate::event::Outcome;
-use crate::{Digest, Identity, JobId, Millis, Role, SpecError, TokenId};
+use crate::{Ability, Digest, Identity, JobId, Millis, Resources, Role, SpecError, TokenId};
 
 use super::credentials::{REMOVED_MAX, TOKENS_MAX};
 use super::jobs::LIVE_JOBS_MAX;
@@ -112,6 +112,10 @@ pub struct WorkerView {
     pub draining: bool,
     /// How many tasks it runs at a time.
     pub slots: u32,
+    /// What its executors can do.
+    pub abilities: Vec<Ability>,
+    /// What its tasks may take beside slots, all together.
+    pub resources: Resources,
     /// Tasks that run.
     pub running: u32,
     /// Tasks that wait for a slot.
