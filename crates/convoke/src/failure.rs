@@ -180,8 +180,19 @@ impl From<SubmitError> for Failure {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use convoke_wire::denial::Denied;
 
     use super::*;
+
+    #[test]
+    fn who_may_not_run_commands_hears_how_to_get_the_right() {
+        let said = "the job runs commands on workers (`command`), and this client has no right to that".to_owned();
+        let error = CallError::Denied(Denied { denial: Denial::Commands, said });
+        let Failure { status, error, hint } = SubmitError::Call(error).into();
+        assert_eq!(status, 3);
+        assert!(error.starts_with("the coordinator does not allow it: the job runs commands"), "{error}");
+        assert!(hint.is_some_and(|hint| hint.contains("convoke token create --role client --allow-command")));
+    }
 
     #[test]
     fn usage_is_one_error_and_one_hint() {
