@@ -5,6 +5,7 @@
 mod access;
 mod data;
 mod divide;
+mod needs;
 mod serve;
 mod train;
 
@@ -20,6 +21,7 @@ pub use access::{
 };
 pub use data::{EvaluateArgs, LayoutArgs, PredictArgs, SplitArgs, Validate};
 pub use divide::{CommandArgs, MapArgs, RunCommandArgs, TaskArgs};
+pub use needs::resources;
 pub use serve::{CoordinatorArgs, LoadArgs, WorkerArgs};
 pub use train::{Keep, ModelArgs, RunArgs, TrainArgs};
 

@@ -139,7 +139,7 @@ impl Divisible<'_> {
             }
         };
         let collect = Combine { kind: Some(program::v1::combine::Kind::Collect(Collect {})) };
-        let needs = Needs { slots: self.tasks.slots, ..Needs::default() };
+        let needs = self.tasks.needs.needs(self.tasks.slots)?;
         let map = Work { ability, program, input, split, count, combine: inline(&collect), needs };
         let keep_going = self.tasks.keep_going;
         let spec = JobSpec {

@@ -171,3 +171,12 @@ pub fn submitter() -> String {
 pub fn cores() -> u32 {
     std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX)).min(256)
 }
+
+/// How much memory this machine has, or its container, if that is known.
+pub fn memory_bytes() -> Option<u64> {
+    let info = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let kib: u64 =
+        info.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"))?.parse().ok()?;
+    let container = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|max| max.trim().parse().ok());
+    Some(kib.checked_mul(1 << 10)?.min(container.unwrap_or(u64::MAX))).filter(|bytes| *bytes > 0)
+}

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use convoke_core::event::Failure;
 use convoke_core::message::{Assignment, FromWorker, Hello, SLOTS_MAX};
 use convoke_core::worker::{Config, Input, Load, Notice, Output, Run, Worker as Machine};
-use convoke_core::{Ability, Resources, SpecError, WorkerId};
+use convoke_core::{Ability, SpecError, WorkerId};
 use convoke_wire::CallError;
 use convoke_wire::channel::ConnectError;
 use convoke_wire::seen::Seen;
@@ -25,8 +25,9 @@ use tonic::transport::Channel;
 
 use crate::cache::Cache;
 use crate::compute::Compute;
+use crate::devices::Devices;
 use crate::executor::{
-    COMMAND, CommandError, Commands, EVALUATE, ExecuteError, Executed, Executors, Failed, Guests, PREDICT, STEP, TRAIN,
+    COMMANDS, CommandError, Commands, EVALUATE, ExecuteError, Executed, Executors, Failed, Guests, PREDICT, TRAIN,
     WASM, WasmLimits,
 };
 use crate::link::{self, Frames, LinkError, LinkEvent, Way};
@@ -48,6 +49,8 @@ pub struct Options {
     pub name: String,
     /// How many tasks it runs at a time.
     pub slots: u32,
+    /// What it counts beside slots.
+    pub devices: Devices,
     /// How busy it is with other things.
     pub load: Load,
     /// The most bytes that its cache holds.
@@ -130,7 +133,8 @@ impl Worker {
     pub fn new(options: Options) -> Result<Self, WorkerError> {
         let slots = options.slots.clamp(1, SLOTS_MAX);
         convoke_core::check_name("worker", &options.name)?;
-        let commands = [COMMAND, STEP].into_iter().filter(|_| options.commands.is_some());
+        options.devices.counted().check()?;
+        let commands = COMMANDS.into_iter().filter(|_| options.commands.is_some());
         let abilities = [TRAIN, EVALUATE, PREDICT, WASM].into_iter().chain(commands);
         let abilities = abilities.map(Ability::new).collect::<Result<_, _>>()?;
         let hello = Hello {
@@ -142,14 +146,20 @@ impl Worker {
             hardware: hardware(),
             holding: Vec::new(),
             draining: false,
-            resources: Resources::default(),
+            resources: options.devices.counted().clone(),
         };
         let (connection, connections) = watch::channel(None);
         let compute = Compute::start(slots as usize).map_err(WorkerError::Thread)?;
         let guests = Guests::new(options.wasm, slots);
         let commands = options.commands.as_deref().map(|folder| Commands::open(folder, options.cache_bytes));
         let commands = commands.transpose().map_err(WorkerError::Commands)?;
-        let executors = Executors::new(Cache::new(options.cache_bytes, connections), compute, guests, commands);
+        let executors = Executors::new(
+            Cache::new(options.cache_bytes, connections),
+            compute,
+            guests,
+            commands,
+            options.devices.clone(),
+        );
         Ok(Self {
             machine: Machine::new(0, Config { hello, load: options.load }),
             options,

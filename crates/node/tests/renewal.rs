@@ -13,6 +13,7 @@ use convoke_core::{Policy, Role, TokenId};
 use convoke_node::Coordinator;
 use convoke_node::authority::{Authority, MEMBER_VALID, RENEWABLE_AFTER};
 use convoke_node::coordinator::{Options, SNAPSHOT_EVERY_BYTES};
+use convoke_node::devices::Devices;
 use convoke_node::link::Way;
 use convoke_node::membership::Membership;
 use convoke_node::worker::{self, End, Worker};
@@ -153,6 +154,7 @@ async fn a_worker_that_slept_over_its_certificates_end_comes_back() {
         way: Way::Dial { target: Target::Address { address, trust: trust.clone() }, wait: Duration::ZERO },
         name: "ann".to_owned(),
         slots: 1,
+        devices: Devices::default(),
         load: Load::default(),
         cache_bytes: 1 << 20,
         commands: None,

@@ -30,7 +30,7 @@ pub fn reduce(parts: &[[u8; 32]]) -> [u8; 32] {
 
 /// A result as it is reported: half of them are blobs.
 pub fn result(bytes: [u8; 32]) -> Payload {
-    let inline = (bytes[0] % 2 == 0).then(|| Payload::inline(&bytes).ok()).flatten();
+    let inline = bytes[0].is_multiple_of(2).then(|| Payload::inline(&bytes).ok()).flatten();
     inline.unwrap_or_else(|| Payload::blob(digest_of(&bytes)))
 }
 

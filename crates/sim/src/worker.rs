@@ -186,7 +186,7 @@ impl World {
     /// Why an executor that comes to its end brings nothing, if so.
     fn why_it_fails(&mut self, host: usize, execution: &Execution) -> Option<Failure> {
         let task = execution.assignment.task;
-        let Some(job) = self.scenario.jobs.iter().find(|job| job.id == task.job) else { return None };
+        let job = self.scenario.jobs.iter().find(|job| job.id == task.job)?;
         let is_map = self.invariants.stages.purpose(task.job, task.stage) == Some(Purpose::Map);
         let (what, why) = if execution.ends_early {
             ("fault.task-in-time", "it took too long")

@@ -245,7 +245,7 @@ impl World {
 
     fn deadline_passes(&mut self, place: usize) -> Result<(), Violation> {
         let job = self.scenario.jobs[place].id;
-        if !self.invariants.record.durable.job(job).is_some_and(|job| job.outcome.is_none()) {
+        if self.invariants.record.durable.job(job).is_none_or(|job| job.outcome.is_some()) {
             return Ok(());
         }
         self.queue.push(self.now + 1_000, Happening::DeadlinePasses { place });

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use convoke_wire::core::{FAN_IN_MAX, RETRIES_MAX};
 
+use super::needs::NeedsArgs;
 use super::serve::parse_size;
 use super::train::RunArgs;
 use crate::input::Array;
@@ -119,6 +120,8 @@ pub struct TaskArgs {
     /// Slots that a task takes
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=512))]
     pub slots: u32,
+    #[command(flatten)]
+    pub needs: NeedsArgs,
     /// Try a task that failed so many times again
     #[arg(long, value_name = "N", default_value_t = 0,
           value_parser = clap::value_parser!(u32).range(0..=i64::from(RETRIES_MAX)))]

@@ -8,6 +8,8 @@ use clap::Args;
 use convoke_wire::channel::PORT;
 use convoke_wire::core::Policy;
 
+use super::needs::{Resource, parse_resource};
+
 /// How busy workers are with other things.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct LoadArgs {
@@ -59,6 +61,8 @@ pub struct CoordinatorArgs {
   convoke worker                              joins 127.0.0.1:9095
   convoke worker 127.0.0.1:9095 --slots 1 --name left
   convoke worker 10.0.0.5:9095 --token cvk1…  joins a coordinator elsewhere, by a token that it prints
+  convoke worker --allow-command              also runs commands, of clients that may
+  convoke worker --resource gpu=2 --memory 64GiB
   convoke worker remove gpu-box               takes a worker's credentials out of service
   convoke worker --wait 1m                    may be started before its coordinator
   convoke worker --listen 127.0.0.1:7001      waits to be dialled, by a coordinator with --nodes
@@ -70,6 +74,15 @@ pub struct WorkerArgs {
     /// How many tasks run at a time [default: one for each core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=512))]
     pub slots: Option<u32>,
+    /// What its tasks may take together beside slots, such as gpu=2: counted, for tasks that ask for it; several times
+    #[arg(long, value_name = "NAME=COUNT", value_parser = parse_resource)]
+    pub resource: Vec<Resource>,
+    /// How much memory tasks that ask for some may take together [default: the machine's]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub memory: Option<u64>,
+    /// Run the commands of clients that may have them run: as this user, with what this user can reach
+    #[arg(long)]
+    pub allow_command: bool,
     /// What people call it [default: the host's name]
     #[arg(long)]
     pub name: Option<String>,

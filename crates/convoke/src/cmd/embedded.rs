@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use convoke_node::coordinator::{Coordinator, Options, SNAPSHOT_EVERY_BYTES};
+use convoke_node::devices::Devices;
 use convoke_node::executor::WasmLimits;
 use convoke_node::link::Way;
 use convoke_node::worker::{self, Worker};
@@ -15,6 +16,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::records;
+use crate::args::resources;
 use crate::failure::Failure;
 use crate::place;
 
@@ -61,8 +63,10 @@ impl Cluster {
                 way: Way::Dial { target: coordinator.target(), wait: Duration::ZERO },
                 name: format!("worker-{number}"),
                 slots: 1,
+                devices: memory(workers)?,
                 load: Load { seed: load.seed.wrapping_add(u64::from(number)), ..load },
                 cache_bytes: CACHE_BYTES,
+                // It is the user's own machine, and the user's own process.
                 commands: Some(place::scratch()),
                 wasm: WasmLimits::default(),
                 membership: None,
@@ -111,4 +115,10 @@ impl Cluster {
         self.coordinator.stop().await;
         drop(tokio::time::timeout(TIDY_TIMEOUT, self.tidying).await);
     }
+}
+
+/// A worker's share of the machine's memory.
+fn memory(workers: u32) -> Result<Devices, Failure> {
+    let counted = resources(&[], place::memory_bytes().map(|bytes| bytes / u64::from(workers)))?;
+    Devices::new(counted, None).map_err(Failure::failed)
 }

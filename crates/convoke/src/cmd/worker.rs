@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
+use convoke_node::devices::{Devices, VISIBLE};
 use convoke_node::executor::WasmLimits;
 use convoke_node::link::{LinkError, Way};
 use convoke_node::listen::Listener;
@@ -13,7 +14,7 @@ use convoke_wire::core::worker::Load;
 
 use super::signals::asked_to_end;
 use super::{enrol, standing};
-use crate::args::{LoadArgs, WorkerArgs};
+use crate::args::{LoadArgs, WorkerArgs, resources};
 use crate::failure::Failure;
 use crate::{output, place};
 
@@ -21,14 +22,16 @@ use crate::{output, place};
 pub async fn run(args: WorkerArgs) -> Result<ExitCode, Failure> {
     let name = args.name.clone().unwrap_or_else(place::host_name);
     convoke_wire::core::check_name("worker", &name).map_err(|error| explain(error.into()))?;
+    let devices = devices(&args)?;
     let (way, membership, name) = join(&args, &name).await?;
     let options = Options {
         way,
         name,
         slots: args.slots.unwrap_or_else(place::cores),
+        devices,
         load: load(&args.load)?,
         cache_bytes: args.cache_mib.saturating_mul(1 << 20),
-        commands: Some(place::scratch()),
+        commands: args.allow_command.then(place::scratch),
         wasm: WasmLimits::default(),
         membership: Some(membership),
     };
@@ -45,6 +48,14 @@ pub async fn run(args: WorkerArgs) -> Result<ExitCode, Failure> {
         listening.await.map_err(Failure::failed)??;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What it counts beside slots.
+fn devices(args: &WorkerArgs) -> Result<Devices, Failure> {
+    let counted = resources(&args.resource, args.memory.or_else(place::memory_bytes))?;
+    let visible = std::env::var(VISIBLE).ok();
+    Devices::new(counted, visible.as_deref())
+        .map_err(|error| Failure::bad_input(error).hint(format!("count fewer with --resource gpu=N, or set {VISIBLE}")))
 }
 
 /// How it comes by its coordinator, what it shows there, and what that says it is called.

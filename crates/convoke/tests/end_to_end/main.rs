@@ -19,6 +19,7 @@ mod snapshots;
 mod collection;
 mod python;
 mod nodes;
+mod offers;
 mod full_disk;
 mod syncs;
 mod damage;

@@ -21,6 +21,7 @@ use tokio_stream::StreamExt;
 use super::*;
 use crate::client_service::unpinned;
 use crate::coordinator::{Coordinator, Options};
+use crate::devices::Devices;
 use crate::executor::TRAIN;
 use crate::link::Way;
 use crate::worker::{self, Worker};
@@ -86,6 +87,7 @@ fn work_for(coordinator: &Coordinator) -> tokio::task::JoinHandle<()> {
         way: Way::Dial { target: coordinator.target(), wait: Duration::ZERO },
         name: "ann".to_owned(),
         slots: 2,
+        devices: Devices::default(),
         load: Load { probability: 0.0, delay_ms: 0, seed: 0 },
         cache_bytes: 1 << 20,
         commands: None,

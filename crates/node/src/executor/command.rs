@@ -131,10 +131,11 @@ impl Room {
             ("CONVOKE_SEED", assignment.seed.to_string().into()),
         ];
         convoke.extend(call.convoke);
+        convoke.extend(call.resources.iter().map(|(name, value)| (name.as_str(), value.into())));
         let view = View {
             slots: assignment.needs.slots,
             directory: self.directory(),
-            gpus: call.gpus.as_deref(),
+            gpus: None,
             variables: &variables,
             convoke: &convoke,
         };
@@ -170,7 +171,8 @@ pub(super) struct Call<'a> {
     pub(super) argv: Vec<String>,
     pub(super) environment: &'a [Variable],
     pub(super) convoke: Vec<(&'static str, OsString)>,
-    pub(super) gpus: Option<String>,
+    /// What the task has of the worker's resources.
+    pub(super) resources: Vec<(String, String)>,
     pub(super) stdin: Bytes,
 }
 
@@ -181,7 +183,7 @@ pub(super) fn run(
     assignment: &Assignment,
     input: &Input,
     sources: &Sources,
-    gpus: Option<String>,
+    resources: Vec<(String, String)>,
     stop: &AtomicBool,
 ) -> Result<(Computed, Vec<Left>), ExecuteError> {
     let room = commands.room(command, sources)?;
@@ -189,7 +191,7 @@ pub(super) fn run(
         argv: command.argv.clone(),
         environment: &command.environment,
         convoke: Vec::new(),
-        gpus,
+        resources,
         stdin: Bytes::new(),
     };
     match command.feed() {

@@ -24,6 +24,7 @@ use convoke_wire::protocol::SESSION_BLOB_BYTES_MAX;
 
 use crate::cache::Cache;
 use crate::compute::Compute;
+use crate::devices::{Devices, TooMuch};
 use crate::wasm::WasmError;
 use command::{Left, Sources};
 use input::{Input, Inputs};
@@ -61,6 +62,7 @@ pub(crate) struct Executors {
     guests: Arc<Guests>,
     /// Where this worker runs commands.
     commands: Option<Arc<Commands>>,
+    devices: Devices,
 }
 
 /// What an executor brought.
@@ -102,6 +104,8 @@ pub(crate) enum ExecuteError {
     Command(#[from] CommandError),
     #[error(transparent)]
     Wasm(#[from] WasmError),
+    #[error(transparent)]
+    TooMuch(#[from] TooMuch),
     #[error("the computation panicked")]
     Panicked,
     #[error("the executor panicked")]
@@ -142,10 +146,16 @@ struct Given {
 }
 
 impl Executors {
-    pub(crate) fn new(cache: Cache, compute: Compute, guests: Guests, commands: Option<Commands>) -> Self {
+    pub(crate) fn new(
+        cache: Cache,
+        compute: Compute,
+        guests: Guests,
+        commands: Option<Commands>,
+        devices: Devices,
+    ) -> Self {
         let cache = Arc::new(cache);
         let (guests, commands) = (Arc::new(guests), commands.map(Arc::new));
-        Self { inputs: Inputs::new(cache.clone()), cache, compute, guests, commands }
+        Self { inputs: Inputs::new(cache.clone()), cache, compute, guests, commands, devices }
     }
 
     /// Keeps a blob that arrived with the session.
@@ -227,9 +237,11 @@ impl Executors {
         let commands = self.commands()?;
         let command: program::Command = program::read("command", &given.assignment.program)?;
         let sources = self.sources(&command).await?;
+        // Given back once the processes have gone.
+        let taken = self.devices.take(&given.assignment.needs).await?;
         let run = move || {
             let Given { assignment, input, .. } = &given;
-            command::run(&commands, &command, assignment, input, &sources, None, &stop)
+            command::run(&commands, &command, assignment, input, &sources, taken.environment(), &stop)
         };
         let (computed, left) = self.on_thread(run).await?;
         Ok(Computed { files: self.store_files(left).await?, ..computed })
@@ -239,7 +251,9 @@ impl Executors {
         let commands = self.commands()?;
         let (command, kind) = step::read(&given)?;
         let sources = self.sources(&command).await?;
-        self.on_thread(move || step::run(&commands, &command, kind, &given, &sources, None, &stop)).await
+        let taken = self.devices.take(&given.assignment.needs).await?;
+        let run = move || step::run(&commands, &command, kind, &given, &sources, taken.environment(), &stop);
+        self.on_thread(run).await
     }
 
     fn commands(&self) -> Result<Arc<Commands>, ExecuteError> {

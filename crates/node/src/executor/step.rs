@@ -33,7 +33,7 @@ pub(super) fn run(
     kind: Kind,
     given: &Given,
     sources: &Sources,
-    gpus: Option<String>,
+    resources: Vec<(String, String)>,
     stop: &AtomicBool,
 ) -> Result<Computed, ExecuteError> {
     let Input::Entry { bytes: shard, name, samples } = &given.input else {
@@ -60,7 +60,7 @@ pub(super) fn run(
         convoke.push(("CONVOKE_RESULT", result.clone().into_os_string()));
     }
     let (argv, environment) = (command.argv.clone(), &command.environment[..]);
-    let call = Call { argv, environment, convoke, gpus, stdin: Bytes::new() };
+    let call = Call { argv, environment, convoke, resources, stdin: Bytes::new() };
     let ended = room.run(&given.assignment, call, stop)?;
     let mut said: BTreeMap<String, f64> =
         parse_metrics(&ended.stdout).iter().map(|(name, value)| (name.to_owned(), value)).collect();

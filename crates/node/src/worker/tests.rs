@@ -11,6 +11,7 @@ async fn a_run_that_panics_outside_its_computation_has_failed() {
         way,
         name,
         slots: 1,
+        devices: Devices::default(),
         load,
         cache_bytes: 1,
         commands: None,
