@@ -16,6 +16,7 @@ mod blobs;
 mod noop;
 mod counting;
 mod journal;
+mod tasks;
 
 use clap::{Parser, Subcommand};
 
@@ -44,6 +45,8 @@ enum Measurement {
     Restart(restart::Arguments),
     /// How many tasks a second a coordinator takes through, with its journal on disk beside one in memory
     Journal(journal::Arguments),
+    /// How many tasks a second two one-slot workers do, and how long one alone takes
+    Tasks(tasks::Arguments),
     /// The cases of the reference's report under each placement policy, and one with a slow worker
     Scenarios(scenarios::Arguments),
 }
@@ -61,6 +64,7 @@ async fn main() -> anyhow::Result<()> {
         Measurement::Letters(arguments) => figures::show(cli.json, &letters::measure_times(&arguments)?),
         Measurement::Restart(arguments) => figures::show(cli.json, &restart::measure(&arguments).await?),
         Measurement::Journal(arguments) => figures::show(cli.json, &journal::measure(&arguments).await?),
+        Measurement::Tasks(arguments) => figures::show(cli.json, &tasks::measure(&arguments).await?),
         Measurement::Scenarios(arguments) => figures::show(cli.json, &scenarios::measure(&arguments)?),
     }
 }
