@@ -9,6 +9,10 @@ use convoke_core::event::{Metrics, Purpose};
 /// A line for an event, once it is durable.
 pub(crate) fn event(event: &Event) {
     match event {
+        // Of a round's tasks each has its line; of others there may be thousands a second.
+        Event::TaskDone { task, record } if record.completion.samples == 0 => {
+            tracing::debug!(%task, worker = record.worker, attempt = record.attempt, "task done");
+        }
         Event::TaskDone { task, record } => {
             let error = error_of(&record.completion.metrics);
             let worker = &record.worker;
@@ -44,6 +48,7 @@ pub(crate) fn notice(notice: &Notice) {
         Notice::WorkerLost { .. } => tracing::warn!("{notice}"),
         Notice::Waiting { reason: Waiting::NoWorkers, .. } => tracing::info!("{notice}"),
         Notice::Waiting { .. } => tracing::warn!("{notice}"),
+        Notice::Assigned { round: 0, .. } => tracing::debug!("{notice}"),
         Notice::WorkerJoined { .. }
         | Notice::WorkerLeft { .. }
         | Notice::WorkerDraining { .. }

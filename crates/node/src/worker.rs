@@ -397,16 +397,21 @@ impl Worker {
     }
 
     fn start(&mut self, run: Run, assignment: Assignment, queued_ms: u64) {
-        tracing::info!(task = %assignment.task, "{} begins", assignment.ability);
+        // Of a round's tasks each has its line; of others there may be thousands a second.
+        let has_line = assignment.round > 0;
+        if has_line {
+            tracing::info!(task = %assignment.task, "{} begins", assignment.ability);
+        }
         let stop = self.runs.start(run, &assignment);
         let executors = self.executors.clone();
         let task = self.running.spawn(async move {
             let outcome = executors.run(&assignment, Duration::from_millis(queued_ms), stop).await;
             match &outcome {
-                Ok(done) => {
+                Ok(done) if has_line => {
                     let seconds = done.completion.timing.compute_us as f64 / 1e6;
                     tracing::info!(task = %assignment.task, seconds, "{} done", assignment.ability);
                 }
+                Ok(_) => tracing::debug!(task = %assignment.task, "{} done", assignment.ability),
                 Err(failed) => tracing::debug!(task = %assignment.task, "{}", failed.failure.reason),
             }
             outcome

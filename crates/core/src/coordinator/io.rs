@@ -275,6 +275,8 @@ pub enum Notice {
         worker: String,
         /// Which attempt.
         attempt: u32,
+        /// The round, from 1; 0 in a plan without rounds.
+        round: u32,
     },
     /// A worker rejected a task.
     Rejected {
@@ -354,7 +356,7 @@ impl fmt::Display for Notice {
             Self::WorkerDraining { worker, running } => {
                 write!(f, "{worker} is draining and has {} to bring to an end", Counted(*running, "task"))
             }
-            Self::Assigned { task, worker, attempt } => write!(f, "task {task} goes to {worker}, attempt {attempt}"),
+            Self::Assigned { task, worker, attempt, .. } => write!(f, "task {task} goes to {worker}, attempt {attempt}"),
             Self::Rejected { task, worker } => write!(f, "{worker} rejected task {task}"),
             Self::Waiting { job, reason } => write!(f, "job {job} waits: {reason}"),
         }

@@ -173,7 +173,7 @@ impl Coordinator {
             idempotent: job.spec.attempts.idempotent,
         };
         let name = self.roster.get(worker).map_or_else(String::new, |worker| worker.name.clone());
-        self.notice(Notice::Assigned { task, worker: name, attempt });
+        self.notice(Notice::Assigned { task, worker: name, attempt, round: assignment.round });
         self.tell(worker, ToWorker::Assign(assignment));
     }
 
