@@ -21,7 +21,7 @@ pub struct Cluster {
     binary: PathBuf,
     address: String,
     // Ends before its folder goes.
-    _coordinator: Running,
+    coordinator: Running,
     folder: TempDir,
 }
 
@@ -42,7 +42,7 @@ impl Cluster {
         let coordinator = Running::start(command)?;
         let line = coordinator.says("coordinator on ")?;
         let address = line.trim_start_matches("coordinator on ").split(',').next().unwrap_or_default().to_owned();
-        Ok(Self { binary, address, _coordinator: coordinator, folder })
+        Ok(Self { binary, address, coordinator, folder })
     }
 
     /// Where data may be put.
@@ -84,6 +84,18 @@ impl Cluster {
         ensure!(output.status.success(), "the job was refused: {}", String::from_utf8_lossy(&output.stderr));
         let printed: Value = serde_json::from_slice(&output.stdout).context("no JSON was printed")?;
         Ok(printed["job"].as_str().context("no job was printed")?.parse()?)
+    }
+
+    /// The coordinator's process.
+    pub fn coordinator_id(&self) -> u32 {
+        self.coordinator.id()
+    }
+
+    /// The binary as a client of this coordinator.
+    pub fn client_command(&self) -> Command {
+        let mut command = command(&self.binary, self.folder.path());
+        command.env("CONVOKE_COORDINATOR", &self.address);
+        command
     }
 
     /// A client.

@@ -17,6 +17,7 @@ mod noop;
 mod counting;
 mod journal;
 mod tasks;
+mod words;
 
 use clap::{Parser, Subcommand};
 
@@ -47,6 +48,8 @@ enum Measurement {
     Journal(journal::Arguments),
     /// How many tasks a second two one-slot workers do, and how long one alone takes
     Tasks(tasks::Arguments),
+    /// A word count over a large text, beside mawk's
+    Words(words::Arguments),
     /// The cases of the reference's report under each placement policy, and one with a slow worker
     Scenarios(scenarios::Arguments),
 }
@@ -65,6 +68,7 @@ async fn main() -> anyhow::Result<()> {
         Measurement::Restart(arguments) => figures::show(cli.json, &restart::measure(&arguments).await?),
         Measurement::Journal(arguments) => figures::show(cli.json, &journal::measure(&arguments).await?),
         Measurement::Tasks(arguments) => figures::show(cli.json, &tasks::measure(&arguments).await?),
+        Measurement::Words(arguments) => figures::show(cli.json, &words::measure(&arguments).await?),
         Measurement::Scenarios(arguments) => figures::show(cli.json, &scenarios::measure(&arguments)?),
     }
 }

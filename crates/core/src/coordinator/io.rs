@@ -356,7 +356,9 @@ impl fmt::Display for Notice {
             Self::WorkerDraining { worker, running } => {
                 write!(f, "{worker} is draining and has {} to bring to an end", Counted(*running, "task"))
             }
-            Self::Assigned { task, worker, attempt, .. } => write!(f, "task {task} goes to {worker}, attempt {attempt}"),
+            Self::Assigned { task, worker, attempt, .. } => {
+                write!(f, "task {task} goes to {worker}, attempt {attempt}")
+            }
             Self::Rejected { task, worker } => write!(f, "{worker} rejected task {task}"),
             Self::Waiting { job, reason } => write!(f, "job {job} waits: {reason}"),
         }
