@@ -166,7 +166,8 @@ fn remove_leftovers(parent: &Path) -> io::Result<()> {
 }
 
 /// Removes a directory with all that is in it. Directories below are moved up to `room` first, which is on the same disk:
-/// so neither their depth nor the length of their paths matters, and nothing here calls itself.
+/// so neither their depth nor the length of their paths matters, and nothing here calls itself. A link is removed, wherever
+/// a command has put one: also in the place of its own directory.
 fn remove(directory: &Path, room: &Path) -> Result<(), ScratchError> {
     // Most are empty.
     match fs::remove_dir(directory) {
@@ -174,9 +175,13 @@ fn remove(directory: &Path, room: &Path) -> Result<(), ScratchError> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(_) => {}
     }
+    let cannot = |path: &Path, error| ScratchError::Remove { path: path.to_owned(), error };
+    if !directory.symlink_metadata().map_err(|error| cannot(directory, error))?.is_dir() {
+        return fs::remove_file(directory).map_err(|error| cannot(directory, error));
+    }
     let mut waiting = vec![directory.to_owned()];
     while let Some(path) = waiting.pop() {
-        empty(&path, room, &mut waiting).map_err(|error| ScratchError::Remove { path, error })?;
+        empty(&path, room, &mut waiting).map_err(|error| cannot(&path, error))?;
     }
     Ok(())
 }
@@ -185,15 +190,14 @@ fn remove(directory: &Path, room: &Path) -> Result<(), ScratchError> {
 fn empty(directory: &Path, room: &Path, waiting: &mut Vec<PathBuf>) -> io::Result<()> {
     let mut tries = 0;
     loop {
-        // Its owner may always do that, and then all the rest.
-        fs::set_permissions(directory, Permissions::from_mode(0o700))?;
-        for entry in fs::read_dir(directory)? {
+        let opened = Opened::new(directory)?;
+        for entry in fs::read_dir(&opened.path)? {
             let entry = entry?;
             if entry.file_type()?.is_dir() {
                 let moved =
                     room.join(format!("gone-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed)));
                 // To move it is to write to its own entry for what is above.
-                fs::set_permissions(entry.path(), Permissions::from_mode(0o700))?;
+                drop(Opened::new(&entry.path())?);
                 fs::rename(entry.path(), &moved)?;
                 waiting.push(moved);
             } else {
@@ -205,6 +209,38 @@ fn empty(directory: &Path, room: &Path, waiting: &mut Vec<PathBuf>) -> io::Resul
             Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty && tries < EMPTYING_TRIES => tries += 1,
             outcome => return outcome,
         }
+    }
+}
+
+/// A directory that its owner may read and write, and no link to one: what is done below `path` happens there, whatever
+/// somebody puts into its place meanwhile.
+struct Opened {
+    path: PathBuf,
+    _directory: Option<File>,
+}
+
+impl Opened {
+    #[cfg(target_os = "linux")]
+    fn new(directory: &Path) -> io::Result<Self> {
+        use std::os::fd::AsRawFd;
+        use std::os::unix::fs::OpenOptionsExt;
+
+        use nix::libc::{O_DIRECTORY, O_NOFOLLOW, O_PATH};
+
+        // To open it so takes no right to read it. Its owner may always give himself that, and then all the rest.
+        let opened = OpenOptions::new().read(true).custom_flags(O_PATH | O_DIRECTORY | O_NOFOLLOW).open(directory)?;
+        let path = PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd()));
+        fs::set_permissions(&path, Permissions::from_mode(0o700))?;
+        Ok(Self { path, _directory: Some(opened) })
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn new(directory: &Path) -> io::Result<Self> {
+        if !directory.symlink_metadata()?.is_dir() {
+            return Err(ErrorKind::NotADirectory.into());
+        }
+        fs::set_permissions(directory, Permissions::from_mode(0o700))?;
+        Ok(Self { path: directory.to_owned(), _directory: None })
     }
 }
 
@@ -257,6 +293,32 @@ mod tests {
         drop(scratch);
         assert_eq!(names(root.path()), ["lock"]);
         assert_eq!(names(&precious), ["file"]);
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_directory_is_removed_and_what_it_leads_to_is_not() {
+        let parent = tempfile::tempdir().unwrap();
+        let root = ScratchRoot::open(&parent.path().join("scratch")).unwrap();
+        let precious = parent.path().join("precious");
+        fs::create_dir_all(precious.join("directory")).unwrap();
+        fs::write(precious.join("file"), "x").unwrap();
+        fs::set_permissions(&precious, Permissions::from_mode(0o755)).unwrap();
+        let mut scratch = root.scratch().unwrap();
+        let out = scratch.out().unwrap().to_owned();
+        for replaced in [scratch.directory(), &out] {
+            fs::remove_dir(replaced).unwrap();
+            std::os::unix::fs::symlink(&precious, replaced).unwrap();
+        }
+        drop(scratch);
+        assert_eq!(names(root.path()), ["lock"]);
+        std::os::unix::fs::symlink(&precious, root.path().join("link")).unwrap();
+        // Whoever is quicker than the look at what it is.
+        assert!(empty(&root.path().join("link"), root.path(), &mut Vec::new()).is_err());
+        drop(root);
+        std::os::unix::fs::symlink(&precious, parent.path().join("scratch/worker-1-0")).unwrap();
+        let next = ScratchRoot::open(&parent.path().join("scratch")).unwrap();
+        assert_eq!(names(next.path()), ["lock"]);
+        assert_eq!((names(&precious), mode(&precious)), (vec!["directory".to_owned(), "file".to_owned()], 0o755));
     }
 
     #[test]
