@@ -33,8 +33,8 @@ fn work() -> v1::Work {
         input: Some(inline(1)),
         split: Some(split),
         count: 3,
-        needs: Some(v1::Needs { slots: 1, ..Default::default() }),
         combine: Some(inline(1)),
+        needs: Some(v1::Needs { slots: 1, resources: Vec::new() }),
     }
 }
 
@@ -47,7 +47,7 @@ fn spec() -> v1::JobSpec {
         plan: Some(plan),
         policy: None,
         seed: 7,
-        attempts: Some(v1::Attempts::default()),
+        attempts: Some(v1::Attempts { timeout_ms: None, retries: 2, idempotent: true }),
         deadline_ms: None,
         priority: 0,
     }
@@ -64,7 +64,7 @@ fn completion(metrics: Vec<v1::Metric>) -> v1::Completion {
         metrics,
         timing: Some(v1::Timing::default()),
         usage: Some(v1::Usage::default()),
-        ..Default::default()
+        ..v1::Completion::default()
     }
 }
 
@@ -174,8 +174,8 @@ fn metrics() {
 #[test]
 fn reasons() {
     let reason = "r".repeat(REASON_BYTES_MAX + 1);
-    let fault =
-        v1::Fault { kind: Some(v1::fault::Kind::Error(v1::Failure { reason: reason.clone(), ..Default::default() })) };
+    let failure = v1::Failure { reason: reason.clone(), ..v1::Failure::default() };
+    let fault = v1::Fault { kind: Some(v1::fault::Kind::Error(failure)) };
     check::<_, Fault>(fault, "Failure.reason: 2049 bytes, at most 2048 are allowed");
     let outcome = v1::Outcome { kind: Some(v1::outcome::Kind::Failed(reason)) };
     check::<_, Outcome>(outcome, "Outcome.failed: 2049 bytes, at most 2048 are allowed");

@@ -1,13 +1,14 @@
 //! Every value within the limits survives encoding; whatever else arrives is refused by name, and never with a panic.
 
 use convoke_core::event::{
-    Combined, Completion, Failure, Fault, LISTED_MAX, LISTED_REASON_BYTES_MAX, LOST_MAX, Metrics, Outcome, Purpose,
-    REASON_BYTES_MAX, Refused, Tally, TaskRecord, Timing,
+    Combined, Completion, EXTRA_INLINE_BYTES_MAX, Exit, Extras, Failure, Fault, LISTED_MAX, LISTED_REASON_BYTES_MAX,
+    LOST_MAX, Metrics, Outcome, Purpose, REASON_BYTES_MAX, Refused, Tally, TaskRecord, Timing, Usage,
 };
 use convoke_core::message::{Assignment, Held, SLOTS_MAX};
 use convoke_core::{
-    Ability, Attempts, Digest, Event, INLINE_BYTES_MAX, JobId, JobSpec, LeaseId, NAME_BYTES_MAX, Needs, Payload, Plan,
-    Policy, Position, Role, Rounds, Split, StageNumber, TaskId, Term, TokenId, Work,
+    Ability, Attempts, Digest, Event, FAN_IN_MAX, INLINE_BYTES_MAX, JobId, JobSpec, LeaseId, MapReduce, NAME_BYTES_MAX,
+    Needs, Payload, Plan, Policy, Position, RESOURCES_MAX, RETRIES_MAX, Reduce, Resources, Role, Rounds, Split,
+    StageNumber, TaskId, Term, TokenId, Work,
 };
 use convoke_proto::{DecodeError, decode_event, encode_event, v1};
 use proptest::collection::vec;
@@ -56,18 +57,58 @@ fn ability() -> impl Strategy<Value = Ability> {
     name().prop_map(|name| Ability::new(&name).unwrap())
 }
 
-fn work() -> impl Strategy<Value = Work> {
-    (ability(), small_payload(), small_payload(), 1..=1_000_000_u32, small_payload()).prop_map(
-        |(ability, program, input, count, combine)| Work {
-            ability,
-            program,
-            input,
-            split: Split::Entries,
-            count,
-            combine,
-            needs: Needs::default(),
-        },
-    )
+fn split() -> impl Strategy<Value = Split> {
+    let groups = (1..=FAN_IN_MAX).prop_map(|fan_in| Split::Groups { fan_in });
+    prop_oneof![Just(Split::Entries), Just(Split::Items), Just(Split::Range), groups]
+}
+
+/// Amounts of nothing are not named.
+fn resources() -> impl Strategy<Value = Resources> {
+    vec((name(), 1..=u64::MAX), 0..=RESOURCES_MAX).prop_map(Resources::from_iter)
+}
+
+fn needs() -> impl Strategy<Value = Needs> {
+    (1..=SLOTS_MAX, resources()).prop_map(|(slots, resources)| Needs { slots, resources })
+}
+
+prop_compose! {
+    fn work()(
+        ability in ability(), payloads in [small_payload(), small_payload(), small_payload()], split in split(),
+        count in 1..=1_000_000_u32, needs in needs(),
+    ) -> Work {
+        let [program, input, combine] = payloads;
+        Work { ability, program, input, split, count, combine, needs }
+    }
+}
+
+prop_compose! {
+    fn reduce()(
+        ability in ability(), program in small_payload(), fan_in in 2..=FAN_IN_MAX, needs in needs(),
+    ) -> Reduce {
+        Reduce { ability, program, fan_in, needs }
+    }
+}
+
+fn plan() -> impl Strategy<Value = Plan> {
+    let rounds = (1..=1_000_000_u32, small_payload(), work(), option::of(work()));
+    let map_reduce = (small_payload(), work(), option::of(reduce()), any::<bool>());
+    prop_oneof![
+        rounds.prop_map(|(rounds, base, train, evaluate)| Plan::Rounds(Rounds { rounds, base, train, evaluate })),
+        map_reduce.prop_map(|(base, map, reduce, keep_going)| Plan::MapReduce(MapReduce {
+            base,
+            map,
+            reduce,
+            keep_going
+        })),
+    ]
+}
+
+fn attempts() -> impl Strategy<Value = Attempts> {
+    (any::<Option<u64>>(), 0..=RETRIES_MAX, any::<bool>()).prop_map(|(timeout_ms, retries, idempotent)| Attempts {
+        timeout_ms,
+        retries,
+        idempotent,
+    })
 }
 
 fn policy() -> impl Strategy<Value = Policy> {
@@ -76,11 +117,10 @@ fn policy() -> impl Strategy<Value = Policy> {
 
 prop_compose! {
     fn spec()(
-        name in name(), rounds in 1..=1_000_000_u32, base in small_payload(), train in work(), evaluate in option::of(work()),
-        policy in option::of(policy()), seed: u64, attempt_timeout_ms: Option<u64>, priority in -10..=10_i32,
+        name in name(), plan in plan(), policy in option::of(policy()), seed: u64, attempts in attempts(),
+        deadline_ms: Option<u64>, priority in -10..=10_i32,
     ) -> JobSpec {
-        let plan = Plan::Rounds(Rounds { rounds, base, train, evaluate });
-        JobSpec { name, plan, policy, seed, attempts: Attempts { timeout_ms: attempt_timeout_ms, ..Attempts::default() }, deadline_ms: None, priority }
+        JobSpec { name, plan, policy, seed, attempts, deadline_ms, priority }
     }
 }
 
@@ -91,19 +131,43 @@ fn metrics() -> impl Strategy<Value = Metrics> {
         .prop_map(|pairs| pairs.iter().map(|(name, value)| (name.as_str(), *value)).collect())
 }
 
+fn usage() -> impl Strategy<Value = Usage> {
+    (any::<u64>(), any::<u64>()).prop_map(|(cpu_us, peak_memory_bytes)| Usage { cpu_us, peak_memory_bytes })
+}
+
+fn extras() -> impl Strategy<Value = Extras> {
+    (option::of(extra()), option::of(extra())).prop_map(|(files, log)| Extras { files, log })
+}
+
+/// What comes beside a result has less room in place.
+fn extra() -> impl Strategy<Value = Payload> {
+    prop_oneof![2 => small_payload(), 1 => Just(Payload::inline(&[7; EXTRA_INLINE_BYTES_MAX]).unwrap())]
+}
+
 prop_compose! {
-    fn completion()(result in payload(), samples: u64, metrics in metrics(), times: [u64; 4]) -> Completion {
+    fn completion()(
+        result in payload(), samples: u64, metrics in metrics(), times: [u64; 4], usage in usage(), extras in extras(),
+    ) -> Completion {
         let [queued_us, fetch_us, compute_us, report_us] = times;
-        Completion { result, samples, metrics, timing: Timing { queued_us, fetch_us, compute_us, report_us }, ..Completion::default() }
+        let timing = Timing { queued_us, fetch_us, compute_us, report_us };
+        Completion { result, samples, metrics, timing, usage, extras }
+    }
+}
+
+fn exit() -> impl Strategy<Value = Exit> {
+    prop_oneof![any::<i32>().prop_map(Exit::Status), any::<i32>().prop_map(Exit::Signal), Just(Exit::Trap)]
+}
+
+prop_compose! {
+    fn failure()(
+        reason in text(REASON_BYTES_MAX), exit in option::of(exit()), usage in usage(), log in option::of(extra()),
+    ) -> Failure {
+        Failure { reason, exit, usage, log }
     }
 }
 
 fn fault() -> impl Strategy<Value = Fault> {
-    prop_oneof![
-        text(REASON_BYTES_MAX).prop_map(|reason| Fault::Error(Box::new(Failure::of(reason)))),
-        Just(Fault::WorkerLost),
-        Just(Fault::TimedOut)
-    ]
+    prop_oneof![failure().prop_map(Fault::from), Just(Fault::WorkerLost), Just(Fault::TimedOut)]
 }
 
 fn tally() -> impl Strategy<Value = Tally> {
@@ -125,8 +189,12 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 }
 
 fn purpose() -> impl Strategy<Value = Purpose> {
-    (any::<bool>(), any::<u32>())
-        .prop_map(|(train, round)| if train { Purpose::Train { round } } else { Purpose::Evaluate { round } })
+    prop_oneof![
+        any::<u32>().prop_map(|round| Purpose::Train { round }),
+        any::<u32>().prop_map(|round| Purpose::Evaluate { round }),
+        Just(Purpose::Map),
+        any::<u32>().prop_map(|level| Purpose::Reduce { level }),
+    ]
 }
 
 fn token() -> impl Strategy<Value = TokenId> {
@@ -172,6 +240,7 @@ fn event() -> impl Strategy<Value = Event> {
             worker,
             fault
         }),
+        task().prop_map(|task| Event::TaskFailed { task }),
         (job(), stage(), vec(tally(), 0..=LISTED_MAX)).prop_map(|(job, stage, tallies)| Event::StageClosed {
             job,
             stage,
@@ -198,24 +267,11 @@ fn event() -> impl Strategy<Value = Event> {
 prop_compose! {
     fn assignment()(
         lease in lease(), task in task(), ability in ability(), payloads in [payload(), payload(), payload()],
-        seed: u64, may_reject: bool,
+        split in split(), seed: u64, flags: [bool; 2], numbers: [u32; 2], needs in needs(), timeout_ms: Option<u64>,
     ) -> Assignment {
-        let [program, base, input] = payloads;
+        let ([program, base, input], [may_reject, idempotent], [attempt, round]) = (payloads, flags, numbers);
         Assignment {
-            lease,
-            task,
-            ability,
-            program,
-            base,
-            input,
-            split: Split::Entries,
-            seed,
-            may_reject,
-            attempt: 1,
-            round: 0,
-            needs: Needs::default(),
-            timeout_ms: None,
-            idempotent: false,
+            lease, task, ability, program, base, input, split, seed, may_reject, attempt, round, needs, timeout_ms, idempotent,
         }
     }
 }
@@ -248,9 +304,10 @@ proptest! {
 
     #[test]
     fn held_work_survives(
-        task in task(), ability in ability(), program in payload(), base in payload(), input in payload(),
+        task in task(), ability in ability(), payloads in [payload(), payload(), payload()], split in split(),
     ) {
-        let held = Held { task, ability, program, base, input, split: Split::Entries };
+        let [program, base, input] = payloads;
+        let held = Held { task, ability, program, base, input, split };
         prop_assert_eq!(over_the_wire::<v1::Held, _>(&held), held);
     }
 

@@ -1,11 +1,14 @@
 //! A snapshot survives its encoding whatever state a job is in, and spoiled bytes are refused without a panic.
 
 use convoke_core::coordinator::credentials::Credentials;
-use convoke_core::event::{Combined, Completion, Fault, Metrics, Outcome, Purpose, Refused, Tally, TaskRecord, Timing};
+use convoke_core::event::{
+    Combined, Completion, Exit, Extras, Failure, Fault, Metrics, Outcome, Purpose, Refused, Tally, TaskRecord, Timing,
+    Usage,
+};
 use convoke_core::snapshot::Snapshot;
 use convoke_core::{
-    Ability, Attempts, Digest, Event, JobId, JobSpec, Needs, Payload, Plan, Policy, Position, Role, Rounds, Split,
-    StageNumber, TaskId, Term, TokenId, Work,
+    Ability, Attempts, Digest, Event, JobId, JobSpec, MapReduce, Needs, Payload, Plan, Policy, Position, Reduce,
+    Resources, Role, Rounds, Split, StageNumber, TaskId, Term, TokenId, Work,
 };
 use convoke_proto::{decode_snapshot, encode_snapshot, v1};
 use proptest::prelude::*;
@@ -115,6 +118,73 @@ fn snapshot() -> Snapshot {
         snapshot.fold(Position(place as u64 + 1), 1_000 + place as u64, events).unwrap();
     }
     snapshot
+}
+
+/// A map-reduce job that keeps going without a dead task, in the middle of its reduction.
+fn divisible() -> Snapshot {
+    let job = JobId::from_bits(3);
+    let needs = Needs { slots: 2, resources: Resources::from_iter([("gpu", 1_u64), ("memory", 1 << 40)]) };
+    let map = Work { split: Split::Items, needs: needs.clone(), ..work(3) };
+    let reduce =
+        Reduce { ability: Ability::new("reduce").unwrap(), program: blob(5), fan_in: 2, needs: Needs::default() };
+    let plan = MapReduce { base: blob(1), map: map.clone(), reduce: Some(reduce), keep_going: true };
+    let attempts = Attempts { timeout_ms: Some(9), retries: 1, idempotent: false };
+    let spec = JobSpec {
+        name: "letters".to_owned(),
+        plan: Plan::MapReduce(plan),
+        policy: None,
+        seed: 7,
+        attempts,
+        deadline_ms: Some(99),
+        priority: 0,
+    };
+    let submitted =
+        Event::JobSubmitted { job, spec: Box::new(spec), submitter: "ann".to_owned(), owner: TokenId::LOCAL };
+    let open = |stage, purpose, work: &Work| Event::StageOpened {
+        job,
+        stage: StageNumber(stage),
+        purpose,
+        base: blob(1),
+        work: work.clone(),
+    };
+    let task = TaskId { job, stage: StageNumber(1), index: 1 };
+    let failed = |attempt, log| {
+        let usage = Usage { cpu_us: 7, peak_memory_bytes: 8 };
+        let failure = Failure { reason: "so it goes".to_owned(), exit: Some(Exit::Status(3)), usage, log: Some(log) };
+        Event::AttemptFailed { task, attempt, worker: "w1".to_owned(), fault: failure.into() }
+    };
+    let with_files = |mut event: Event| {
+        if let Event::TaskDone { record, .. } = &mut event {
+            record.completion.extras = Extras { files: Some(blob(6)), log: Some(Payload::inline(b"log").unwrap()) };
+        }
+        event
+    };
+    let level = Work { split: Split::Groups { fan_in: 2 }, input: blob(8), ..work(1) };
+    let frames = [
+        vec![Event::TermOpened { term: Term(1) }, submitted, open(1, Purpose::Map, &map)],
+        vec![failed(1, blob(7)), with_files(done(job, 1, 0, Metrics::default()))],
+        vec![failed(2, Payload::inline(b"in place").unwrap()), Event::TaskFailed { task }],
+        vec![with_files(done(job, 1, 2, Metrics::default())), closed(job, 1)],
+        vec![combined(job, 1, Metrics::default()), open(2, Purpose::Reduce { level: 1 }, &level)],
+        vec![with_files(done(job, 2, 0, Metrics::default()))],
+    ];
+    // A snapshot of each moment survives, not only of the last.
+    let mut snapshot = Snapshot::default();
+    for (place, events) in frames.iter().enumerate() {
+        snapshot.fold(Position(place as u64 + 1), 1_000 + place as u64, events).unwrap();
+        assert_eq!(decode_snapshot(&encode_snapshot(&snapshot)).unwrap(), snapshot, "after frame {place}");
+    }
+    snapshot
+}
+
+#[test]
+fn a_snapshot_of_a_reduction_survives() {
+    let (snapshot, job) = (divisible(), JobId::from_bits(3));
+    let mut decoded = decode_snapshot(&encode_snapshot(&snapshot)).unwrap();
+    assert_eq!(encode_snapshot(&decoded), encode_snapshot(&snapshot));
+    let next = [closed(job, 2), combined(job, 2, Metrics::default())];
+    decoded.fold(Position(7), 2_000, &next).unwrap();
+    assert_eq!(decoded.jobs[&job].history.levels.len(), 2);
 }
 
 #[test]
