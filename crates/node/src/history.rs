@@ -134,6 +134,7 @@ fn summary(id: JobId, job: &RecordedJob) -> JobSummary {
         submitter: history.submitter.clone(),
         rounds_done: history.rounds_done,
         rounds: history.rounds_planned,
+        tasks: history.task_counts(),
         validation_error: history.validation_error,
         submitted_wall_ms: history.submitted_ms.unwrap_or_default(),
         finished_wall_ms: history.finished_ms,

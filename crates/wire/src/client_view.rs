@@ -5,6 +5,8 @@
 use convoke_core::coordinator::{TokenView, WorkerView};
 use convoke_core::event::Outcome;
 use convoke_core::{Ability, JobId, Resources, TokenId};
+use convoke_core::history::TaskCounts;
+use convoke_core::{JobId, TokenId};
 use convoke_proto::{DecodeError, job_id};
 
 use crate::v1;
@@ -20,8 +22,10 @@ pub struct JobSummary {
     pub submitter: String,
     /// Rounds that are committed.
     pub rounds_done: u32,
-    /// Rounds that were asked for.
+    /// Rounds that were asked for; 0 in a job of other work.
     pub rounds: u32,
+    /// How far the tasks of its map are; `None` in a job of rounds, and where an older coordinator tells.
+    pub tasks: Option<TaskCounts>,
     /// The newest version's share of wrong answers on the validation data.
     pub validation_error: Option<f64>,
     /// When it was submitted: unix milliseconds.
@@ -40,6 +44,7 @@ impl From<&JobSummary> for v1::JobSummary {
             submitter: summary.submitter.clone(),
             rounds_done: summary.rounds_done,
             rounds: summary.rounds,
+            tasks: summary.tasks.map(|TaskCounts { all, done, failed }| v1::TaskCounts { all, done, failed }),
             validation_error: summary.validation_error,
             submitted_wall_ms: summary.submitted_wall_ms,
             finished_wall_ms: summary.finished_wall_ms,
@@ -58,6 +63,7 @@ impl TryFrom<v1::JobSummary> for JobSummary {
             submitter: summary.submitter,
             rounds_done: summary.rounds_done,
             rounds: summary.rounds,
+            tasks: summary.tasks.map(|v1::TaskCounts { all, done, failed }| TaskCounts { all, done, failed }),
             validation_error: summary.validation_error,
             submitted_wall_ms: summary.submitted_wall_ms,
             finished_wall_ms: summary.finished_wall_ms,

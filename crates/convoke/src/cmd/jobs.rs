@@ -2,12 +2,14 @@
 //!
 //! It shows what the records say, and keeps nothing.
 
+use std::fmt::{self, Display, Formatter};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use convoke_node::record::Record;
 use convoke_wire::core::JobId;
 use convoke_wire::core::event::Outcome;
+use convoke_wire::core::history::TaskCounts;
 use convoke_wire::{Client, JobSummary};
 use serde::Serialize;
 
@@ -22,15 +24,31 @@ const UNNAMED_TIMEOUT: Duration = Duration::from_secs(1);
 struct Row {
     job: String,
     state: &'static str,
-    rounds_done: u32,
-    rounds: u32,
-    validation_error: Option<f64>,
+    #[serde(flatten)]
+    extent: Extent,
     submitted_unix_ms: u64,
     finished_unix_ms: Option<u64>,
     submitter: String,
     name: String,
     /// Where it is: absent for an embedded job.
     coordinator: Option<String>,
+}
+
+/// How far it is.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Extent {
+    Rounds {
+        rounds_done: u32,
+        rounds: u32,
+        validation_error: Option<f64>,
+    },
+    /// Of a map.
+    Tasks {
+        tasks_done: u32,
+        tasks_failed: u32,
+        tasks: u32,
+    },
 }
 
 /// Runs the command.
@@ -84,8 +102,8 @@ fn table(rows: &[Row]) -> String {
         [
             row.job.clone(),
             row.state.to_owned(),
-            format!("{}/{}", row.rounds_done, row.rounds),
-            output::share(row.validation_error),
+            row.extent.to_string(),
+            output::share(row.extent.error()),
             format!("{} ago", seconds(row.submitted_unix_ms, now_ms)),
             row.finished_unix_ms.map_or_else(|| "-".to_owned(), |end| seconds(row.submitted_unix_ms, end)),
             row.coordinator.clone().unwrap_or_else(|| "embedded".to_owned()),
@@ -93,7 +111,7 @@ fn table(rows: &[Row]) -> String {
             output::line(&row.name),
         ]
     };
-    let headings = ["JOB", "STATE", "ROUNDS", "ERROR", "SUBMITTED", "TOOK", "WHERE", "SUBMITTER", "NAME"];
+    let headings = ["JOB", "STATE", "DONE", "ERROR", "SUBMITTED", "TOOK", "WHERE", "SUBMITTER", "NAME"];
     output::table(headings, &rows.iter().map(cells).collect::<Vec<_>>())
 }
 
@@ -106,13 +124,45 @@ fn row(job: JobSummary, unfinished: &'static str, coordinator: Option<String>) -
             Some(Outcome::Failed { .. }) => "failed",
             Some(Outcome::Cancelled) => "cancelled",
         },
-        rounds_done: job.rounds_done,
-        rounds: job.rounds,
-        validation_error: job.validation_error,
+        extent: Extent::of(&job),
         submitted_unix_ms: job.submitted_wall_ms,
         finished_unix_ms: job.finished_wall_ms,
         submitter: job.submitter,
         name: job.name,
         coordinator,
+    }
+}
+
+impl Extent {
+    fn of(job: &JobSummary) -> Self {
+        match job.tasks {
+            Some(TaskCounts { all, done, failed }) => {
+                Self::Tasks { tasks_done: done, tasks_failed: failed, tasks: all }
+            }
+            None => Self::Rounds {
+                rounds_done: job.rounds_done,
+                rounds: job.rounds,
+                validation_error: job.validation_error,
+            },
+        }
+    }
+
+    fn error(&self) -> Option<f64> {
+        match self {
+            Self::Rounds { validation_error, .. } => *validation_error,
+            Self::Tasks { .. } => None,
+        }
+    }
+}
+
+impl Display for Extent {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rounds { rounds_done, rounds, .. } => write!(f, "{rounds_done}/{rounds} rounds"),
+            Self::Tasks { tasks_done, tasks_failed: 0, tasks } => write!(f, "{tasks_done}/{tasks} tasks"),
+            Self::Tasks { tasks_done, tasks_failed, tasks } => {
+                write!(f, "{tasks_done}/{tasks} tasks, {tasks_failed} failed")
+            }
+        }
     }
 }

@@ -70,13 +70,17 @@ impl JobHistory {
         }
     }
 
-    /// Lists what was done of rounds that come to no version any more.
+    /// Lists what was done of stages that are not combined any more.
     pub fn list_open(&mut self) {
         for open in std::mem::take(&mut self.stages).into_values() {
-            if let (Purpose::Train { round }, 1..) = (open.purpose, open.tasks_done()) {
-                let row = self.round(round);
-                row.tasks_done = open.tasks_done();
-                row.tasks = open.tasks.into_values().collect();
+            match open.purpose {
+                Purpose::Train { round } if open.tasks_done() > 0 => {
+                    let row = self.round(round);
+                    row.tasks_done = open.tasks_done();
+                    row.tasks = open.tasks.into_values().collect();
+                }
+                Purpose::Map | Purpose::Reduce { .. } => self.levels.push(open.level(self.newest_ms)),
+                Purpose::Train { .. } | Purpose::Evaluate { .. } => {}
             }
         }
     }
@@ -194,8 +198,7 @@ impl JobHistory {
                 Some(round)
             }
             Purpose::Map | Purpose::Reduce { .. } => {
-                let seconds = seconds_between(open.opened_ms, wall_ms);
-                self.levels.push(Level { purpose: open.purpose, tasks: open.count, failed: open.failed, seconds });
+                self.levels.push(open.level(wall_ms));
                 self.results = Some(combined.result.clone());
                 None
             }
@@ -261,6 +264,12 @@ impl OpenStage {
     fn new(purpose: Purpose, opened_ms: u64, count: u32) -> Self {
         let (tasks, counted) = (BTreeMap::new(), BTreeMap::new());
         Self { purpose, opened_ms, count, failed: 0, tasks, left_out: LeftOut::default(), counted }
+    }
+
+    /// As a level that goes on no more.
+    fn level(&self, end_ms: u64) -> Level {
+        let seconds = seconds_between(self.opened_ms, end_ms);
+        Level { purpose: self.purpose, tasks: self.count, done: self.tasks_done(), failed: self.failed, seconds }
     }
 
     /// The tasks' share of wrong answers, weighted by samples; none unless each says its own.
