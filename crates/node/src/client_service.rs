@@ -11,6 +11,7 @@ use convoke_proto::v1::Nothing;
 use convoke_proto::{DecodeError, job_id};
 use convoke_store::blobs::Blobs;
 use convoke_store::collector::{self, CollectError};
+use convoke_wire::program::Message;
 use convoke_wire::protocol::DIGESTS_MAX;
 use convoke_wire::seen::Seen;
 use convoke_wire::v1;
@@ -29,7 +30,9 @@ use crate::rollback::{Rollback, Takeover};
 use crate::tokens;
 
 /// How many messages may wait for a follower.
-const FOLLOWED_MAX: usize = 256;
+const FOLLOWED_MAX: usize = 32;
+/// How many bytes of frames make a message; the last of them may add more, a frame's at most.
+const FRAMES_BYTES: usize = 256 * 1024;
 
 /// The service.
 pub(crate) struct ClientService {
@@ -238,16 +241,34 @@ impl Follower {
 
     /// `None` once the job has ended or the client is gone.
     async fn tell_events(&self, events: Vec<(Position, u64, Event)>) -> Option<()> {
+        let (mut frames, mut bytes) = (Vec::<v1::Frame>::new(), 0);
         for (position, wall_ms, event) in events {
-            let recorded = v1::Recorded { position: position.0, wall_ms, event: Some((&event).into()) };
-            let seen = self.takeover.seen(position);
-            let followed = v1::Followed { kind: Some(Kind::Recorded(recorded)), seen: Some(seen.into()) };
-            self.messages.send(Ok(followed)).await.ok()?;
-            if matches!(event, Event::JobFinished { .. }) {
+            let ends = matches!(event, Event::JobFinished { .. });
+            let event = convoke_proto::v1::Event::from(&event);
+            let is_begun = frames.last().is_some_and(|frame| frame.position == position.0);
+            if !is_begun && bytes >= FRAMES_BYTES {
+                self.tell_frames(std::mem::take(&mut frames)).await?;
+                bytes = 0;
+            }
+            bytes += event.encoded_len();
+            match frames.last_mut().filter(|_| is_begun) {
+                Some(frame) => frame.events.push(event),
+                None => frames.push(v1::Frame { position: position.0, wall_ms, events: vec![event] }),
+            }
+            if ends {
+                self.tell_frames(frames).await;
                 return None;
             }
         }
-        Some(())
+        self.tell_frames(frames).await
+    }
+
+    /// `None` once the client is gone. A message of its own for each event would cost both sides more than the work does.
+    async fn tell_frames(&self, frames: Vec<v1::Frame>) -> Option<()> {
+        let Some(last) = frames.last() else { return Some(()) };
+        let seen = Some(self.takeover.seen(Position(last.position)).into());
+        let kind = Some(Kind::Frames(v1::Frames { frames }));
+        self.messages.send(Ok(v1::Followed { kind, seen })).await.ok()
     }
 
     /// Waits for the journal to grow, and tells what is said meanwhile. A slow client loses lines, never events.

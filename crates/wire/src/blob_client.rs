@@ -7,6 +7,7 @@ use convoke_core::Digest;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
 use tonic::codegen::InterceptedService;
 use tonic::transport::Channel;
 
@@ -75,8 +76,7 @@ impl BlobClient {
 
     /// A blob of at most `bytes_max` bytes.
     pub async fn get(&mut self, digest: Digest, bytes_max: u64) -> Result<Bytes, CallError> {
-        let mut chunks =
-            self.calls.get(within(CALL_TIMEOUT, v1::GetRequest { digest: digest.0.to_vec() })).await?.into_inner();
+        let mut chunks = self.chunks(digest).await?;
         let (mut bytes, mut hasher) = (BytesMut::new(), blake3::Hasher::new());
         while let Some(chunk) = chunks.message().await? {
             if (bytes.len() + chunk.data.len()) as u64 > bytes_max {
@@ -99,8 +99,7 @@ impl BlobClient {
         bytes_max: u64,
         taken: &mpsc::Sender<Bytes>,
     ) -> Result<(), CallError> {
-        let request = within(CALL_TIMEOUT, v1::GetRequest { digest: digest.0.to_vec() });
-        let mut chunks = self.calls.get(request).await?.into_inner();
+        let mut chunks = self.chunks(digest).await?;
         let (mut bytes, mut hasher) = (0, blake3::Hasher::new());
         while let Some(chunk) = chunks.message().await? {
             bytes += chunk.data.len() as u64;
@@ -113,6 +112,12 @@ impl BlobClient {
             }
         }
         if hasher.finalize().as_bytes() == &digest.0 { Ok(()) } else { Err(CallError::BlobDamaged { digest }) }
+    }
+
+    /// A blob's chunks as they come, unchecked.
+    pub(crate) async fn chunks(&mut self, digest: Digest) -> Result<Streaming<v1::Chunk>, CallError> {
+        let request = within(CALL_TIMEOUT, v1::GetRequest { digest: digest.0.to_vec() });
+        Ok(self.calls.get(request).await?.into_inner())
     }
 }
 

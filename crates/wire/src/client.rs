@@ -3,25 +3,30 @@
 //! It returns what the coordinator says; how that is shown is the caller's.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use convoke_core::coordinator::{TokenView, WorkerView};
-use convoke_core::event::{Event, Outcome, bounded};
-use convoke_core::history::JobHistory;
-use convoke_core::{Digest, JobId, JobSpec, Position, Role, TokenId};
+use convoke_core::event::{Outcome, bounded};
+use convoke_core::history::{JobHistory, Limits};
+use convoke_core::{Digest, Form, JobId, JobSpec, Payload, Position, Role, TokenId};
 use convoke_proto::DecodeError;
 use convoke_proto::v1::Nothing;
-use tokio_stream::{Stream, StreamExt};
+use tokio_stream::Stream;
 use tonic::codegen::InterceptedService;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
 use crate::blob_client::{BlobClient, digest_value};
+use crate::blob_reader::BlobReader;
 use crate::channel::{ConnectError, Target};
 use crate::client_view::JobSummary;
 use crate::denial::{Denial, Denied};
+use crate::followed::{self, Followed};
+use crate::following::{Following, Heard};
+use crate::program::{self, Message};
 use crate::protocol::{MESSAGE_BYTES_MAX, SayVersion, is_rolled_back};
+use crate::results::Results;
 use crate::seen::Seen;
 use crate::tls::JoinToken;
 use crate::v1;
@@ -32,12 +37,21 @@ pub(crate) const CALL_TIMEOUT: Duration = Duration::from_millis(4_500);
 /// How long a submission may take: what the job starts from is made durable first.
 const SUBMIT_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// For how long a lost coordinator is looked for.
+pub const RECONNECT: Duration = Duration::from_secs(30);
+/// How long to wait before each look.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(250);
+/// The most bytes of a program or a list that a job's spec carries in place.
+const STORED_INLINE_BYTES_MAX: usize = 6 * 1024;
+
 /// How much of what a coordinator says of a call is shown.
 const SAID_BYTES_MAX: usize = 2_048;
 
-/// A connection to a coordinator.
+/// A connection to a coordinator. Clones share it.
 #[derive(Clone)]
 pub struct Client {
+    /// Where it can be had again; `None` for a channel that somebody else opened.
+    target: Option<Target>,
     channel: Channel,
     calls: ClientsClient<InterceptedService<Channel, SayVersion>>,
     blobs: BlobClient,
@@ -119,32 +133,6 @@ pub enum SubmitError {
     Call(#[from] CallError),
 }
 
-/// Something that a follower is told.
-#[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all of them are events")]
-pub enum Followed {
-    /// An event from the journal.
-    Recorded {
-        /// Its frame's position: to follow on from here, ask for the next.
-        position: Position,
-        /// When it was recorded: unix milliseconds.
-        wall_ms: u64,
-        /// The event.
-        event: Event,
-        /// How far the journal has come with it.
-        seen: Seen,
-    },
-    /// All that is known of the job, in place of events that the journal does not hold any more.
-    History {
-        /// The last frame that is folded into it: to follow on from here, ask for the next.
-        through: Position,
-        /// The history.
-        history: Box<JobHistory>,
-    },
-    /// A line for people, recorded nowhere.
-    Notice(String),
-}
-
 impl From<Status> for CallError {
     fn from(status: Status) -> Self {
         let message = bounded(status.message().to_owned(), SAID_BYTES_MAX);
@@ -178,13 +166,28 @@ impl From<Status> for CallError {
 impl Client {
     /// Connects to a coordinator.
     pub async fn connect(target: &Target) -> Result<Self, ConnectError> {
-        Ok(Self::over(target.connect().await?))
+        let channel = target.connect().await?;
+        Ok(Self { target: Some(target.clone()), ..Self::over(channel) })
     }
 
-    /// Speaks over a channel.
+    /// Looks for a coordinator that was lost at `lost_at`, until that is [`RECONNECT`] ago; then `lost` is the error. Of a
+    /// client that is [`Client::over`] a channel it is at once.
+    pub async fn reconnect(&mut self, lost: CallError, lost_at: Instant) -> Result<(), CallError> {
+        while let Some(target) = self.target.as_ref().filter(|_| lost_at.elapsed() < RECONNECT) {
+            tokio::time::sleep(RECONNECT_PAUSE).await;
+            if let Ok(client) = Self::connect(target).await {
+                *self = Self { seen: self.seen, ..client };
+                return Ok(());
+            }
+        }
+        Err(lost)
+    }
+
+    /// Speaks over a channel. Once that is lost, it stays so.
     pub fn over(channel: Channel) -> Self {
         let calls = ClientsClient::with_interceptor(channel.clone(), SayVersion);
         Self {
+            target: None,
             channel: channel.clone(),
             calls: calls.max_decoding_message_size(MESSAGE_BYTES_MAX),
             blobs: BlobClient::new(channel),
@@ -292,16 +295,64 @@ impl Client {
         Ok(())
     }
 
-    /// A job's events from `position` on, 0 for its first; its history first, where the journal does not reach back so far. With `live` also those to come, until it has ended.
+    /// A job's events from `position` on, 0 for its first; its history first, where the journal does not reach back so far.
+    /// With `live` also those to come, until it has ended. It ends with the connection: [`Client::watch`] does not.
     pub async fn follow(
         &mut self,
         job: JobId,
         position: Position,
         live: bool,
-    ) -> Result<impl Stream<Item = Result<Followed, CallError>> + Unpin + use<>, CallError> {
+    ) -> Result<impl Stream<Item = Result<Followed, CallError>> + Send + Unpin + use<>, CallError> {
         let request = v1::FollowRequest { job: job.bits(), position: position.0, live, seen: Some(self.seen.into()) };
         let followed = self.calls.follow(within(CALL_TIMEOUT, request)).await?.into_inner();
-        Ok(followed.map(|message| Ok(Followed::try_from(message?)?)))
+        Ok(followed::unpack(followed))
+    }
+
+    /// What happened in a job, and with `live` what is to come, until it has ended; over lost connections too.
+    pub fn watch(&self, job: JobId, live: bool) -> Following {
+        Following::new(self.clone(), job, live)
+    }
+
+    /// Waits until a job has ended. What is returned says how, and names its versions or its list of results.
+    pub async fn wait(&self, job: JobId) -> Result<JobHistory, CallError> {
+        let (mut watched, mut history) = (self.watch(job, true), JobHistory::default());
+        while let Some(heard) = watched.next().await? {
+            match heard {
+                Heard::Event { wall_ms, event } => drop(history.fold(wall_ms, &event, &Limits::KEPT)),
+                Heard::History(known) => history = *known,
+                Heard::Notice(_) | Heard::Lost => {}
+            }
+        }
+        Ok(history)
+    }
+
+    /// The results of a map-reduce job in task order, as they become available, until it has ended.
+    pub fn results(&self, job: JobId) -> Results {
+        Results::new(self.clone(), job)
+    }
+
+    /// A blob that may be too large for memory, chunk by chunk, over lost connections too.
+    pub fn blob_reader(&self, digest: Digest, bytes_max: u64) -> BlobReader {
+        BlobReader::new(self.clone(), digest, bytes_max)
+    }
+
+    /// A payload's bytes: those in place, or its blob's, at most `bytes_max`.
+    pub async fn bytes_of(&mut self, payload: &Payload, bytes_max: u64) -> Result<Bytes, CallError> {
+        match payload.form() {
+            Form::Inline(bytes) => Ok(Bytes::copy_from_slice(bytes)),
+            Form::Blob(digest) => self.blobs.get(*digest, bytes_max).await,
+        }
+    }
+
+    /// A program or a list as a payload: in place, or stored as a blob where it is large.
+    pub async fn payload_of(&mut self, message: &impl Message) -> Result<Payload, CallError> {
+        let bytes = program::encode(message);
+        if bytes.len() <= STORED_INLINE_BYTES_MAX
+            && let Ok(payload) = Payload::inline(&bytes)
+        {
+            return Ok(payload);
+        }
+        Ok(Payload::blob(self.blobs.put(bytes.into(), true).await?))
     }
 }
 
@@ -310,27 +361,6 @@ pub(crate) fn within<T>(timeout: Duration, message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(timeout);
     request
-}
-
-impl TryFrom<v1::Followed> for Followed {
-    type Error = DecodeError;
-
-    fn try_from(followed: v1::Followed) -> Result<Self, DecodeError> {
-        use v1::followed::Kind;
-        match followed.kind.ok_or(DecodeError::Missing { field: "Followed.kind" })? {
-            Kind::Notice(line) => Ok(Self::Notice(line)),
-            Kind::History(told) => Ok(Self::History {
-                through: Position(told.position),
-                history: Box::new(convoke_proto::required("HistoryThrough.history", told.history)?),
-            }),
-            Kind::Recorded(recorded) => Ok(Self::Recorded {
-                position: Position(recorded.position),
-                wall_ms: recorded.wall_ms,
-                event: convoke_proto::required("Recorded.event", recorded.event)?,
-                seen: followed.seen.map(Seen::from).unwrap_or_default(),
-            }),
-        }
-    }
 }
 
 #[cfg(test)]

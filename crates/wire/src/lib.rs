@@ -12,12 +12,20 @@ pub mod items;
 pub mod tls;
 pub mod channel;
 pub mod enrolment;
+pub mod following;
+pub mod results;
 mod blob_client;
+mod blob_reader;
 mod client;
+mod followed;
 
 pub use blob_client::BlobClient;
-pub use client::{CallError, Client, Followed, SubmitError, TokenTerms};
+pub use blob_reader::BlobReader;
+pub use client::{CallError, Client, RECONNECT, SubmitError, TokenTerms};
 pub use client_view::JobSummary;
+pub use followed::Followed;
+pub use following::{Following, Heard};
+pub use results::{Results, ResultsError, TaskResult};
 
 /// The vocabulary, as the client's handle speaks it.
 pub use convoke_core as core;
