@@ -173,13 +173,17 @@ pub struct JobsArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   convoke job 7k3q9x2m
-  convoke job 7k3q9x2m --follow")]
+  convoke job 7k3q9x2m --follow
+  convoke job 7k3q9x2m --log 17           what task 17 wrote to stderr")]
 pub struct JobArgs {
     /// The job's id
     pub id: JobId,
     /// Stay until it has ended
     #[arg(long)]
     pub follow: bool,
+    /// Print the end of what a task wrote to stderr instead; tasks count from 0
+    #[arg(long, value_name = "TASK", conflicts_with = "follow")]
+    pub log: Option<u32>,
     #[command(flatten)]
     pub at: At,
 }
@@ -188,16 +192,24 @@ pub struct JobArgs {
 #[command(after_help = "Examples:
   convoke result 7k3q9x2m                                 to ./convoke-7k3q9x2m.safetensors
   convoke result 7k3q9x2m -o best.safetensors --round best
-  convoke result 7k3q9x2m -o third.safetensors --round 3 --coordinator 10.0.0.5:9095")]
+  convoke result 7k3q9x2m -o third.safetensors --round 3 --coordinator 10.0.0.5:9095
+  convoke result 4c8w2n6t -o results.txt --files models/   of a job of run or map: its results in order, and files
+  convoke result 4c8w2n6t --task 17                        one task's result")]
 pub struct ResultArgs {
     /// The job's id
     pub id: JobId,
-    /// Where the model goes [default: ./convoke-JOB.safetensors]
-    #[arg(short = 'o', long = "model", value_name = "FILE")]
+    /// Where the model goes [default: ./convoke-JOB.safetensors], or the results of a map [default: stdout]
+    #[arg(short = 'o', long = "model", visible_alias = "results", value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// The round that made the version: a number, best (the smallest validation error) or last
     #[arg(long, default_value = "last", value_name = "ROUND", value_parser = parse_version)]
     pub round: Version,
+    /// Of a map: the result of this task alone; tasks count from 0
+    #[arg(long, value_name = "TASK")]
+    pub task: Option<u32>,
+    /// Of a map: where the files go that tasks left: DIR/TASK/FILE
+    #[arg(long, value_name = "DIR")]
+    pub files: Option<PathBuf>,
     #[command(flatten)]
     pub at: At,
 }
@@ -216,12 +228,19 @@ pub enum Version {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   convoke resume 7k3q9x2m                 from where Ctrl-C, a crash or a power cut left it
-  convoke resume 7k3q9x2m --workers 1 --model letters.safetensors")]
+  convoke resume 7k3q9x2m --workers 1 --model letters.safetensors
+  convoke resume 4c8w2n6t -o results.txt  a job of run or map")]
 pub struct ResumeArgs {
     /// The job's id
     pub id: JobId,
     #[command(flatten)]
     pub model: ModelArgs,
+    /// Where the results of a map go [default: stdout]
+    #[arg(short = 'o', long, value_name = "FILE")]
+    pub results: Option<PathBuf>,
+    /// Where the files go that the tasks of a map left: DIR/TASK/FILE
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
     /// Workers of the embedded cluster [default: one for each core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub workers: Option<u32>,

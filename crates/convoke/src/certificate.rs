@@ -2,7 +2,7 @@
 //!
 //! It words what a history says; what a task's input is called, whoever asks knows.
 
-use convoke_wire::core::event::{Fault, Purpose};
+use convoke_wire::core::event::Fault;
 use convoke_wire::core::history::TaskFailure;
 use convoke_wire::core::{Counted, Payload};
 use serde::Serialize;
@@ -13,7 +13,7 @@ use crate::output;
 const LOG_LINES: usize = 10;
 
 /// A task that failed, as JSON has it.
-#[derive(Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Certificate {
     /// The task's place, from 0.
     pub index: u32,
@@ -28,7 +28,7 @@ pub struct Certificate {
 }
 
 /// An attempt that failed.
-#[derive(Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Attempt {
     attempt: u32,
     worker: String,
@@ -88,17 +88,16 @@ impl Certificate {
         }
     }
 
-    /// Whether the task was one of a piece of the input.
-    pub fn is_of_map(failure: &TaskFailure) -> bool {
-        failure.purpose == Purpose::Map
-    }
-
     /// The certificate for people, a line each. Some of it is a peer's words.
     pub fn lines(&self) -> Vec<String> {
         let tries = Counted(self.attempts.len(), "attempt");
+        let fate = match self.for_good {
+            true => format!("failed in {tries}"),
+            false => format!("had {tries} that failed"),
+        };
         let what = if self.purpose == "map" { String::new() } else { format!(" of {}", self.purpose) };
         let input = if self.input.is_empty() { String::new() } else { format!(" ({})", output::line(&self.input)) };
-        let mut lines = vec![format!("task {}{what}{input} failed in {tries}:", self.index)];
+        let mut lines = vec![format!("task {}{what}{input} {fate}:", self.index)];
         for attempt in &self.attempts {
             let memory = attempt.peak_memory_bytes.map(|bytes| format!(", peak memory {}", output::bytes(bytes)));
             lines.push(format!(

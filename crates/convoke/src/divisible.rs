@@ -17,8 +17,6 @@ use crate::input::{Array, Content, Input};
 use crate::natural;
 use crate::upload::{self, digest_of_content, upload};
 
-/// The most bytes of a program or a list that a spec carries in place.
-const INLINE_BYTES_MAX: usize = 6 * 1024;
 /// The most files that a command brings along.
 const FILES_MAX: usize = 10_000;
 
@@ -133,7 +131,7 @@ impl Divisible<'_> {
             Source::Array(Array { range, count }) => (Split::Range, count, inline(&range), Labels::Range(range)),
             Source::Input(input) => {
                 let uploaded = upload(client, *input, progress).await?;
-                let input = payload(client, &uploaded.manifest).await?;
+                let input = client.payload_of(&uploaded.manifest).await?;
                 let items = Items::new(uploaded.manifest).map_err(Failure::failed)?;
                 (Split::Items, uploaded.items, input, Labels::Items(Box::new(items)))
             }
@@ -183,14 +181,14 @@ async fn stored(client: &mut Client, program: &Program) -> Result<Payload, Failu
     match program {
         Program::Command { argv, args, feed } => {
             let command = command(client, argv.clone(), args, *feed).await?;
-            payload(client, &command).await
+            Ok(client.payload_of(&command).await?)
         }
         Program::Wasm { module, memory_bytes_max, clock } => {
             let digest = store_file(client, module).await?;
             let (memory_bytes_max, clock) = (*memory_bytes_max, *clock);
             let arguments = vec![module.file_name().unwrap_or_default().to_string_lossy().into_owned()];
             let wasm = Wasm { module: digest.0.to_vec(), memory_bytes_max, clock, arguments, ..Wasm::default() };
-            payload(client, &wasm).await
+            Ok(client.payload_of(&wasm).await?)
         }
     }
 }
@@ -296,17 +294,6 @@ async fn store_file(client: &mut Client, path: &Path) -> Result<Digest, Failure>
     let digest = digest_of_content(&content)?;
     upload::store(client.blobs(), digest, content).await?;
     Ok(digest)
-}
-
-/// A message in place, or in a blob where it is large.
-pub async fn payload(client: &mut Client, message: &impl Message) -> Result<Payload, Failure> {
-    let bytes = program::encode(message);
-    if bytes.len() <= INLINE_BYTES_MAX
-        && let Ok(payload) = Payload::inline(&bytes)
-    {
-        return Ok(payload);
-    }
-    Ok(Payload::blob(client.blobs().put(bytes.into(), true).await?))
 }
 
 fn inline(message: &impl Message) -> Payload {

@@ -4,7 +4,8 @@
 
 use std::fmt::Display;
 use std::io::{IsTerminal, stderr};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -24,18 +25,25 @@ pub struct Progress {
     known_ms: u64,
     /// On a terminal.
     live: Option<ProgressBar>,
+    /// When the words of a map's line were last made.
+    worded: Mutex<Option<Instant>>,
 }
 
 impl Progress {
     /// As the command line and the terminal have it.
     pub fn new(global: &Global) -> Self {
         let live = (!global.quiet && stderr().is_terminal()).then(ProgressBar::no_length);
-        Self { quiet: global.quiet, known_ms: 0, live }
+        Self { quiet: global.quiet, known_ms: 0, live, worded: Mutex::default() }
+    }
+
+    /// Without the live line: something else is printed on the terminal.
+    pub fn without_live_line(global: &Global) -> Self {
+        Self { quiet: global.quiet, known_ms: 0, live: None, worded: Mutex::default() }
     }
 
     /// For who wants to hear nothing.
     pub fn none() -> Self {
-        Self { quiet: true, known_ms: 0, live: None }
+        Self { quiet: true, known_ms: 0, live: None, worded: Mutex::default() }
     }
 
     /// Says nothing of what is on record by now.
@@ -63,9 +71,12 @@ impl Progress {
         }
     }
 
-    /// The round under way, as a live line.
+    /// The round or the level under way, as a live line.
     pub fn show(&self, report: &Report) {
         let Some(bar) = &self.live else { return };
+        if report.history.tasks_planned > 0 {
+            return self.show_level(bar, report);
+        }
         let Some(running) = report.history.running_round() else { return };
         bar.set_style(style("{spinner} {msg} [{bar:16}] {elapsed}"));
         bar.set_length(u64::from(running.tasks));
@@ -79,6 +90,34 @@ impl Progress {
             running.tasks,
             output::rounded(running.samples_per_second),
             share(report.history.validation_error),
+        ));
+        bar.enable_steady_tick(TICK);
+    }
+
+    /// Tasks may be done by the thousand a second: the words are made anew when they would be read.
+    fn show_level(&self, bar: &ProgressBar, report: &Report) {
+        let mut worded = self.worded.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_fresh = worded.is_some_and(|worded| worded.elapsed() < TICK);
+        let Some(open) = report.history.stages.values().next_back() else { return };
+        let position = u64::from(open.tasks_done() + open.failed);
+        if is_fresh && bar.length() == Some(open.count.into()) {
+            bar.set_position(position);
+            return;
+        }
+        let Some(running) = report.history.running_level() else { return };
+        *worded = Some(Instant::now());
+        bar.set_style(style("{spinner} {msg} [{bar:16}] {pos}/{len} {elapsed}"));
+        bar.set_length(running.tasks.all.into());
+        bar.set_position(position);
+        let failed = match running.tasks.failed {
+            0 => String::new(),
+            failed => format!(", {failed} failed"),
+        };
+        bar.set_message(format!(
+            "{}: {}{failed}, {} tasks/s",
+            running.purpose,
+            Counted(running.workers, "worker"),
+            output::rounded(running.tasks_per_second),
         ));
         bar.enable_steady_tick(TICK);
     }

@@ -9,8 +9,10 @@ use convoke_wire::core::event::{Event, Outcome};
 use convoke_wire::core::history::{JobHistory, Limits, Round};
 use convoke_wire::core::{JobId, Payload};
 
+use crate::certificate::Certificate;
 use crate::failure::Failure;
 use crate::progress::Progress;
+pub use view::is_zero;
 
 /// What a job has come to.
 #[derive(Clone, Debug)]
@@ -25,12 +27,37 @@ pub struct Report {
     interrupted: bool,
     /// The names of the shards, in order, as far as they are known.
     shards: Vec<String>,
+    /// The death certificates of tasks that failed, once they were asked for.
+    pub failures: Vec<Certificate>,
+}
+
+/// Who hears each event, once, beside the report.
+pub trait Listener {
+    /// Hears it.
+    fn hear(&mut self, event: &Event) -> impl Future<Output = ()> + Send;
+
+    /// Hears what stands for events that are not told.
+    fn hear_history(&mut self, history: &JobHistory);
+}
+
+/// Nobody.
+impl Listener for () {
+    async fn hear(&mut self, _: &Event) {}
+
+    fn hear_history(&mut self, _: &JobHistory) {}
 }
 
 impl Report {
     /// Of a job of which nothing is known yet. `shards` are the names of its shards, in order, as far as they are known.
     pub fn new(job: JobId, shards: Vec<String>) -> Self {
-        Self { job, history: JobHistory::default(), wall_seconds: None, interrupted: false, shards }
+        Self {
+            job,
+            history: JobHistory::default(),
+            wall_seconds: None,
+            interrupted: false,
+            shards,
+            failures: Vec::new(),
+        }
     }
 
     /// `running`, `interrupted`, `succeeded`, `failed` or `cancelled`.

@@ -2,11 +2,12 @@
 //!
 //! What is asked of it is the same either way. It shows nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use convoke_node::record::{Record, RecordError, Told};
-use convoke_wire::channel::{ConnectError, Target};
+use convoke_wire::channel::ConnectError;
 use convoke_wire::core::{Digest, JobId, Position};
 use convoke_wire::{CallError, Client};
 
@@ -15,17 +16,18 @@ use crate::failure::Failure;
 use crate::model::MODEL_BYTES_MAX;
 use crate::place;
 use crate::progress::Progress;
-use crate::report::Report;
+use crate::report::{Listener, Report};
 
 /// How often the record of a job that runs in another process is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// Where a job is.
+/// Where a job is. Cheap to clone.
+#[derive(Clone)]
 pub enum Source {
     /// At a coordinator.
-    Coordinator(Target, Box<Client>),
+    Coordinator(Box<Client>),
     /// In the record of an embedded cluster.
-    Record(Box<Record>),
+    Record(Arc<Record>),
 }
 
 impl Source {
@@ -34,7 +36,7 @@ impl Source {
         if place::named(at.coordinator.as_deref()).is_none() {
             let state = place::embedded_state(job)?;
             if state.is_dir() {
-                return Ok(Self::Record(Box::new(Record::new(&state))));
+                return Ok(Self::Record(Arc::new(Record::new(&state))));
             }
         }
         let target = place::target(at.coordinator.as_deref())?;
@@ -48,13 +50,13 @@ impl Source {
                 .hint("`convoke jobs` lists the jobs on record; name a coordinator with --coordinator host:port"));
         }
         let client = place::reach(&target, at.wait).await?;
-        Ok(Self::Coordinator(target, Box::new(client)))
+        Ok(Self::Coordinator(Box::new(client)))
     }
 
     /// A version of a model; `None` if it is not kept any more.
     pub async fn version(&mut self, digest: Digest) -> Result<Option<Bytes>, Failure> {
         let found = match self {
-            Self::Coordinator(_, client) => match client.blobs().get(digest, MODEL_BYTES_MAX).await {
+            Self::Coordinator(client) => match client.blobs().get(digest, MODEL_BYTES_MAX).await {
                 Err(CallError::NotFound(_)) => return Ok(None),
                 found => found?,
             },
@@ -69,7 +71,7 @@ impl Source {
     /// A blob of at most `bytes_max` bytes.
     pub async fn blob(&mut self, digest: Digest, bytes_max: u64) -> Result<Bytes, Failure> {
         match self {
-            Self::Coordinator(_, client) => Ok(client.blobs().get(digest, bytes_max).await?),
+            Self::Coordinator(client) => Ok(client.blobs().get(digest, bytes_max).await?),
             Self::Record(record) => Ok(record.blob(digest, bytes_max)?),
         }
     }
@@ -81,6 +83,7 @@ pub async fn follow_record(
     report: &mut Report,
     live: bool,
     progress: &Progress,
+    listener: &mut impl Listener,
 ) -> Result<(), Failure> {
     let mut next = Position(1);
     let mut known = false;
@@ -91,11 +94,15 @@ pub async fn follow_record(
             match told {
                 Told::History(history) => {
                     known = true;
+                    listener.hear_history(&history);
                     report.tell_all(*history, progress);
                 }
                 Told::Events(events) => {
                     known |= !events.is_empty();
-                    events.iter().for_each(|(_, wall_ms, event)| report.tell(*wall_ms, event, progress));
+                    for (_, wall_ms, event) in &events {
+                        report.tell(*wall_ms, event, progress);
+                        listener.hear(event).await;
+                    }
                 }
             }
             next = after;

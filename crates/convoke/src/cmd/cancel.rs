@@ -20,7 +20,7 @@ use crate::source::Source;
 /// Runs the command.
 pub async fn run(args: &CancelArgs, global: &Global) -> Result<ExitCode, Failure> {
     let outcome = match Source::of(args.id, &args.at).await? {
-        Source::Coordinator(_, mut client) => client.cancel(args.id).await?,
+        Source::Coordinator(mut client) => client.cancel(args.id).await?,
         Source::Record(record) => cancel_embedded(&record, args.id).await?,
     };
     let state = match outcome {

@@ -1,28 +1,39 @@
-//! `convoke job`: what happened in a job, round by round and task by task.
+//! `convoke job`: what happened in a job: round by round and task by task, or stage by stage; and why tasks failed.
 //!
 //! It folds the job's events; it asks nobody how things stand.
 
 use std::process::ExitCode;
 
-use convoke_wire::core::history::Round;
+use convoke_wire::core::event::Purpose;
+use convoke_wire::core::history::{Level, Round, Task};
 use convoke_wire::core::{JobId, Payload};
 use convoke_wire::program::{self, MANIFEST_BYTES_MAX, Manifest};
 
-use super::follow::follow;
+use super::failures::{self, LOG_BYTES_MAX, certificates};
+use super::follow::follow_with;
+use super::results::{One, bytes_of};
 use super::signals::asked_to_end;
 use crate::args::{Format, Global, JobArgs};
+use crate::divisible::Labels;
 use crate::failure::{Failure, INTERRUPTED};
 use crate::output;
 use crate::progress::Progress;
-use crate::report::Report;
+use crate::report::{Listener, Report};
 use crate::source::{Source, follow_record};
+
+/// How many tasks of a round people are shown.
+const SHOWN_MAX: usize = 50;
 
 /// Runs the command.
 pub async fn run(args: &JobArgs, global: &Global) -> Result<ExitCode, Failure> {
     let mut source = Source::of(args.id, &args.at).await?;
+    if let Some(index) = args.log {
+        return print_log(args.id, index, &mut source).await;
+    }
     let progress = if args.follow { Progress::new(global) } else { Progress::none() };
-    let report = tokio::select! {
-        report = report_of(&mut source, args.id, args.follow, &progress) => report?,
+    let mut nobody = ();
+    let mut report = tokio::select! {
+        report = report_of(&mut source, args.id, args.follow, &progress, &mut nobody) => report?,
         asked = asked_to_end() => {
             asked?;
             progress.clear();
@@ -31,6 +42,8 @@ pub async fn run(args: &JobArgs, global: &Global) -> Result<ExitCode, Failure> {
         }
     };
     progress.clear();
+    let labels = if report.history.failures.is_empty() { None } else { labels_of(&report, &mut source).await };
+    report.failures = certificates(&report, labels.as_ref(), &mut source).await;
     match global.output {
         Format::Json => output::json(&report)?,
         Format::Text => print(&report)?,
@@ -43,16 +56,22 @@ pub async fn run(args: &JobArgs, global: &Global) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a job has come to; with `live`, once it has ended.
-pub async fn report_of(source: &mut Source, job: JobId, live: bool, progress: &Progress) -> Result<Report, Failure> {
+/// What a job has come to; with `live`, once it has ended. Someone may hear its events meanwhile.
+pub async fn report_of(
+    source: &mut Source,
+    job: JobId,
+    live: bool,
+    progress: &Progress,
+    listener: &mut impl Listener,
+) -> Result<Report, Failure> {
     let mut report = Report::new(job, Vec::new());
     match source {
-        Source::Coordinator(target, client) => {
-            follow(target, (**client).clone(), &mut report, live, progress).await?;
-        }
-        Source::Record(record) => follow_record(record, &mut report, live, progress).await?,
+        Source::Coordinator(client) => follow_with(client, &mut report, live, progress, listener).await?,
+        Source::Record(record) => follow_record(record, &mut report, live, progress, listener).await?,
     }
-    if let Some(digest) = report.input().and_then(Payload::as_blob) {
+    if report.history.rounds_planned > 0
+        && let Some(digest) = report.input().and_then(Payload::as_blob)
+    {
         let manifest = source.blob(digest, MANIFEST_BYTES_MAX).await?;
         let manifest: Manifest = program::read_bytes("manifest", &manifest).map_err(Failure::failed)?;
         report.name_shards(manifest.entries.into_iter().map(|entry| entry.name).collect());
@@ -60,31 +79,77 @@ pub async fn report_of(source: &mut Source, job: JobId, live: bool, progress: &P
     Ok(report)
 }
 
+/// What the tasks' inputs of a map are called, as far as that can be had.
+pub async fn labels_of(report: &Report, source: &mut Source) -> Option<Labels> {
+    let split = report.history.split.filter(|_| report.history.tasks_planned > 0)?;
+    let input = bytes_of(report.input()?, source, MANIFEST_BYTES_MAX).await.ok()?;
+    Labels::of(split, &input)
+}
+
+/// Prints the end of what a task wrote to stderr.
+async fn print_log(job: JobId, index: u32, source: &mut Source) -> Result<ExitCode, Failure> {
+    let mut one = One::new(index);
+    let report = report_of(source, job, false, &Progress::none(), &mut one).await?;
+    let result = one.find(source).await?;
+    let is_it =
+        |failure: &&convoke_wire::core::history::TaskFailure| failure.index == index && failure.purpose == Purpose::Map;
+    let failed = report.history.failures.iter().find(is_it).and_then(failures::log_of);
+    let log = result.and_then(|result| result.log).or_else(|| failed.cloned());
+    let log = log.ok_or_else(|| {
+        Failure::bad_input(format!(
+            "there is no log of task {index} of job {job}: it wrote nothing to stderr, or is not done"
+        ))
+        .hint(format!("`convoke job {job}` shows how far it is, and which tasks failed"))
+    })?;
+    let bytes = bytes_of(&log, source, LOG_BYTES_MAX).await?;
+    output::print(String::from_utf8_lossy(&bytes).trim_end_matches('\n'))?;
+    Ok(ExitCode::SUCCESS)
+}
+
 fn print(report: &Report) -> Result<(), Failure> {
     let history = &report.history;
-    let error = output::share(history.validation_error);
     let reason = history.failure().map_or_else(String::new, |reason| format!(": {}", output::line(reason)));
-    let (job, state) = (report.job, report.state());
-    output::print(&format!("job {job} {state}{reason}; error {error}, {:.2} s\n", report.wall_seconds()))?;
+    let (job, state, took) = (report.job, report.state(), report.wall_seconds());
+    match history.task_counts() {
+        Some(tasks) => {
+            let failed = if tasks.failed == 0 { String::new() } else { format!(", {} failed", tasks.failed) };
+            let done = format!("{}/{} tasks{failed}, {took:.2} s", tasks.done, tasks.all);
+            output::print(&format!("job {job} {state}{reason}; {done}\n{}\n", output::line(&history.name)))?;
+            print_levels(report)?;
+        }
+        None => {
+            let error = output::share(history.validation_error);
+            output::print(&format!("job {job} {state}{reason}; error {error}, {took:.2} s\n"))?;
+            print_rounds(report)?;
+        }
+    }
+    print_workers(report)?;
+    let lines = failures::lines(report.failures.iter(), history.failures_left_out);
+    if lines.is_empty() { Ok(()) } else { output::print(&format!("\n{}", lines.join("\n"))) }
+}
+
+fn print_levels(report: &Report) -> Result<(), Failure> {
+    let cells = |level: &Level| {
+        [
+            level.purpose.to_string(),
+            level.tasks.to_string(),
+            level.done.to_string(),
+            level.failed.to_string(),
+            format!("{:.3}", level.seconds),
+        ]
+    };
+    let levels: Vec<_> = report.history.all_levels().iter().map(cells).collect();
+    output::print(&output::table(["STAGE", "TASKS", "DONE", "FAILED", "SECONDS"], &levels))
+}
+
+fn print_rounds(report: &Report) -> Result<(), Failure> {
+    let history = &report.history;
     let rounds: Vec<_> = history.rounds.iter().map(round_cells).collect();
     let headings = ["ROUND", "ERROR", "TRAIN ERROR", "SECONDS", "TASKS", "REJECTED", "REFUSED"];
     output::print(&output::table(headings, &rounds))?;
-    let tasks = history.rounds.iter().flat_map(|round| {
-        round.tasks.iter().map(move |task| {
-            [
-                round.round.to_string(),
-                output::line(&report.shard(task.index)),
-                output::line(&task.worker),
-                task.attempt.to_string(),
-                task.samples.to_string(),
-                output::share(task.train_error),
-                seconds(task.timing.queued_us),
-                seconds(task.timing.fetch_us),
-                seconds(task.timing.compute_us),
-                seconds(task.timing.report_us),
-            ]
-        })
-    });
+    let shown =
+        |round: &Round| round.tasks.iter().take(SHOWN_MAX).map(|task| task_cells(report, round, task)).collect();
+    let tasks: Vec<_> = history.rounds.iter().flat_map(|round| -> Vec<_> { shown(round) }).collect();
     let headings = [
         "ROUND",
         "SHARD",
@@ -97,7 +162,16 @@ fn print(report: &Report) -> Result<(), Failure> {
         "COMPUTE S",
         "REPORT S",
     ];
-    output::print(&format!("\n{}", output::table(headings, &tasks.collect::<Vec<_>>())))?;
+    output::print(&format!("\n{}", output::table(headings, &tasks)))?;
+    let more: usize = history.rounds.iter().map(|round| round.tasks.len().saturating_sub(SHOWN_MAX)).sum();
+    if more == 0 {
+        return Ok(());
+    }
+    output::print(&format!("and {more} more, beyond {SHOWN_MAX} a round: --output json has them"))
+}
+
+fn print_workers(report: &Report) -> Result<(), Failure> {
+    let history = &report.history;
     let wall_seconds = history.wall_seconds();
     let workers = history.workers.iter().map(|(name, share)| {
         [
@@ -110,6 +184,21 @@ fn print(report: &Report) -> Result<(), Failure> {
     });
     let headings = ["WORKER", "BUSY", "SAMPLES/S", "REJECTED", "LOST"];
     output::print(&format!("\n{}", output::table(headings, &workers.collect::<Vec<_>>())))
+}
+
+fn task_cells(report: &Report, round: &Round, task: &Task) -> [String; 10] {
+    [
+        round.round.to_string(),
+        output::line(&report.shard(task.index)),
+        output::line(&task.worker),
+        task.attempt.to_string(),
+        task.samples.to_string(),
+        output::share(task.train_error),
+        seconds(task.timing.queued_us),
+        seconds(task.timing.fetch_us),
+        seconds(task.timing.compute_us),
+        seconds(task.timing.report_us),
+    ]
 }
 
 fn seconds(micros: u64) -> String {

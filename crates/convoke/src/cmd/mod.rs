@@ -21,12 +21,16 @@ pub mod train;
 pub mod worker;
 pub mod workers;
 
+mod attendance;
 mod conclude;
 mod divide;
 mod embedded;
+mod failures;
+mod files;
 mod enrol;
 mod follow;
 mod records;
 mod results;
 mod signals;
 mod standing;
+mod task_results;

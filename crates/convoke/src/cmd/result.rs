@@ -1,4 +1,5 @@
-//! `convoke result`: save a version of a job's model, from a coordinator or from an embedded job's record.
+//! `convoke result`: save a version of a job's model, or write the results of a map, from a coordinator or from an embedded
+//! job's record.
 //!
 //! What is in a version it does not know.
 
@@ -7,10 +8,12 @@ use std::process::ExitCode;
 use bytes::Bytes;
 use convoke_wire::core::coordinator::durable::VERSIONS_MAX;
 use convoke_wire::core::{JobId, Payload};
+use convoke_wire::results::Arrivals;
 use serde::Serialize;
 
 use super::conclude::{model_place, print_model};
 use super::job::report_of;
+use super::task_results;
 use crate::args::{Format, Global, ResultArgs, Version};
 use crate::failure::Failure;
 use crate::output::share;
@@ -30,9 +33,19 @@ struct Printed {
 
 /// Runs the command.
 pub async fn run(args: &ResultArgs, global: &Global) -> Result<ExitCode, Failure> {
-    let path = model_place(args.file.as_deref(), args.id)?;
+    // What cannot be written is found out before anything is asked.
+    args.file.as_deref().map(model::check_place).transpose()?;
     let mut source = Source::of(args.id, &args.at).await?;
-    let report = report_of(&mut source, args.id, false, &Progress::none()).await?;
+    let mut arrivals = Arrivals::default();
+    let report = report_of(&mut source, args.id, false, &Progress::none(), &mut arrivals).await?;
+    if report.history.tasks_planned > 0 {
+        return task_results::write(args, &report, &arrivals, source, global).await;
+    }
+    if args.task.is_some() || args.files.is_some() {
+        return Err(Failure::bad_input(format!("job {} has rounds: its result is a model", args.id))
+            .hint("leave out --task and --files"));
+    }
+    let path = model_place(args.file.as_deref(), args.id)?;
     let (round, version) = choose(&report, args.round)?;
     let bytes = match version.as_blob() {
         Some(digest) => source.version(digest).await?.ok_or_else(|| not_kept(args.id, round))?,

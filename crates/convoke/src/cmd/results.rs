@@ -2,99 +2,160 @@
 //!
 //! What is in a result, and who writes it, it does not know.
 
-use std::path::Path;
-
 use bytes::Bytes;
-use convoke_wire::channel::Target;
-use convoke_wire::core::event::{Event, Purpose};
-use convoke_wire::core::{Counted, Digest, Form, Payload, StageNumber};
-use convoke_wire::program::{self, Brought, MANIFEST_BYTES_MAX, RESULTS_PAGE_BYTES_MAX, ResultsPage};
-use convoke_wire::protocol::BLOB_BYTES_MAX;
-use convoke_wire::{CallError, Client};
+use convoke_wire::Client;
+use convoke_wire::core::event::Event;
+use convoke_wire::core::history::JobHistory;
+use convoke_wire::core::{Digest, Form, Payload};
+use convoke_wire::program::{Brought, MANIFEST_BYTES_MAX, RESULTS_PAGE_BYTES_MAX};
+use convoke_wire::protocol::{BLOB_BYTES_MAX, CHUNK_BYTES};
+use convoke_wire::results::{Arrivals, Page, ResultList, TaskResult};
 use tokio::sync::mpsc;
 
-use super::follow::{Listener, reconnect};
 use crate::failure::Failure;
 use crate::ordered_output::Arrived;
-use crate::report::Report;
+use crate::report::Listener;
 use crate::source::Source;
-use crate::{output, whole_file};
 
-/// How many chunks of a result may wait between its fetching and its writing.
-const CHUNKS_MAX: usize = 4;
+/// How many results may be on their way to the output.
+pub const ARRIVALS_MAX: usize = 1_024;
 
 /// Tells an output of results as the job's events do.
 pub struct Feed {
-    arrivals: mpsc::Sender<(u32, Arrived)>,
-    /// How many results the job has; one where it reduces them.
+    output: mpsc::Sender<(u32, Arrived)>,
+    arrivals: Arrivals,
+    /// How many results the job has.
     count: u32,
-    reduces: bool,
-    map: Option<StageNumber>,
     told: u32,
 }
 
 impl Feed {
-    /// Of a job of so many tasks, to whom the arrivals go.
-    pub fn new(arrivals: mpsc::Sender<(u32, Arrived)>, tasks: u32, reduces: bool) -> Self {
-        Self { arrivals, count: if reduces { 1 } else { tasks }, reduces, map: None, told: 0 }
+    /// Of a job of so many results, to whom they are told.
+    pub fn new(output: mpsc::Sender<(u32, Arrived)>, count: u32) -> Self {
+        Self { output, arrivals: Arrivals::default(), count, told: 0 }
     }
 
-    async fn tell(&mut self, index: u32, arrived: Arrived) {
+    async fn tell(&mut self, index: u32, result: Option<Payload>) {
         self.told += 1;
         // An output that has failed says so itself.
-        drop(self.arrivals.send((index, arrived)).await);
+        drop(self.output.send((index, result.map_or(Arrived::Nothing, Arrived::Result))).await);
     }
 
     /// The job has ended: tells of what its events did not, by the list of its results.
-    pub async fn complete(mut self, list: Option<&Payload>, source: &mut Source) -> Result<(), Failure> {
-        let Some(list) = list.filter(|_| self.told < self.count) else { return Ok(()) };
+    pub async fn complete(mut self, source: &mut Source) -> Result<(), Failure> {
+        if self.told >= self.count {
+            return Ok(());
+        }
+        let Some(list) = self.arrivals.list().cloned() else { return Ok(()) };
+        self.tell_list(&list, source).await
+    }
+
+    /// Tells of what a list names, and what it leaves out.
+    pub async fn tell_list(&mut self, list: &Payload, source: &mut Source) -> Result<(), Failure> {
         let mut next = 0;
-        for brought in brought(list, source).await? {
-            let brought = brought?;
-            let index = if self.reduces { 0 } else { brought.index };
-            for index in next..index {
-                self.tell(index, Arrived::Nothing).await;
+        let mut pages = Pages::open(list, source).await?;
+        while let Some(page) = pages.next(source).await? {
+            for brought in page {
+                for index in next..brought.index {
+                    self.tell(index, None).await;
+                }
+                next = brought.index + 1;
+                self.tell(brought.index, Some(brought.result)).await;
             }
-            next = index + 1;
-            self.tell(index, Arrived::Result(brought.result)).await;
         }
-        for index in next..self.count {
-            self.tell(index, Arrived::Nothing).await;
-        }
+        self.tell_missing(next).await;
         Ok(())
+    }
+
+    /// Tells that nothing comes any more from a task on; what was told stays.
+    pub async fn tell_missing(&mut self, from: u32) {
+        for index in from..self.count {
+            self.tell(index, None).await;
+        }
     }
 }
 
 impl Listener for Feed {
     async fn hear(&mut self, event: &Event) {
-        match event {
-            Event::StageOpened { stage, purpose: Purpose::Map, .. } => self.map = Some(*stage),
-            Event::TaskDone { task, record } if !self.reduces && self.map == Some(task.stage) => {
-                self.tell(task.index, Arrived::Result(record.completion.result.clone())).await;
-            }
-            Event::TaskFailed { task } if !self.reduces && self.map == Some(task.stage) => {
-                self.tell(task.index, Arrived::Nothing).await;
-            }
-            _ => {}
+        if let Some(result) = self.arrivals.hear(event) {
+            self.tell(result.index, result.result).await;
         }
+    }
+
+    fn hear_history(&mut self, history: &JobHistory) {
+        self.arrivals.hear_history(history);
     }
 }
 
-/// What a list of results names, in task order, a page at a time in memory.
-pub async fn brought(
-    list: &Payload,
-    source: &mut Source,
-) -> Result<impl Iterator<Item = Result<Brought, Failure>> + use<>, Failure> {
-    let bytes = bytes_of(list, source, MANIFEST_BYTES_MAX).await?;
-    let results: program::Results = program::read_bytes("list of results", &bytes).map_err(Failure::failed)?;
-    let mut all = Vec::new();
-    for page in results.page_blobs().map_err(Failure::failed)? {
-        let bytes = source.blob(page, RESULTS_PAGE_BYTES_MAX).await?;
-        let page: ResultsPage = program::read_bytes("page of results", &bytes).map_err(Failure::failed)?;
-        all.extend(page.results);
+/// Listens for one task's result.
+pub struct One {
+    arrivals: Arrivals,
+    index: u32,
+    found: Option<TaskResult>,
+}
+
+impl One {
+    /// The task's.
+    pub fn new(index: u32) -> Self {
+        Self { arrivals: Arrivals::default(), index, found: None }
     }
-    all.extend(results.rest.map(|page| page.results).unwrap_or_default());
-    Ok(all.into_iter().map(|result| result.brought().map_err(Failure::failed)))
+
+    /// What was heard of it, or else what the job's list names; `None` if there is no result.
+    pub async fn find(self, source: &mut Source) -> Result<Option<TaskResult>, Failure> {
+        let list = self.arrivals.list().filter(|_| self.found.is_none());
+        let Some(list) = list else { return Ok(self.found) };
+        let mut pages = Pages::open(list, source).await?;
+        while let Some(page) = pages.next(source).await? {
+            if let Some(brought) = page.into_iter().find(|brought| brought.index == self.index) {
+                return Ok(Some(brought.into()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Listener for One {
+    async fn hear(&mut self, event: &Event) {
+        self.found = self.arrivals.hear(event).filter(|result| result.index == self.index).or(self.found.take());
+    }
+
+    fn hear_history(&mut self, history: &JobHistory) {
+        self.arrivals.hear_history(history);
+    }
+}
+
+/// Where the results are.
+impl Listener for Arrivals {
+    async fn hear(&mut self, event: &Event) {
+        self.hear(event);
+    }
+
+    fn hear_history(&mut self, history: &JobHistory) {
+        self.hear_history(history);
+    }
+}
+
+/// A list of results, a page at a time.
+pub struct Pages(ResultList);
+
+impl Pages {
+    /// Fetches the list.
+    pub async fn open(list: &Payload, source: &mut Source) -> Result<Self, Failure> {
+        let bytes = bytes_of(list, source, MANIFEST_BYTES_MAX).await?;
+        Ok(Self(ResultList::read(&bytes).map_err(Failure::failed)?))
+    }
+
+    /// Fetches the next page; `None` after the last.
+    pub async fn next(&mut self, source: &mut Source) -> Result<Option<Vec<Brought>>, Failure> {
+        Ok(match self.0.next_page().map_err(Failure::failed)? {
+            None => None,
+            Some(Page::Read(page)) => Some(page),
+            Some(Page::Stored(digest)) => {
+                let bytes = source.blob(digest, RESULTS_PAGE_BYTES_MAX).await?;
+                Some(ResultList::read_page(&bytes).map_err(Failure::failed)?)
+            }
+        })
+    }
 }
 
 /// A payload's bytes, at most so many.
@@ -105,78 +166,30 @@ pub async fn bytes_of(payload: &Payload, source: &mut Source, bytes_max: u64) ->
     }
 }
 
-/// Fetches a blob in chunks. Over a lost connection it goes on where it was, over the next.
-pub async fn fetch(target: Target, digest: Digest, chunks: mpsc::Sender<Bytes>) -> Result<(), Failure> {
-    let mut client = Client::connect(&target).await?;
-    let mut sent = 0_usize;
-    let mut lost_at = None;
-    loop {
-        let (taken, mut arriving) = mpsc::channel::<Bytes>(CHUNKS_MAX);
-        let mut skip = sent;
-        let passing_on = async {
-            while let Some(mut chunk) = arriving.recv().await {
-                let known = skip.min(chunk.len());
-                skip -= known;
-                let chunk = chunk.split_off(known);
-                sent += chunk.len();
-                // Nobody waits for it any more.
-                if !chunk.is_empty() && chunks.send(chunk).await.is_err() {
-                    return;
-                }
-            }
-        };
-        let fetching = async {
-            let fetched = client.blobs().get_chunks(digest, BLOB_BYTES_MAX, &taken).await;
-            drop(taken);
-            fetched
-        };
-        let (fetched, ()) = tokio::join!(fetching, passing_on);
-        match fetched {
-            Err(error @ CallError::Lost(_)) => {
-                let lost_at = *lost_at.get_or_insert_with(std::time::Instant::now);
-                client = reconnect(&target, error, lost_at).await?;
-            }
-            fetched => return Ok(fetched?),
+/// Fetches a blob in chunks from wherever the job is.
+pub async fn fetch_from(source: Source, digest: Digest, chunks: mpsc::Sender<Bytes>) -> Result<(), Failure> {
+    let record = match source {
+        Source::Coordinator(client) => return fetch(*client, digest, chunks).await,
+        Source::Record(record) => record,
+    };
+    let bytes = tokio::task::spawn_blocking(move || record.blob(digest, BLOB_BYTES_MAX)).await;
+    let bytes = bytes.map_err(Failure::failed)??;
+    for start in (0..bytes.len()).step_by(CHUNK_BYTES) {
+        let chunk = bytes.slice(start..bytes.len().min(start + CHUNK_BYTES));
+        if chunks.send(chunk).await.is_err() {
+            break;
         }
     }
-}
-
-/// Saves the files that tasks left, each task's in a folder of its own.
-pub async fn save_files(report: &Report, folder: &Path, source: &mut Source) -> Result<(), Failure> {
-    let Some(list) = &report.history.results else { return Ok(()) };
-    let mut saved = 0;
-    for brought in brought(list, source).await? {
-        let brought = brought?;
-        let Some(files) = &brought.files else { continue };
-        let bytes = bytes_of(files, source, MANIFEST_BYTES_MAX).await?;
-        let files: program::Files = program::read_bytes("list of files", &bytes).map_err(Failure::failed)?;
-        let digests = files.blobs().map_err(Failure::failed)?;
-        for (file, digest) in files.files.iter().zip(digests) {
-            save_file(&folder.join(brought.index.to_string()), file, digest, source).await?;
-            saved += 1;
-        }
-    }
-    output::note(format!("{} in {}", Counted(saved, "file"), folder.display()));
     Ok(())
 }
 
-/// Saves a file below a folder. Its path is a worker's word.
-async fn save_file(folder: &Path, file: &program::File, digest: Digest, source: &mut Source) -> Result<(), Failure> {
-    let is_part = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(['\\', '\0']);
-    if !file.path.split('/').all(is_part) {
-        return Err(Failure::failed(format!("a task left a file at `{}`, which leads elsewhere", file.path)));
-    }
-    let path = folder.join(&file.path);
-    let cannot = |error: std::io::Error| {
-        Failure::failed(format!("cannot write {}: {error}", path.display()))
-            .hint("make room there, or name another DIR")
-    };
-    std::fs::create_dir_all(path.parent().unwrap_or(folder)).map_err(cannot)?;
-    let bytes = source.blob(digest, BLOB_BYTES_MAX).await?;
-    whole_file::write(&path, &bytes).map_err(cannot)?;
-    if file.executable {
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).map_err(cannot)?;
+/// Fetches a blob in chunks, until nobody waits for it any more.
+pub async fn fetch(client: Client, digest: Digest, chunks: mpsc::Sender<Bytes>) -> Result<(), Failure> {
+    let mut reader = client.blob_reader(digest, BLOB_BYTES_MAX);
+    while let Some(chunk) = reader.chunk().await? {
+        if chunks.send(chunk).await.is_err() {
+            break;
+        }
     }
     Ok(())
 }

@@ -68,7 +68,7 @@ pub async fn run(args: TrainArgs, global: &Global) -> Result<ExitCode, Failure> 
         let conclusion = Conclusion { target: &target, model, keep: args.model.keep, baseline, began, global };
         let work = async {
             let client = submit(&target, &prepared, job, &progress).await?;
-            attend(&target, client, report, &progress, &conclusion).await
+            attend(client, report, &progress, &conclusion).await
         };
         return cluster.until(work).await;
     };
@@ -115,7 +115,7 @@ async fn attend_remote(
 ) -> Result<ExitCode, Failure> {
     let (job, target) = (report.job, conclusion.target);
     tokio::select! {
-        followed = follow(target, client, &mut report, true, progress) => followed?,
+        followed = follow(&client, &mut report, true, progress) => followed?,
         asked = asked_to_end() => {
             asked?;
             progress.clear();
@@ -133,14 +133,13 @@ async fn attend_remote(
 /// Follows a job on an embedded cluster to its end, or until this process is asked to end: then the job is left as it is, to
 /// be resumed.
 pub async fn attend(
-    target: &Target,
     client: Client,
     mut report: Report,
     progress: &Progress,
     conclusion: &Conclusion<'_>,
 ) -> Result<ExitCode, Failure> {
     let interrupted = tokio::select! {
-        followed = follow(target, client, &mut report, true, progress) => followed.map(|()| false)?,
+        followed = follow(&client, &mut report, true, progress) => followed.map(|()| false)?,
         asked = asked_to_end() => asked.map(|()| true)?,
     };
     if !interrupted {

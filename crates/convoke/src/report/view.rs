@@ -3,10 +3,11 @@
 //! It shows; what a job has come to is folded in `convoke-core`.
 
 use convoke_wire::core::event::Timing;
-use convoke_wire::core::history::{self, JobHistory};
+use convoke_wire::core::history::{self, JobHistory, Level};
 use serde::{Serialize, Serializer};
 
 use super::Report;
+use crate::certificate::Certificate;
 
 #[derive(Serialize)]
 struct View<'a> {
@@ -14,15 +15,51 @@ struct View<'a> {
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
-    validation_error: Option<f64>,
+    name: &'a str,
     wall_seconds: f64,
-    /// In order.
-    rounds: Vec<Round<'a>>,
-    /// How many rounds the record does not tell of any more.
+    #[serde(flatten)]
+    work: Work<'a>,
+    /// Tasks of which attempts failed.
+    #[serde(skip_serializing_if = "<[Certificate]>::is_empty")]
+    failures: &'a [Certificate],
+    /// How many of them the record does not tell of.
     #[serde(skip_serializing_if = "is_zero")]
-    rounds_left_out: u32,
+    failures_left_out: u32,
     /// By name.
     workers: Vec<Worker<'a>>,
+}
+
+/// What the job is about.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Work<'a> {
+    Rounds {
+        validation_error: Option<f64>,
+        /// In order.
+        rounds: Vec<Round<'a>>,
+        /// How many rounds the record does not tell of any more.
+        #[serde(skip_serializing_if = "is_zero")]
+        rounds_left_out: u32,
+    },
+    Tasks {
+        /// Of the map.
+        tasks: u32,
+        tasks_done: u32,
+        tasks_failed: u32,
+        /// The map, and the levels of its reduction.
+        stages: Vec<Stage>,
+    },
+}
+
+/// A stage of a map-reduce job.
+#[derive(Serialize)]
+struct Stage {
+    stage: String,
+    tasks: u32,
+    done: u32,
+    failed: u32,
+    /// Until it was through, or up to now.
+    seconds: f64,
 }
 
 #[derive(Serialize)]
@@ -80,10 +117,11 @@ impl Serialize for Report {
             job: self.job.to_string(),
             state: self.state(),
             reason: history.failure(),
-            validation_error: history.validation_error,
+            name: &history.name,
             wall_seconds: self.wall_seconds(),
-            rounds: history.rounds.iter().map(|round| self.round(round)).collect(),
-            rounds_left_out: history.rounds_left_out,
+            work: self.work(),
+            failures: &self.failures,
+            failures_left_out: history.failures_left_out,
             workers: workers(history),
         };
         view.serialize(serializer)
@@ -91,6 +129,26 @@ impl Serialize for Report {
 }
 
 impl Report {
+    fn work(&self) -> Work<'_> {
+        let history = &self.history;
+        let Some(tasks) = history.task_counts() else {
+            return Work::Rounds {
+                validation_error: history.validation_error,
+                rounds: history.rounds.iter().map(|round| self.round(round)).collect(),
+                rounds_left_out: history.rounds_left_out,
+            };
+        };
+        let stage = |level: Level| Stage {
+            stage: level.purpose.to_string(),
+            tasks: level.tasks,
+            done: level.done,
+            failed: level.failed,
+            seconds: level.seconds,
+        };
+        let stages = history.all_levels().into_iter().map(stage).collect();
+        Work::Tasks { tasks: tasks.all, tasks_done: tasks.done, tasks_failed: tasks.failed, stages }
+    }
+
     fn round<'a>(&self, round: &'a history::Round) -> Round<'a> {
         let refused = round.refused.iter().map(|refused| Refused {
             shard: self.shard(refused.index),
@@ -140,7 +198,8 @@ fn workers(history: &JobHistory) -> Vec<Worker<'_>> {
     shown.collect()
 }
 
+/// Whether there are none.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn is_zero(count: &u32) -> bool {
+pub fn is_zero(count: &u32) -> bool {
     *count == 0
 }

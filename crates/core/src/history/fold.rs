@@ -267,7 +267,7 @@ impl OpenStage {
     }
 
     /// As a level that goes on no more.
-    fn level(&self, end_ms: u64) -> Level {
+    pub(super) fn level(&self, end_ms: u64) -> Level {
         let seconds = seconds_between(self.opened_ms, end_ms);
         Level { purpose: self.purpose, tasks: self.count, done: self.tasks_done(), failed: self.failed, seconds }
     }

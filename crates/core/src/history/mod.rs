@@ -276,6 +276,13 @@ impl JobHistory {
         Some(TaskCounts { all, done, failed })
     }
 
+    /// The levels of a map-reduce plan, with the one under way as far as it is.
+    pub fn all_levels(&self) -> Vec<Level> {
+        let is_level = |open: &&OpenStage| matches!(open.purpose, Purpose::Map | Purpose::Reduce { .. });
+        let open = self.stages.values().filter(is_level).map(|open| open.level(self.newest_ms));
+        self.levels.iter().cloned().chain(open).collect()
+    }
+
     /// The stage of a map-reduce plan that is under way, if one is.
     pub fn running_level(&self) -> Option<RunningLevel> {
         let is_level = |open: &&OpenStage| matches!(open.purpose, Purpose::Map | Purpose::Reduce { .. });

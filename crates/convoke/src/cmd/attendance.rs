@@ -1,0 +1,236 @@
+//! Divisible work from its submission to its results: whoever submits it, or goes on with it, attends to it.
+//!
+//! How the job came to be on record it does not know.
+
+use std::io::{IsTerminal, stdout};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use convoke_wire::channel::Target;
+use convoke_wire::core::{Counted, JobId};
+use convoke_wire::{CallError, Client};
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use super::follow::follow_with;
+use super::results::{self, ARRIVALS_MAX, Feed};
+use super::signals::{asked_to_end, end_when_asked};
+use super::{failures, files};
+use crate::args::{Format, Global};
+use crate::certificate::Certificate;
+use crate::divisible::Labels;
+use crate::failure::{Failure, INTERRUPTED};
+use crate::ordered_output::{Destination, Ending, OrderedOutput};
+use crate::output;
+use crate::progress::Progress;
+use crate::report::{Report, is_zero};
+use crate::source::Source;
+
+/// Where what tasks bring goes.
+pub struct Wanted<'a> {
+    /// Their results; stdout where it is `None`.
+    pub results: Option<&'a Path>,
+    /// The files that they leave; where it is `None`, they stay with the job.
+    pub files: Option<&'a Path>,
+}
+
+/// What `--output json` prints.
+#[derive(Serialize)]
+struct Printed {
+    job: String,
+    state: &'static str,
+    tasks: u32,
+    tasks_failed: u32,
+    wall_seconds: f64,
+    results: Option<String>,
+    failures: Vec<Certificate>,
+    #[serde(skip_serializing_if = "is_zero")]
+    failures_left_out: u32,
+}
+
+impl Wanted<'_> {
+    /// Progress that does not run into results on the same terminal.
+    pub fn progress(&self, global: &Global) -> Progress {
+        let is_shared = self.results.is_none() && stdout().is_terminal();
+        if is_shared { Progress::without_live_line(global) } else { Progress::new(global) }
+    }
+
+    /// Where the results go.
+    pub fn destination(&self) -> Result<Destination, Failure> {
+        self.results.map_or_else(|| Ok(Destination::stdout()), Destination::file)
+    }
+}
+
+/// Refuses to print results and a report of them on the same stdout.
+pub fn check_output(wanted: &Wanted<'_>, global: &Global) -> Result<(), Failure> {
+    if global.output == Format::Json && wanted.results.is_none() {
+        return Err(Failure::bad_input("--output json and the results would both be printed on stdout")
+            .hint("write the results to a file with -o FILE"));
+    }
+    Ok(())
+}
+
+/// What it takes to see a job through.
+pub struct Attendance<'a> {
+    /// The job.
+    pub id: JobId,
+    /// Where its results go.
+    pub wanted: &'a Wanted<'a>,
+    /// Who is shown how it goes.
+    pub progress: &'a Progress,
+    /// When the command began.
+    pub began: Instant,
+    /// How what came of it is printed.
+    pub global: &'a Global,
+}
+
+/// What the job is about.
+pub struct Work {
+    /// How many tasks its map has.
+    pub tasks: u32,
+    /// How many results it has: one where they are reduced.
+    pub results: u32,
+    /// What the tasks' inputs are called, where that is known.
+    pub labels: Option<Labels>,
+}
+
+impl Attendance<'_> {
+    /// Follows the job to its end and writes its results, or until this process is asked to end.
+    pub async fn attend(
+        &self,
+        target: &Target,
+        client: Client,
+        work: &Work,
+        embedded: bool,
+    ) -> Result<ExitCode, Failure> {
+        let destination = self.wanted.destination()?;
+        let fetching = client.clone();
+        let fetch = move |digest, chunks| results::fetch(fetching.clone(), digest, chunks);
+        let (arrivals, arriving) = mpsc::channel(ARRIVALS_MAX);
+        let writing = OrderedOutput::new(work.results, destination, fetch).run(arriving);
+        let mut report = Report::new(self.id, Vec::new());
+        let mut source = Source::Coordinator(Box::new(client.clone()));
+        let following = async {
+            let mut feed = Feed::new(arrivals, work.results);
+            follow_with(&client, &mut report, true, self.progress, &mut feed).await?;
+            feed.complete(&mut source).await
+        };
+        let ended = tokio::select! {
+            ended = through(writing, following) => ended,
+            asked = asked_to_end() => {
+                asked?;
+                self.progress.clear();
+                return self.interrupted(target, embedded).await;
+            }
+        };
+        let ending = match ended {
+            Ok(ending) => ending,
+            Err(failure) => {
+                self.progress.clear();
+                return Err(failure.hint(self.fetch_later(target, embedded)));
+            }
+        };
+        end_when_asked();
+        self.progress.clear();
+        if ending == Ending::ReaderGone && !report.has_ended() {
+            drop(cancel(target, self.id).await);
+            return Ok(ExitCode::SUCCESS);
+        }
+        if let (Some(folder), Some(list)) = (self.wanted.files, &report.history.results) {
+            files::save_files(list, folder, &mut source).await?;
+        }
+        self.conclude(report, work, ending, target, &mut source, embedded).await
+    }
+
+    /// Asked to end: a coordinator's job goes on without this process, an embedded one is given up.
+    async fn interrupted(&self, target: &Target, embedded: bool) -> Result<ExitCode, Failure> {
+        let id = self.id;
+        if embedded {
+            cancel(target, id).await?;
+            output::note(format!("interrupted: job {id} was cancelled"));
+        } else {
+            output::note(format!("interrupted: job {id} goes on at {target}"));
+            output::note(format!("its results, when it is done:   convoke result {id} -o FILE --coordinator {target}"));
+            output::note(format!("cancel it with:                 convoke cancel {id} --coordinator {target}"));
+        }
+        Ok(ExitCode::from(INTERRUPTED))
+    }
+
+    fn fetch_later(&self, target: &Target, embedded: bool) -> String {
+        match embedded {
+            true => format!("`convoke result {} -o FILE` fetches what is on record", self.id),
+            false => format!("`convoke result {} -o FILE --coordinator {target}` fetches the results", self.id),
+        }
+    }
+
+    async fn conclude(
+        &self,
+        report: Report,
+        work: &Work,
+        ending: Ending,
+        target: &Target,
+        source: &mut Source,
+        embedded: bool,
+    ) -> Result<ExitCode, Failure> {
+        let failures = failures::certificates(&report, work.labels.as_ref(), source).await;
+        let tasks_failed = report.history.task_counts().map_or(0, |tasks| tasks.failed);
+        let took = self.began.elapsed().as_secs_f64();
+        let written = self.wanted.results.filter(|_| matches!(ending, Ending::Complete { .. }));
+        if self.global.output == Format::Json {
+            output::json(&Printed {
+                job: self.id.to_string(),
+                state: report.state(),
+                tasks: work.tasks,
+                tasks_failed,
+                wall_seconds: took,
+                results: written.map(|path| path.display().to_string()),
+                failures,
+                failures_left_out: report.history.failures_left_out,
+            })?;
+        } else {
+            let fatal = report.history.failure().is_some();
+            let of_interest = failures.iter().filter(|failure| failure.for_good || fatal);
+            failures::lines(of_interest, report.history.failures_left_out).iter().for_each(output::say);
+            let tasks = Counted(work.tasks as usize, "task");
+            output::note(format!("{}: {tasks} in {}", report.state(), output::duration(took)));
+            if let Some(path) = written {
+                output::note(format!("results: {}", path.display()));
+            }
+        }
+        report.success().map_err(|failure| {
+            let place = if embedded { String::new() } else { format!(" --coordinator {target}") };
+            failure.hint(format!("`convoke job {}{place}` shows what happened", self.id))
+        })?;
+        match ending {
+            Ending::Incomplete { missing } => Err(Failure::failed(format!("the result of task {missing} is missing"))
+                .hint(self.fetch_later(target, embedded))),
+            Ending::Complete { .. } | Ending::ReaderGone => Ok(ExitCode::SUCCESS),
+        }
+    }
+}
+
+/// Writes and follows, until both are through. An output that fails ends the following, and so does one whose reader has
+/// gone; a job that ended ends the output.
+pub async fn through(
+    writing: impl Future<Output = Result<Ending, Failure>>,
+    following: impl Future<Output = Result<(), Failure>>,
+) -> Result<Ending, Failure> {
+    let mut writing = std::pin::pin!(writing);
+    let mut following = std::pin::pin!(following);
+    tokio::select! {
+        ending = &mut writing => match ending? {
+            Ending::ReaderGone => Ok(Ending::ReaderGone),
+            ending => following.await.map(|()| ending),
+        },
+        followed = &mut following => {
+            followed?;
+            writing.await
+        }
+    }
+}
+
+async fn cancel(target: &Target, id: JobId) -> Result<(), CallError> {
+    let mut client = Client::connect(target).await.map_err(|error| CallError::Lost(error.to_string()))?;
+    client.cancel(id).await.map(drop)
+}
