@@ -8,6 +8,7 @@ mod columns;
 mod error;
 mod layout;
 mod line;
+mod unlabelled;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ pub use error::{Place, RowError};
 pub use layout::{Inputs, LabelColumn, Layout, parse_delimiter};
 pub use line::LINE_BYTES_MAX;
 use line::{Line, Lines};
+pub use unlabelled::UnlabelledRows;
 
 /// The longest label in bytes.
 pub const LABEL_BYTES_MAX: usize = 256;
@@ -123,12 +125,15 @@ pub fn read_unlabelled(
     layout: &Layout,
     model: &Inputs,
 ) -> Result<Unlabelled, RowError> {
+    let mut rows = UnlabelledRows::open(source_name, input, layout, model)?;
     let (mut features, mut samples) = (Vec::new(), 0);
-    let columns = each_row(source_name, input, layout, Purpose::Predicting(model), |line, columns| {
+    while rows.next_row(&mut features)? {
         samples += 1;
-        line.numbers(&columns.features, &mut features)
-    })?;
-    Ok(Unlabelled { features, samples, labels_ignored: columns.label.map(|column| column + 1) })
+    }
+    if samples == 0 {
+        return Err(rows.header_only());
+    }
+    Ok(Unlabelled { features, samples, labels_ignored: rows.labels_ignored() })
 }
 
 /// Resolves the layout against the first row, and gives each row that is no header to `take`; there is at least one.

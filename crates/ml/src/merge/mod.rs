@@ -5,6 +5,7 @@
 //! It does not know where files lie nor who made the deltas, and any safetensors file will do as
 //! a model (what becomes of which type is in `elements`).
 
+mod base;
 mod check;
 mod read_at;
 mod rule;
@@ -17,6 +18,7 @@ use crate::elements::{self, coordinate_bytes, delta_dtype};
 use crate::tensor_file::{Dtype, TensorFile, TensorFileError};
 use rule::Block;
 
+pub use base::{BaseError, check_base};
 pub use read_at::ReadAt;
 pub use rule::MergeRule;
 

@@ -225,3 +225,19 @@ pub enum RowError {
         label: String,
     },
 }
+
+impl RowError {
+    /// Whether it is one row's fault: the rows behind it can be read.
+    pub fn is_of_one_row(&self) -> bool {
+        matches!(
+            self,
+            Self::NotText { .. }
+                | Self::UnclosedQuote { .. }
+                | Self::TextBehindQuote { .. }
+                | Self::Ragged { .. }
+                | Self::EmptyCell { .. }
+                | Self::NotANumber { .. }
+                | Self::NotFinite { .. }
+        )
+    }
+}

@@ -30,8 +30,8 @@ const OTHER_FORMATS: [(&[u8], &str); 8] = [
 const DELIMITERS: [char; 5] = [';', '\t', '|', ',', ' '];
 
 /// The lines of an input.
-pub(super) struct Lines<'a, I> {
-    file: &'a str,
+pub(super) struct Lines<I> {
+    file: String,
     input: I,
     delimiter: u8,
     number: u64,
@@ -52,9 +52,14 @@ pub(super) struct Line<'a> {
     names: &'a [String],
 }
 
-impl<'a, I: BufRead> Lines<'a, I> {
-    pub(super) fn new(file: &'a str, input: I, delimiter: u8) -> Lines<'a, I> {
-        Lines { file, input, delimiter, number: 0, bytes: Vec::new(), cells: Vec::new(), names: Vec::new() }
+impl<I: BufRead> Lines<I> {
+    pub(super) fn new(file: &str, input: I, delimiter: u8) -> Lines<I> {
+        Lines { file: file.to_string(), input, delimiter, number: 0, bytes: Vec::new(), cells: Vec::new(), names: Vec::new() }
+    }
+
+    /// What errors call the input.
+    pub(super) fn file(&self) -> &str {
+        &self.file
     }
 
     /// The next line that is not blank.
@@ -84,7 +89,7 @@ impl<'a, I: BufRead> Lines<'a, I> {
         self.bytes.clear();
         let mut bounded = self.input.by_ref().take(LINE_BYTES_MAX as u64 + 1);
         if let Err(source) = bounded.read_until(b'\n', &mut self.bytes) {
-            return Err(RowError::Read { file: self.file.to_string(), line: self.number, source });
+            return Err(RowError::Read { file: self.file.clone(), line: self.number, source });
         }
         if self.number == 1 {
             self.check_format()?;
@@ -128,7 +133,7 @@ impl<'a, I: BufRead> Lines<'a, I> {
     }
 
     fn place_of_byte(&self, at: usize) -> Place {
-        Place::new(self.file, self.number, column_of(&self.bytes, at, self.delimiter), &self.names)
+        Place::new(&self.file, self.number, column_of(&self.bytes, at, self.delimiter), &self.names)
     }
 }
 
