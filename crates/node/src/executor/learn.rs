@@ -13,7 +13,7 @@ use super::{Computed, EVALUATE, ExecuteError, Given, Input, PREDICT, TRAIN};
 
 pub(super) fn train(given: &Given, stop: &AtomicBool) -> Result<Computed, ExecuteError> {
     use program::v1::train::Kind;
-    let train: program::Train = program::read("training program", &given.assignment.program)?;
+    let train: program::Train = given.program("training program")?;
     let Kind::FullBatch(settings) = train.kind.ok_or(ProgramError::Missing { field: "Train.kind" })?;
     let settings =
         FullBatch { training_epochs: settings.training_epochs, eta: settings.eta, early_stop: settings.early_stop };
@@ -51,7 +51,7 @@ pub(super) fn evaluate(given: &Given) -> Result<Computed, ExecuteError> {
 
 /// A line for each row: its label, or the probabilities of all labels, in the order of the model's.
 pub(super) fn predict(given: &Given) -> Result<Computed, ExecuteError> {
-    let predict: program::Predict = program::read("prediction program", &given.assignment.program)?;
+    let predict: program::Predict = given.program("prediction program")?;
     let model = Mlp::from_safetensors(&given.base)?;
     let Input::Item { item, .. } = &given.input else {
         let given = given.input.kind();

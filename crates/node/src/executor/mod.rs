@@ -141,6 +141,8 @@ struct Computed {
 /// What a task is given.
 struct Given {
     assignment: Assignment,
+    /// The program's bytes, wherever they were: one that names many files is a blob.
+    program: Bytes,
     base: Bytes,
     input: Input,
 }
@@ -192,8 +194,12 @@ impl Executors {
         queued: Duration,
         stop: Arc<AtomicBool>,
     ) -> Result<Executed, ExecuteError> {
-        let (base, input) = tokio::try_join!(self.bytes(&assignment.base), self.inputs.of(assignment))?;
-        let given = Given { assignment: assignment.clone(), base, input };
+        let (program, base, input) = tokio::try_join!(
+            self.bytes(&assignment.program),
+            self.bytes(&assignment.base),
+            self.inputs.of(assignment)
+        )?;
+        let given = Given { assignment: assignment.clone(), program, base, input };
         let fetched = Instant::now();
         let computed = self.compute(given, stop).await?;
         let computed_at = Instant::now();
@@ -227,7 +233,7 @@ impl Executors {
     }
 
     async fn guest(&self, given: Given, stop: Arc<AtomicBool>) -> Result<Computed, ExecuteError> {
-        let program = wasm::read(&given.assignment)?;
+        let program: program::Wasm = given.program("WebAssembly program")?;
         let module = self.cache.get(program.module_digest()?).await.map_err(ExecuteError::Fetch)?;
         let guests = self.guests.clone();
         self.on_thread(move || guests.run(&program, &module, &given.assignment, &given.input, &stop)).await
@@ -235,7 +241,7 @@ impl Executors {
 
     async fn command(&self, given: Given, stop: Arc<AtomicBool>) -> Result<Computed, ExecuteError> {
         let commands = self.commands()?;
-        let command: program::Command = program::read("command", &given.assignment.program)?;
+        let command: program::Command = given.program("command")?;
         let sources = self.sources(&command).await?;
         // Given back once the processes have gone.
         let taken = self.devices.take(&given.assignment.needs).await?;
@@ -336,6 +342,11 @@ impl From<ExecuteError> for Failed {
 }
 
 impl Given {
+    /// What is to be run.
+    fn program<M: program::Message + Default>(&self, what: &'static str) -> Result<M, ExecuteError> {
+        Ok(program::read_bytes(what, &self.program)?)
+    }
+
     /// The task's own blob.
     fn shard(&self, ability: &'static str) -> Result<&Bytes, ExecuteError> {
         match &self.input {

@@ -115,7 +115,7 @@ fn file_name(name: &str) -> Option<&str> {
 
 /// What a step's program says.
 pub(super) fn read(given: &Given) -> Result<(Command, Kind), ExecuteError> {
-    let step: program::Step = program::read("step", &given.assignment.program)?;
+    let step: program::Step = given.program("step")?;
     let command = step.command.ok_or(ProgramError::Missing { field: "Step.command" })?;
     Ok((command, step.kind.ok_or(ProgramError::Missing { field: "Step.kind" })?))
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use convoke_core::event::{Exit, Failure, Usage};
 use convoke_core::message::Assignment;
-use convoke_wire::program::{ProgramError, Wasm};
+use convoke_wire::program::Wasm;
 
 use super::{Computed, Death, ExecuteError, Input};
 use crate::wasm::{Call, Engine, Failure as Died, Limits, WasmError};
@@ -98,9 +98,4 @@ fn framed(input: &Input) -> Bytes {
         framed.extend_from_slice(part);
     }
     framed.freeze()
-}
-
-/// What a task's program says.
-pub(super) fn read(assignment: &Assignment) -> Result<Wasm, ProgramError> {
-    convoke_wire::program::read("WebAssembly program", &assignment.program)
 }
