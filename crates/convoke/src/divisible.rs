@@ -90,7 +90,6 @@ pub enum Labels {
 
 impl Labels {
     /// Of a job's input.
-    #[expect(dead_code, reason = "jobs are not shown by it yet")]
     pub fn of(split: Split, input: &[u8]) -> Option<Self> {
         match split {
             Split::Range => program::read_bytes("range", input).ok().map(Self::Range),

@@ -4,9 +4,8 @@
 
 use convoke_core::coordinator::{TokenView, WorkerView};
 use convoke_core::event::Outcome;
-use convoke_core::{Ability, JobId, Resources, TokenId};
 use convoke_core::history::TaskCounts;
-use convoke_core::{JobId, TokenId};
+use convoke_core::{Ability, JobId, Resources, TokenId};
 use convoke_proto::{DecodeError, job_id};
 
 use crate::v1;

@@ -54,7 +54,15 @@ pub(super) struct Line<'a> {
 
 impl<I: BufRead> Lines<I> {
     pub(super) fn new(file: &str, input: I, delimiter: u8) -> Lines<I> {
-        Lines { file: file.to_string(), input, delimiter, number: 0, bytes: Vec::new(), cells: Vec::new(), names: Vec::new() }
+        Lines {
+            file: file.to_string(),
+            input,
+            delimiter,
+            number: 0,
+            bytes: Vec::new(),
+            cells: Vec::new(),
+            names: Vec::new(),
+        }
     }
 
     /// What errors call the input.

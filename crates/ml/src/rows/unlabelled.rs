@@ -3,10 +3,10 @@
 
 use std::io::BufRead;
 
+use super::RowError;
 use super::columns::{Columns, Purpose};
 use super::layout::{Inputs, Layout};
 use super::line::Lines;
-use super::RowError;
 
 /// The rows of an input, for a model.
 pub struct UnlabelledRows<I> {
