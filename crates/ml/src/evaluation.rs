@@ -107,6 +107,22 @@ pub fn probabilities(model: &Mlp, features: &[f32]) -> Result<Vec<f32>, ComputeE
     Ok(probabilities)
 }
 
+/// What `model` makes of each sample of `features`, as text: a line each, with the label of the most probable class, or
+/// with all classes' probabilities in the order of the model's labels.
+pub fn prediction_lines(model: &Mlp, features: &[f32], all: bool) -> Result<String, ComputeError> {
+    if all {
+        let rows = probabilities(model, features)?;
+        let line = |row: &[f32]| row.iter().map(f32::to_string).collect::<Vec<_>>().join(" ") + "\n";
+        return Ok(rows.chunks_exact(model.outputs()).map(line).collect());
+    }
+    let mut lines = String::new();
+    for class in predict(model, features)? {
+        lines.push_str(model.labels().get(class as usize).map_or("", String::as_str));
+        lines.push('\n');
+    }
+    Ok(lines)
+}
+
 /// Checks that `model` can be applied to `data`.
 pub(crate) fn check(model: &Mlp, data: &Dataset) -> Result<(), ComputeError> {
     if data.width() != model.inputs() {

@@ -31,7 +31,7 @@ mod kernels;
 pub use kernels::NUMERIC_PROFILE;
 
 mod evaluation;
-pub use evaluation::{ComputeError, Counts, evaluate, predict, probabilities};
+pub use evaluation::{ComputeError, Counts, evaluate, predict, prediction_lines, probabilities};
 
 mod training;
 pub use training::{FullBatch, Trained, train};

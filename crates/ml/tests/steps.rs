@@ -10,15 +10,17 @@ use convoke_ml::{Contribution, MergeRule, delta_between, merge};
 
 /// A folder of an example's files and data, as its README makes it.
 struct Example {
+    python: String,
     folder: PathBuf,
 }
 
 impl Example {
-    /// `None` where this machine's Python lacks one of `modules`.
+    /// `None` where `$CONVOKE_TEST_PYTHON`, or else `python3`, lacks one of `modules`.
     fn prepare(name: &str, modules: &str) -> Option<Example> {
-        let missing = Command::new("python3").args(["-c", &format!("import {modules}")]).output();
+        let python = std::env::var("CONVOKE_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+        let missing = Command::new(&python).args(["-c", &format!("import {modules}")]).output();
         if !missing.is_ok_and(|output| output.status.success()) {
-            eprintln!("skipped: there is no Python with {modules}");
+            println!("skipped: {python} cannot import {modules}");
             return None;
         }
         let folder = std::env::temp_dir().join(format!("convoke-ml-{}-{name}", std::process::id()));
@@ -29,7 +31,7 @@ impl Example {
                 std::fs::copy(file.path(), folder.join(file.file_name())).unwrap();
             }
         }
-        let example = Example { folder };
+        let example = Example { python, folder };
         for script in ["make_data.py", "init.py"] {
             example.python(script, &[]);
         }
@@ -38,7 +40,7 @@ impl Example {
 
     /// What a script writes to stdout.
     fn python(&self, script: &str, variables: &[(&str, &str)]) -> String {
-        let mut command = Command::new("python3");
+        let mut command = Command::new(&self.python);
         command.arg(script).current_dir(&self.folder).envs(variables.iter().copied());
         let output = command.output().unwrap();
         assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
@@ -85,12 +87,12 @@ fn numbers(stdout: &str) -> BTreeMap<String, f64> {
     serde_json::from_str(stdout).unwrap()
 }
 
-/// Five rounds over two shards: the error before, and after each.
-fn check(name: &str, modules: &str, expected: f64) {
+/// So many rounds over two shards: the error falls to less than this share of what it was.
+fn check(name: &str, modules: &str, rounds: usize, share: f64) {
     let Some(example) = Example::prepare(name, modules) else { return };
     let mut version = example.read("init.safetensors");
     let mut errors = Vec::new();
-    for round in 1..=5 {
+    for round in 1..=rounds {
         std::fs::write(example.folder.join("base.safetensors"), &version).unwrap();
         errors.push(example.error());
         let deltas = [1, 2].map(|shard| example.train(shard, round));
@@ -102,23 +104,21 @@ fn check(name: &str, modules: &str, expected: f64) {
     }
     std::fs::write(example.folder.join("base.safetensors"), &version).unwrap();
     errors.push(example.error());
-    eprintln!("{name}: {errors:.3?}");
-    assert!(errors[5] < expected && errors[5] < errors[0] / 2.0, "{name} learns nothing: {errors:?}");
+    println!("{name}: {errors:.3?}");
+    assert!(errors[rounds] < errors[0] * share, "{name} learns nothing: {errors:?}");
 }
 
 #[test]
 fn numpy_learns() {
-    check("numpy", "numpy", 0.1);
+    check("numpy", "numpy", 5, 0.1);
 }
 
 #[test]
-#[ignore = "scikit-learn takes long to start, and shows little that NumPy does not"]
 fn scikit_learn_learns() {
-    check("scikit-learn", "sklearn", 0.15);
+    check("scikit-learn", "sklearn", 1, 0.5);
 }
 
 #[test]
-#[ignore = "PyTorch is large, and takes long to start"]
 fn pytorch_learns() {
-    check("pytorch", "torch, numpy, safetensors", 0.3);
+    check("pytorch", "torch, numpy, safetensors", 1, 0.9);
 }

@@ -180,17 +180,17 @@ impl Inputs {
 }
 
 /// What was used last, the newest last.
-struct Recent<K, V> {
+pub(super) struct Recent<K, V> {
     kept: VecDeque<(K, Arc<V>)>,
     most: usize,
 }
 
 impl<K: PartialEq, V> Recent<K, V> {
-    fn new(most: usize) -> Self {
+    pub(super) fn new(most: usize) -> Self {
         Self { kept: VecDeque::new(), most }
     }
 
-    fn get(&mut self, key: &K) -> Option<Arc<V>> {
+    pub(super) fn get(&mut self, key: &K) -> Option<Arc<V>> {
         let place = self.kept.iter().position(|(kept, _)| kept == key)?;
         let found = self.kept.remove(place)?;
         let value = found.1.clone();
@@ -198,7 +198,7 @@ impl<K: PartialEq, V> Recent<K, V> {
         Some(value)
     }
 
-    fn insert(&mut self, key: K, value: V) -> Arc<V> {
+    pub(super) fn insert(&mut self, key: K, value: V) -> Arc<V> {
         if self.kept.len() == self.most {
             self.kept.pop_front();
         }
@@ -209,6 +209,6 @@ impl<K: PartialEq, V> Recent<K, V> {
 }
 
 /// Whole values are put in and taken out under the lock, so a panic elsewhere leaves them whole.
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,12 +3,15 @@
 //! What becomes of deltas and counts is for combines.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use convoke_core::Payload;
 use convoke_core::event::Metrics;
 use convoke_ml::{Counts, Dataset, FullBatch, Mlp};
 use convoke_wire::program::{self, ProgramError};
 
+use super::input::{Recent, locked};
 use super::{Computed, EVALUATE, ExecuteError, Given, Input, PREDICT, TRAIN};
 
 pub(super) fn train(given: &Given, stop: &AtomicBool) -> Result<Computed, ExecuteError> {
@@ -49,24 +52,34 @@ pub(super) fn evaluate(given: &Given) -> Result<Computed, ExecuteError> {
     })
 }
 
+/// The model that rows were predicted by last: neighbouring tasks have the same, and a large one takes long to read.
+pub(super) struct Models(Mutex<Recent<Payload, Mlp>>);
+
+impl Models {
+    pub(super) fn new() -> Self {
+        Self(Mutex::new(Recent::new(1)))
+    }
+
+    fn of(&self, given: &Given) -> Result<Arc<Mlp>, ExecuteError> {
+        let base = &given.assignment.base;
+        if let Some(model) = locked(&self.0).get(base) {
+            return Ok(model);
+        }
+        let model = Mlp::from_safetensors(&given.base)?;
+        Ok(locked(&self.0).insert(base.clone(), model))
+    }
+}
+
 /// A line for each row: its label, or the probabilities of all labels, in the order of the model's.
-pub(super) fn predict(given: &Given) -> Result<Computed, ExecuteError> {
+pub(super) fn predict(given: &Given, models: &Models) -> Result<Computed, ExecuteError> {
     let predict: program::Predict = given.program("prediction program")?;
-    let model = Mlp::from_safetensors(&given.base)?;
+    let model = models.of(given)?;
     let Input::Item { item, .. } = &given.input else {
         let given = given.input.kind();
         return Err(ExecuteError::WrongInput { ability: PREDICT, given, expected: "an item" });
     };
     let features: Vec<f32> = item.as_chunks().0.iter().map(|bytes: &[u8; 4]| f32::from_le_bytes(*bytes)).collect();
-    let text = if predict.probabilities {
-        let rows = convoke_ml::probabilities(&model, &features)?;
-        let line = |row: &[f32]| row.iter().map(f32::to_string).collect::<Vec<_>>().join(" ") + "\n";
-        rows.chunks_exact(model.outputs()).map(line).collect()
-    } else {
-        let label = |class: u32| model.labels().get(class as usize).map_or("", String::as_str);
-        let classes = convoke_ml::predict(&model, &features)?;
-        classes.into_iter().fold(String::new(), |text, class| text + label(class) + "\n")
-    };
+    let text = convoke_ml::prediction_lines(&model, &features, predict.probabilities)?;
     let samples = (features.len() / model.inputs().max(1)) as u64;
     Ok(Computed { result: Bytes::from(text), samples, ..Computed::default() })
 }

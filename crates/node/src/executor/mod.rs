@@ -28,6 +28,7 @@ use crate::devices::{Devices, TooMuch};
 use crate::wasm::WasmError;
 use command::{Left, Sources};
 use input::{Input, Inputs};
+use learn::Models;
 
 pub use command::CommandError;
 pub(crate) use command::Commands;
@@ -59,6 +60,7 @@ pub(crate) struct Executors {
     cache: Arc<Cache>,
     compute: Compute,
     inputs: Inputs,
+    models: Arc<Models>,
     guests: Arc<Guests>,
     /// Where this worker runs commands.
     commands: Option<Arc<Commands>>,
@@ -157,7 +159,8 @@ impl Executors {
     ) -> Self {
         let cache = Arc::new(cache);
         let (guests, commands) = (Arc::new(guests), commands.map(Arc::new));
-        Self { inputs: Inputs::new(cache.clone()), cache, compute, guests, commands, devices }
+        let models = Arc::new(Models::new());
+        Self { inputs: Inputs::new(cache.clone()), cache, compute, models, guests, commands, devices }
     }
 
     /// Keeps a blob that arrived with the session.
@@ -224,7 +227,10 @@ impl Executors {
         match given.assignment.ability.as_str() {
             TRAIN => self.on_thread(move || learn::train(&given, &stop)).await,
             EVALUATE => self.on_thread(move || learn::evaluate(&given)).await,
-            PREDICT => self.on_thread(move || learn::predict(&given)).await,
+            PREDICT => {
+                let models = self.models.clone();
+                self.on_thread(move || learn::predict(&given, &models)).await
+            }
             WASM => self.guest(given, stop).await,
             COMMAND => self.command(given, stop).await,
             STEP => self.step(given, stop).await,
