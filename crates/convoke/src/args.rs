@@ -7,6 +7,7 @@ mod data;
 mod divide;
 mod needs;
 mod serve;
+mod step;
 mod train;
 
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ pub use data::{EvaluateArgs, LayoutArgs, PredictArgs, SplitArgs, Validate};
 pub use divide::{CommandArgs, MapArgs, RunCommandArgs, TaskArgs};
 pub use needs::resources;
 pub use serve::{CoordinatorArgs, LoadArgs, WorkerArgs};
+pub use step::StepArgs;
 pub use train::{Keep, ModelArgs, RunArgs, TrainArgs};
 
 /// Train one model on many machines.
@@ -85,7 +87,7 @@ pub enum Command {
     /// Measure a model on data
     Evaluate(EvaluateArgs),
     /// Print a model's label for each row
-    Predict(PredictArgs),
+    Predict(Box<PredictArgs>),
     /// Write a generated data set
     Data(DataArgs),
     /// List a coordinator's workers
@@ -109,7 +111,7 @@ pub enum Command {
 }
 
 /// Which coordinator.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct At {
     /// The coordinator's address, host:port [env: CONVOKE_COORDINATOR]
     #[arg(long, value_name = "ADDR")]

@@ -5,6 +5,7 @@
 
 mod error;
 mod facts;
+mod raw;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -13,15 +14,16 @@ use std::fmt;
 use std::path::Path;
 
 use bytes::Bytes;
-use convoke_ml::rows::{self, Inputs, Layout, Rows, Unlabelled};
+use convoke_ml::rows::{self, Inputs, Layout, Rows};
 use convoke_ml::split::{self, Split};
 use convoke_ml::{Dataset, LabelSet};
 use convoke_wire::core::Digest;
 use convoke_wire::program::{self, Entry, Manifest};
 
 use crate::args::Validate;
-pub use error::DataError;
+pub use error::{DataError, row_hint};
 pub use facts::{Facts, Guess, Range};
+pub use raw::{RawReading, RawShard, read_raw};
 use sources::{Source, Sources};
 
 /// The share of the rows that is held out where nothing else is said.
@@ -145,12 +147,6 @@ pub fn read_labelled(
         Ok(rows.encode(labels)?)
     };
     sources::find_labelled(path)?.into_iter().map(read).collect()
-}
-
-/// Reads rows for a model to predict the labels of: a file, or `-` for standard input.
-pub fn read_unlabelled(path: &Path, layout: &Layout, model: &Inputs) -> Result<Unlabelled, DataError> {
-    let source = sources::one(path);
-    Ok(rows::read_unlabelled(&source.name(), source.open()?, layout, model)?)
 }
 
 fn read_all(sources: &[Source], layout: &Layout) -> Result<Vec<Rows>, DataError> {

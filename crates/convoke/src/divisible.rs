@@ -5,18 +5,23 @@
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use convoke_node::executor::{COMMAND, WASM};
+use convoke_node::executor::{COMMAND, PREDICT, WASM};
 use convoke_wire::Client;
 use convoke_wire::core::{Ability, Attempts, Digest, JobSpec, MapReduce, Needs, Payload, Plan, Reduce, Split, Work};
 use convoke_wire::items::Items;
-use convoke_wire::program::{self, Collect, Combine, Command, Feed, File, Manifest, Message, Range, Variable, Wasm};
+use convoke_wire::program::{
+    self, Collect, Combine, Command, Feed, File, Manifest, Message, Predict, Range, Variable, Wasm,
+};
 
 use crate::args::{CommandArgs, RunArgs, TaskArgs};
+use crate::data::digest_of;
 use crate::failure::Failure;
 use crate::input::{Array, Content, Input};
 use crate::natural;
 use crate::upload::{self, digest_of_content, upload};
 
+/// The most bytes of a program or a list that a spec carries in place.
+const INLINE_BYTES_MAX: usize = 6 * 1024;
 /// The most files that a command brings along.
 const FILES_MAX: usize = 10_000;
 
@@ -39,6 +44,13 @@ pub enum Program {
         memory_bytes_max: Option<u64>,
         /// Whether it may tell the time.
         clock: bool,
+    },
+    /// A model, on rows.
+    Predict {
+        /// The model's file.
+        model: PathBuf,
+        /// Whether all classes' probabilities are wanted, and not the most probable one's label.
+        probabilities: bool,
     },
 }
 
@@ -135,13 +147,17 @@ impl Divisible<'_> {
                 (Split::Items, uploaded.items, input, Labels::Items(Box::new(items)))
             }
         };
+        let base = match &self.program {
+            Program::Predict { model, .. } => Payload::blob(store_file(client, model).await?),
+            Program::Command { .. } | Program::Wasm { .. } => Payload::default(),
+        };
         let collect = Combine { kind: Some(program::v1::combine::Kind::Collect(Collect {})) };
         let needs = self.tasks.needs.needs(self.tasks.slots)?;
         let map = Work { ability, program, input, split, count, combine: inline(&collect), needs };
         let keep_going = self.tasks.keep_going;
         let spec = JobSpec {
             name: self.name,
-            plan: Plan::MapReduce(MapReduce { base: Payload::default(), map, reduce, keep_going }),
+            plan: Plan::MapReduce(MapReduce { base, map, reduce, keep_going }),
             policy: self.run.policy,
             seed: self.tasks.seed,
             attempts: self.tasks.attempts(&self.program),
@@ -154,9 +170,10 @@ impl Divisible<'_> {
 }
 
 impl TaskArgs {
-    /// A WebAssembly program reaches nothing, so that it may run as often as it likes; of a command only its user knows.
+    /// A WebAssembly program or a model reaches nothing, so that it may run as often as it likes; of a command only its user
+    /// knows.
     fn attempts(&self, program: &Program) -> Attempts {
-        let idempotent = self.idempotent || matches!(program, Program::Wasm { .. });
+        let idempotent = self.idempotent || !matches!(program, Program::Command { .. });
         let timeout_ms = self.timeout.map(|timeout| timeout.as_millis() as u64);
         Attempts { timeout_ms, retries: self.retries, idempotent }
     }
@@ -171,6 +188,7 @@ fn ability(program: &Program) -> Ability {
     let name = match program {
         Program::Command { .. } => COMMAND,
         Program::Wasm { .. } => WASM,
+        Program::Predict { .. } => PREDICT,
     };
     Ability::new(name).expect("a short name is an ability")
 }
@@ -189,6 +207,7 @@ async fn stored(client: &mut Client, program: &Program) -> Result<Payload, Failu
             let wasm = Wasm { module: digest.0.to_vec(), memory_bytes_max, clock, arguments, ..Wasm::default() };
             Ok(client.payload_of(&wasm).await?)
         }
+        Program::Predict { probabilities, .. } => Ok(inline(&Predict { probabilities: *probabilities })),
     }
 }
 
@@ -199,14 +218,28 @@ pub async fn command(
     args: &CommandArgs,
     feed: Feed,
 ) -> Result<Command, Failure> {
-    let mut files = Vec::new();
+    let (command, files) = command_and_files(argv, args, feed)?;
+    upload::store_all(client, &files, |_| {}).await?;
+    Ok(command)
+}
+
+/// The same, with the files yet to be stored.
+pub fn command_and_files(
+    argv: Vec<String>,
+    args: &CommandArgs,
+    feed: Feed,
+) -> Result<(Command, Vec<(Digest, Content)>), Failure> {
+    let (mut files, mut contents) = (Vec::new(), Vec::new());
     for (path, file) in files_with(&args.with)? {
         let metadata = file.metadata().map_err(|error| cannot_read(&file, &error))?;
-        let digest = store_file(client, &file).await?.0.to_vec();
-        files.push(File { path, digest, executable: is_executable(&metadata), bytes: metadata.len() });
+        let content = Content::File { path: file, bytes: metadata.len() };
+        let digest = digest_of_content(&content)?;
+        let executable = is_executable(&metadata);
+        files.push(File { path, digest: digest.0.to_vec(), executable, bytes: metadata.len() });
+        contents.push((digest, content));
     }
     let environment = args.env.iter().map(|text| variable(text)).collect::<Result<_, _>>()?;
-    Ok(Command { argv, environment, files, feed: feed.into() })
+    Ok((Command { argv, environment, files, feed: feed.into() }, contents))
 }
 
 /// The words of a command line, or the shell that is to read it.
@@ -293,6 +326,27 @@ async fn store_file(client: &mut Client, path: &Path) -> Result<Digest, Failure>
     let digest = digest_of_content(&content)?;
     upload::store(client.blobs(), digest, content).await?;
     Ok(digest)
+}
+
+/// A message in place, or in a blob where it is large.
+pub async fn payload(client: &mut Client, message: &impl Message) -> Result<Payload, Failure> {
+    let (payload, content) = payload_or_content(message);
+    if let Some(content) = content {
+        upload::store_all(client, &[content], |_| {}).await?;
+    }
+    Ok(payload)
+}
+
+/// The same, with the blob yet to be stored.
+pub fn payload_or_content(message: &impl Message) -> (Payload, Option<(Digest, Content)>) {
+    let bytes = program::encode(message);
+    if bytes.len() <= INLINE_BYTES_MAX
+        && let Ok(payload) = Payload::inline(&bytes)
+    {
+        return (payload, None);
+    }
+    let digest = digest_of(&bytes);
+    (Payload::blob(digest), Some((digest, Content::Bytes(bytes.into()))))
 }
 
 fn inline(message: &impl Message) -> Payload {

@@ -8,10 +8,13 @@ mod array;
 mod error;
 mod files;
 mod records;
+mod rows;
 mod text;
 #[cfg(test)]
 mod tests;
 
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
@@ -23,6 +26,7 @@ use convoke_wire::program::{self, Entry, MANIFEST_BYTES_MAX, Manifest, Message, 
 pub use array::Array;
 pub use error::InputError;
 use files::Files;
+pub use rows::{Rows, Skipped};
 use text::Text;
 
 /// The most bytes of an item that is cut from a text: it is in memory while it is packed.
@@ -71,7 +75,7 @@ pub struct Part {
 }
 
 /// What a blob is made of.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Content {
     /// These bytes.
     Bytes(Bytes),
@@ -82,6 +86,49 @@ pub enum Content {
         /// How many bytes it has.
         bytes: u64,
     },
+    /// A part of a file, behind a header.
+    Part {
+        /// The file.
+        path: PathBuf,
+        /// What stands before the part.
+        header: Bytes,
+        /// Where the part begins in the file.
+        first: u64,
+        /// How many bytes it has.
+        bytes: u64,
+    },
+}
+
+impl Content {
+    /// How many bytes it is.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::File { bytes, .. } => *bytes,
+            Self::Part { header, bytes, .. } => header.len() as u64 + bytes,
+        }
+    }
+
+    /// Opens it for reading.
+    pub fn open(&self) -> io::Result<Box<dyn Read>> {
+        Ok(match self {
+            Self::Bytes(bytes) => Box::new(io::Cursor::new(bytes.clone())),
+            Self::File { path, .. } => Box::new(File::open(path)?),
+            Self::Part { path, header, first, bytes } => {
+                let mut file = File::open(path)?;
+                file.seek(SeekFrom::Start(*first))?;
+                Box::new(io::Cursor::new(header.clone()).chain(file.take(*bytes)))
+            }
+        })
+    }
+
+    /// The file that it is read from.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Bytes(_) => Path::new(""),
+            Self::File { path, .. } | Self::Part { path, .. } => path,
+        }
+    }
 }
 
 /// An input that is being cut: an iterator of its parts. It blocks, for what it reads may be a pipe.
@@ -105,6 +152,7 @@ pub struct Input {
 enum Items {
     Text(Text),
     Files(Files),
+    Rows(Box<Rows>),
 }
 
 /// What is known of an item besides its bytes.
@@ -145,6 +193,12 @@ impl Input {
         Ok(Self { header, ..Self::new(Items::Text(text), name, unit, per_item) })
     }
 
+    /// Rows' features, some thousand rows an item.
+    pub fn of_rows(rows: Rows) -> Self {
+        let (name, per_item) = (rows.name.clone(), rows.per_item() as u64);
+        Self::new(Items::Rows(Box::new(rows)), name, Unit::Records, per_item)
+    }
+
     fn new(items: Items, name: String, unit: Unit, per_item: u64) -> Self {
         Self {
             items,
@@ -168,7 +222,7 @@ impl Input {
     /// How many things in the directory are no items: hidden files, folders, devices.
     pub fn left_out(&self) -> usize {
         match &self.items {
-            Items::Text(_) => 0,
+            Items::Text(_) | Items::Rows(_) => 0,
             Items::Files(files) => files.left_out,
         }
     }
@@ -222,6 +276,7 @@ impl Input {
             self.waiting = match &mut self.items {
                 Items::Text(text) => text.item(&mut self.bytes)?,
                 Items::Files(files) => files.item(&mut self.bytes)?,
+                Items::Rows(rows) => rows.item(&mut self.bytes)?,
             };
             if self.waiting.is_some() && self.items_taken == TASKS_MAX {
                 return Err(InputError::TooManyItems { file: self.name.clone() });

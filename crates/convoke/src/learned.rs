@@ -19,6 +19,7 @@ const REACH_MAX: f64 = 3.0;
 const REACH: f64 = 2.0;
 
 /// What is known before training that a result is judged by.
+#[derive(Clone)]
 pub struct Baseline {
     guess: Option<Guess>,
     /// What is guessed.

@@ -20,6 +20,7 @@ mod whole_file;
 mod ordered_output;
 mod model;
 mod training_job;
+mod step_job;
 mod report;
 mod progress;
 mod source;
@@ -89,7 +90,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         }
         Command::Login(args) => cmd::login::run(&args, &global).await,
         Command::Evaluate(args) => cmd::evaluate::run(&args, &global),
-        Command::Predict(args) => cmd::predict::run(&args, &global),
+        Command::Predict(args) => cmd::predict::run(*args, &global).await,
         Command::Data(args) => cmd::data::run(&args, &global),
         Command::Workers(args) => cmd::workers::run(&args, &global).await,
         Command::Jobs(args) => cmd::jobs::run(&args, &global).await,

@@ -6,7 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use convoke_ml::rows::{Inputs, Layout};
-use convoke_ml::{Mlp, ModelError};
+use convoke_ml::tensor_file::TensorFile;
+use convoke_ml::{Mlp, ModelError, TensorFileError};
 
 use crate::failure::Failure;
 use crate::whole_file;
@@ -66,11 +67,8 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     })
 }
 
-/// Names the parameters alone: equal for equal parameters, whatever job made them.
-pub fn parameters_digest(model: &Mlp) -> String {
-    let mut hasher = blake3::Hasher::new();
-    for value in model.parameters() {
-        hasher.update(&value.to_le_bytes());
-    }
-    hasher.finalize().to_string()
+/// Names the parameters alone, of any safetensors file: equal for equal tensors in the same order, whatever job made them.
+pub fn parameters_digest(bytes: &[u8]) -> Result<String, TensorFileError> {
+    let before = TensorFile::from_bytes(bytes)?.header.len();
+    Ok(blake3::hash(&bytes[before..]).to_string())
 }

@@ -8,27 +8,31 @@ use bytes::Bytes;
 use convoke_ml::rows::Layout;
 use convoke_ml::{Mlp, ModelError};
 use convoke_node::executor::{EVALUATE, TRAIN};
-use convoke_wire::core::{Ability, Attempts, Digest, JobId, JobSpec, Needs, Payload, Plan, Rounds, Split, Work};
+use convoke_wire::core::{
+    Ability, Attempts, Counted, Digest, JobId, JobSpec, Needs, Payload, Plan, Rounds, Split, Work,
+};
 use convoke_wire::program::{self, Combine, Count, FullBatch, Mean, Merge, Train};
 
 use crate::args::TrainArgs;
-use crate::data::{self, Data, Facts, HeldOut, Reading, Shard};
+use crate::data::{self, Data, HeldOut, Reading, Shard};
 use crate::failure::Failure;
+use crate::input::Content;
+use crate::learned::Baseline;
 
 /// A job, ready to be submitted.
 pub struct Prepared {
     /// What is to be done.
     pub spec: JobSpec,
     /// What it starts from.
-    pub blobs: Vec<(Digest, Bytes)>,
+    pub contents: Vec<(Digest, Content)>,
     /// The shards' names, in order.
     pub shards: Vec<String>,
-    /// The labels' names, by class.
-    pub labels: Vec<String>,
     /// The rows that were held out to validate on, if any were to be.
     pub held_out: Option<HeldOut>,
-    /// What is known of the data.
-    pub facts: Facts,
+    /// What the result is judged by, where something is known of the data.
+    pub baseline: Option<Baseline>,
+    /// What a round does to a shard, for people.
+    pub what: String,
 }
 
 impl Prepared {
@@ -80,8 +84,10 @@ pub fn prepare(args: &TrainArgs, job: JobId) -> Result<Prepared, Failure> {
     let shards = data.shards.iter().map(|shard| shard.name.clone()).collect();
     let manifests = [(train_input, train_manifest), (validation_input, validation_manifest), (base_digest, base)];
     let pieces = data.shards.into_iter().chain(data.validation).map(|shard| (shard.digest, shard.blob));
-    let (labels, held_out, facts) = (data.labels.names().to_vec(), data.held_out, data.facts);
-    Ok(Prepared { spec, blobs: pieces.chain(manifests).collect(), shards, labels, held_out, facts })
+    let contents = pieces.chain(manifests).map(|(digest, bytes)| (digest, Content::Bytes(bytes))).collect();
+    let baseline = Some(Baseline::of(&data.facts, data.labels.names(), args.learning.eta));
+    let what = Counted(args.learning.epochs as usize, "training epoch").to_string();
+    Ok(Prepared { spec, contents, shards, held_out: data.held_out, baseline, what })
 }
 
 fn start(args: &TrainArgs, data: &Data, layout: &Layout, job: JobId) -> Result<Mlp, Failure> {
@@ -119,7 +125,7 @@ fn work(
 }
 
 /// What the job is about, for people.
-fn job_name(path: &Path) -> String {
+pub fn job_name(path: &Path) -> String {
     let path = path.canonicalize().unwrap_or_else(|_| PathBuf::from(path));
     let name: String = path.display().to_string().chars().filter(|c| !c.is_control()).collect();
     // The end of a long path says more than its beginning.

@@ -2,9 +2,8 @@
 //!
 //! How an input is cut it does not know; what is stored and never submitted, the coordinator removes in time.
 
-use std::fs::File;
+use std::collections::BTreeSet;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use convoke_wire::core::Digest;
@@ -72,13 +71,28 @@ fn cut_up(mut input: Input, cut: &mpsc::Sender<Cut>) {
 
 /// Names a content by what it holds.
 pub fn digest_of_content(content: &Content) -> Result<Digest, InputError> {
-    match content {
-        Content::Bytes(bytes) => Ok(digest_of(bytes)),
-        Content::File { path, .. } => {
-            let read = read_chunks(path, |_| true).map_err(|source| InputError::Open { path: path.clone(), source })?;
-            Ok(read.expect("all of it is wanted"))
-        }
+    if let Content::Bytes(bytes) = content {
+        return Ok(digest_of(bytes));
     }
+    let read = read_chunks(content, |_| true);
+    let read = read.map_err(|source| InputError::Open { path: content.path().to_owned(), source })?;
+    Ok(read.expect("all of it is wanted"))
+}
+
+/// Stores those of the contents that the coordinator has not, so that they survive a power cut. `progress` is told how many
+/// of all are there, as they become more.
+pub async fn store_all(
+    client: &mut Client,
+    contents: &[(Digest, Content)],
+    progress: impl Fn(usize),
+) -> Result<(), Failure> {
+    let digests: Vec<_> = contents.iter().map(|(digest, _)| *digest).collect();
+    let missing: BTreeSet<_> = client.blobs().missing(&digests).await?.into_iter().collect();
+    for (place, (digest, content)) in contents.iter().enumerate().filter(|(_, (digest, _))| missing.contains(digest)) {
+        progress(place);
+        put(client.blobs(), *digest, content.clone()).await?;
+    }
+    Ok(())
 }
 
 /// Stores a content, unless it is there already.
@@ -86,19 +100,22 @@ pub async fn store(blobs: &mut BlobClient, digest: Digest, content: Content) -> 
     if blobs.missing(&[digest]).await?.is_empty() {
         return Ok(());
     }
+    put(blobs, digest, content).await
+}
+
+async fn put(blobs: &mut BlobClient, digest: Digest, content: Content) -> Result<(), Failure> {
     match content {
         Content::Bytes(bytes) => Ok(blobs.put_as(digest, bytes, true).await?),
-        Content::File { path, .. } => store_file(blobs, digest, path).await,
+        content => put_read(blobs, digest, content).await,
     }
 }
 
-/// Stores a file that may be too large for memory. It has its digest already, and is read again.
-async fn store_file(blobs: &mut BlobClient, digest: Digest, path: PathBuf) -> Result<(), Failure> {
+/// Stores what may be too large for memory. It has its digest already, and is read again.
+async fn put_read(blobs: &mut BlobClient, digest: Digest, content: Content) -> Result<(), Failure> {
+    let path = content.path().to_owned();
     let (chunks, waiting) = mpsc::channel(CHUNKS_MAX);
-    let reading = {
-        let path = path.clone();
-        tokio::task::spawn_blocking(move || read_chunks(&path, |chunk| chunks.blocking_send(chunk).is_ok()))
-    };
+    let reading =
+        tokio::task::spawn_blocking(move || read_chunks(&content, |chunk| chunks.blocking_send(chunk).is_ok()));
     let stored = blobs.put_chunks(digest, waiting, true).await;
     // What the coordinator makes of half a file matters less than why it is half.
     match reading.await.map_err(Failure::failed)? {
@@ -111,13 +128,13 @@ async fn store_file(blobs: &mut BlobClient, digest: Digest, path: PathBuf) -> Re
     }
 }
 
-/// Reads a file in chunks and names it; `None` where `take` wanted no more before its end.
-fn read_chunks(path: &Path, mut take: impl FnMut(Bytes) -> bool) -> io::Result<Option<Digest>> {
-    let mut file = File::open(path)?;
+/// Reads a content in chunks and names it; `None` where `take` wanted no more before its end.
+fn read_chunks(content: &Content, mut take: impl FnMut(Bytes) -> bool) -> io::Result<Option<Digest>> {
+    let mut reader = content.open()?;
     let mut hasher = blake3::Hasher::new();
     loop {
         let mut chunk = Vec::with_capacity(CHUNK_BYTES);
-        (&mut file).take(CHUNK_BYTES as u64).read_to_end(&mut chunk)?;
+        (&mut reader).take(CHUNK_BYTES as u64).read_to_end(&mut chunk)?;
         hasher.update(&chunk);
         if chunk.is_empty() {
             return Ok(Some(Digest(*hasher.finalize().as_bytes())));
@@ -132,6 +149,7 @@ fn read_chunks(path: &Path, mut take: impl FnMut(Bytes) -> bool) -> io::Result<O
 mod tests {
     use std::fs;
     use std::num::NonZeroU64;
+    use std::path::Path;
 
     use convoke_node::coordinator::{Coordinator, Options, SNAPSHOT_EVERY_BYTES};
     use convoke_wire::CallError;
@@ -201,7 +219,8 @@ mod tests {
         let (coordinator, mut client) = coordinator(folder.path()).await;
         let path = folder.path().join("log");
         fs::write(&path, "more than there was").unwrap();
-        let refused = store_file(client.blobs(), digest_of(b"what there was"), path).await.unwrap_err();
+        let content = Content::File { path, bytes: 19 };
+        let refused = put(client.blobs(), digest_of(b"what there was"), content).await.unwrap_err();
         assert!(refused.to_string().ends_with("log: the file changed while it was uploaded"), "{refused}");
         drop(coordinator);
     }

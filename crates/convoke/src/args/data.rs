@@ -3,6 +3,7 @@
 //! What is said about rows holds for training, measuring and predicting alike.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use convoke_ml::rows::{self, LabelColumn, Layout};
@@ -68,7 +69,11 @@ pub struct EvaluateArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   convoke predict model.safetensors rows.csv > labels.txt
-  tail -n 5 letters/validate_letters.txt | convoke predict model.safetensors -")]
+  convoke predict model.safetensors rows.csv --probabilities -o probabilities.txt --skip-bad
+  convoke predict model.safetensors rows.csv -o labels.txt --coordinator 10.0.0.5:9095     on all its workers
+  tail -n 5 letters/validate_letters.txt | convoke predict model.safetensors -
+
+The output has a line for each row, in the order of the rows, the same here and on workers.")]
 pub struct PredictArgs {
     /// A model that `convoke train` wrote
     pub model: PathBuf,
@@ -76,6 +81,22 @@ pub struct PredictArgs {
     pub data: PathBuf,
     #[command(flatten)]
     pub layout: LayoutArgs,
+    /// Print all labels' probabilities for each row, and on stderr the labels in their order
+    #[arg(long)]
+    pub probabilities: bool,
+    /// Leave out rows that cannot be read, and name them on stderr; the first row has to be one
+    #[arg(long)]
+    pub skip_bad: bool,
+    /// Where the output goes [default: stdout]
+    #[arg(short, long = "results", value_name = "FILE")]
+    pub output_file: Option<PathBuf>,
+    /// Predict on this coordinator's workers, host:port [default: here, whatever CONVOKE_COORDINATOR says]
+    #[arg(long, value_name = "ADDR")]
+    pub coordinator: Option<String>,
+    /// For how long to wait for a coordinator that is not there yet
+    #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = humantime::parse_duration,
+          requires = "coordinator")]
+    pub wait: Duration,
 }
 
 fn parse_delimiter(text: &str) -> Result<u8, String> {

@@ -115,7 +115,7 @@ pub struct CommandArgs {
 }
 
 /// What tasks need, and what becomes of those that fail.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct TaskArgs {
     /// Slots that a task takes
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=512))]

@@ -11,7 +11,7 @@ use convoke_wire::core::Policy;
 use super::needs::{Resource, parse_resource};
 
 /// How busy workers are with other things.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Copy, Debug, Default, Args)]
 pub struct LoadArgs {
     /// How likely a task is delayed and, with load balancing, as likely rejected: from 0 to 1
     #[arg(long, default_value_t = 0.0, value_name = "P", allow_negative_numbers = true,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use convoke_wire::core::{PRIORITY_MAX, Policy};
 
-use super::{At, LayoutArgs, LoadArgs, SplitArgs};
+use super::{At, LayoutArgs, LoadArgs, SplitArgs, StepArgs};
 
 #[derive(Debug, Args)]
 #[command(
@@ -15,7 +15,14 @@ use super::{At, LayoutArgs, LoadArgs, SplitArgs};
   convoke train letters/ --rounds 15 --epochs 50           a directory of shards
   convoke train iris.csv --label first --delimiter ';'     one file: cut into shards, with rows held out
   convoke train letters/ --coordinator 10.0.0.5:9095       on a cluster
-  convoke train letters/ --output json | jq .validation_error"
+  convoke train letters/ --output json | jq .validation_error
+  convoke train data/ --step 'python3 step.py' --init init.safetensors --eval 'python3 eval.py' --with step.py --with eval.py
+
+With --step, DATA is files of any kind: each file of a directory is a shard (train_* files, if there are any), a .csv or .txt
+file is cut between its lines. A step reads $CONVOKE_BASE and $CONVOKE_SHARD, and writes $CONVOKE_RESULT: safetensors with
+the names, shapes and types of --init. It runs in a directory of its own that holds what --with names. --eval is given the
+same, without a result to write; without validation data it has no $CONVOKE_SHARD, and brings its own. Numbers are lines of
+JSON on stdout, such as {\"samples\": 500, \"error\": 0.1}."
 )]
 pub struct TrainArgs {
     /// A directory of shards (train_*.txt or .csv, and perhaps validate_*.txt or .csv), one file, or @letters
@@ -26,6 +33,8 @@ pub struct TrainArgs {
     pub split: SplitArgs,
     #[command(flatten, next_help_heading = "Training")]
     pub learning: LearningArgs,
+    #[command(flatten, next_help_heading = "Your own training")]
+    pub step: StepArgs,
     #[command(flatten, next_help_heading = "Model")]
     pub model: ModelArgs,
     #[command(flatten, next_help_heading = "Cluster")]
@@ -71,7 +80,7 @@ pub struct ModelArgs {
 }
 
 /// Where the job runs, and how its tasks are placed.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct RunArgs {
     #[command(flatten)]
     pub at: At,

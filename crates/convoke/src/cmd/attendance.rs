@@ -2,6 +2,7 @@
 //!
 //! How the job came to be on record it does not know.
 
+use std::fs::File;
 use std::io::{IsTerminal, stdout};
 use std::path::Path;
 use std::process::ExitCode;
@@ -31,6 +32,8 @@ use crate::source::Source;
 pub struct Wanted<'a> {
     /// Their results; stdout where it is `None`.
     pub results: Option<&'a Path>,
+    /// A file without a name that takes them instead: they are not yet what is wanted.
+    pub raw: Option<&'a File>,
     /// The files that they leave; where it is `None`, they stay with the job.
     pub files: Option<&'a Path>,
 }
@@ -58,7 +61,11 @@ impl Wanted<'_> {
 
     /// Where the results go.
     pub fn destination(&self) -> Result<Destination, Failure> {
-        self.results.map_or_else(|| Ok(Destination::stdout()), Destination::file)
+        match (self.raw, self.results) {
+            (Some(file), _) => Ok(Destination::Stream(Box::new(file.try_clone().map_err(Failure::failed)?))),
+            (None, Some(path)) => Destination::file(path),
+            (None, None) => Ok(Destination::stdout()),
+        }
     }
 }
 

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use convoke_ml::Mlp;
 use convoke_wire::Client;
 use convoke_wire::channel::Target;
 use convoke_wire::core::Digest;
@@ -153,8 +152,7 @@ async fn save(target: &Target, digest: Digest, path: &Path) -> Result<String, Fa
     let mut client = Client::connect(target).await?;
     let bytes = client.blobs().get(digest, model::MODEL_BYTES_MAX).await?;
     model::write(path, &bytes)?;
-    let model = Mlp::from_safetensors(&bytes).map_err(Failure::failed)?;
-    Ok(model::parameters_digest(&model))
+    model::parameters_digest(&bytes).map_err(Failure::failed)
 }
 
 /// Where the job's model goes: as asked, or beside this directory's other models.

@@ -39,7 +39,7 @@ pub async fn run(args: MapArgs, global: &Global) -> Result<ExitCode, Failure> {
     let name = format!("{what} < {}", args.input.display());
     let source = Source::Input(Box::new(input));
     let job = Divisible { name, program, source, reduce, tasks: &args.tasks, run: &args.run };
-    divide(job, &Wanted { results: args.output_file.as_deref(), files: None }, global).await
+    divide(job, &Wanted { results: args.output_file.as_deref(), raw: None, files: None }, global).await
 }
 
 fn cut(args: &MapArgs) -> Result<Cut, Failure> {

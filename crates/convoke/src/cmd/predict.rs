@@ -1,28 +1,136 @@
-//! `convoke predict`: a label for each row, in input order, here.
+//! `convoke predict`: a line for each row, in input order, here or on a coordinator's workers.
 //!
-//! Nothing is distributed: one model, one pass.
+//! Both read the same rows in the same pieces and make the same text of them. How pieces reach workers is `divide`'s.
 
+use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Seek, Write};
 use std::process::ExitCode;
 
-use crate::args::{Format, Global, PredictArgs};
+use convoke_ml::Mlp;
+
+use super::attendance::Wanted;
+use super::divide::divide;
+use crate::args::{At, Format, Global, PredictArgs, RunArgs, TaskArgs};
+use crate::divisible::{Divisible, Program, Source};
 use crate::failure::Failure;
-use crate::model::Usable;
-use crate::{data, model, output};
+use crate::input::{Input, Rows};
+use crate::model::{self, Usable};
+use crate::output;
+use crate::whole_file::Unpublished;
+
+/// How often a task that failed is tried again: predicting changes nothing.
+const RETRIES: u32 = 2;
 
 /// Runs the command.
-pub fn run(args: &PredictArgs, global: &Global) -> Result<ExitCode, Failure> {
+pub async fn run(args: PredictArgs, global: &Global) -> Result<ExitCode, Failure> {
     let Usable { model, layout, inputs } = model::read(&args.model)?;
-    let rows = data::read_unlabelled(&args.data, &args.layout.or(layout), &inputs)
-        .map_err(|error| Failure::bad_input(&error).hint(error.hint()))?;
-    if let Some(column) = rows.labels_ignored {
+    let rows = Rows::open(&args.data, &args.layout.or(layout), &inputs, args.skip_bad)?;
+    if let Some(column) = rows.labels_ignored() {
         output::note(format!("column {column} is taken for labels and ignored"));
     }
-    let classes = convoke_ml::predict(&model, &rows.features).map_err(Failure::bad_input)?;
-    let label = |class: u32| model.labels().get(class as usize).map_or("", String::as_str);
-    let labels: Vec<&str> = classes.into_iter().map(label).collect();
-    match global.output {
-        Format::Json => output::json(&labels)?,
-        Format::Text => output::print(&labels.join("\n"))?,
+    if args.probabilities {
+        output::note(format!("probabilities of: {}", output::line(&model.labels().join(", "))));
     }
+    let skipped = rows.skipped();
+    let status = match &args.coordinator {
+        None => here(&args, &model, rows, global),
+        Some(_) => {
+            drop(model);
+            on_workers(&args, rows, global).await
+        }
+    };
+    let status = status?;
+    skipped.report();
+    Ok(status)
+}
+
+/// All of it is predicted before anything is written: what is wrong with the data is found first.
+fn here(args: &PredictArgs, model: &Mlp, mut rows: Rows, global: &Global) -> Result<ExitCode, Failure> {
+    let mut lines = String::new();
+    loop {
+        let features = rows.features()?;
+        if features.is_empty() {
+            break;
+        }
+        lines += &convoke_ml::prediction_lines(model, &features, args.probabilities).map_err(Failure::bad_input)?;
+    }
+    deliver(args, global, lines.as_bytes())?;
     Ok(ExitCode::SUCCESS)
+}
+
+async fn on_workers(args: &PredictArgs, rows: Rows, global: &Global) -> Result<ExitCode, Failure> {
+    let at = At { coordinator: args.coordinator.clone(), wait: args.wait };
+    let run = RunArgs { at, ..RunArgs::default() };
+    let tasks = TaskArgs { slots: 1, retries: RETRIES, ..TaskArgs::default() };
+    let job = Divisible {
+        name: format!("predict {}", args.data.display()),
+        program: Program::Predict { model: args.model.clone(), probabilities: args.probabilities },
+        source: Source::Input(Box::new(Input::of_rows(rows))),
+        reduce: None,
+        tasks: &tasks,
+        run: &run,
+    };
+    let results = args.output_file.as_deref();
+    if global.output == Format::Text {
+        return divide(job, &Wanted { results, raw: None, files: None }, global).await;
+    }
+    // As JSON, it is made of the text, once that is complete.
+    let mut raw = tempfile::tempfile().map_err(cannot_keep)?;
+    let text = Global { output: Format::Text, ..global.clone() };
+    let status = divide(job, &Wanted { results: None, raw: Some(&raw), files: None }, &text).await?;
+    if status == ExitCode::SUCCESS {
+        raw.rewind().map_err(cannot_keep)?;
+        deliver(args, global, BufReader::new(raw))?;
+    }
+    Ok(status)
+}
+
+/// Writes what was predicted to where it is wanted, in the format that is.
+fn deliver(args: &PredictArgs, global: &Global, lines: impl BufRead) -> Result<(), Failure> {
+    let Some(path) = &args.output_file else {
+        return match write(args, global, lines, io::stdout().lock()) {
+            // A reader that has gone is no error of ours.
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                Err(Failure::failed(format!("cannot write to stdout: {error}")))
+            }
+            _ => Ok(()),
+        };
+    };
+    let written = Unpublished::create(path).and_then(|mut file| {
+        write(args, global, lines, &mut file)?;
+        file.publish()
+    });
+    written.map_err(|error| {
+        Failure::failed(format!("cannot write {}: {error}", path.display()))
+            .hint("check the space and the rights there")
+    })
+}
+
+fn write(args: &PredictArgs, global: &Global, mut lines: impl BufRead, to: impl Write) -> io::Result<()> {
+    let mut to = BufWriter::new(to);
+    match global.output {
+        Format::Text => drop(io::copy(&mut lines, &mut to)?),
+        Format::Json => write_json(lines, &mut to, args.probabilities)?,
+    }
+    to.flush()
+}
+
+/// The lines as one JSON list: of labels, or of lists of probabilities.
+fn write_json(lines: impl BufRead, to: &mut impl Write, probabilities: bool) -> io::Result<()> {
+    for (place, line) in lines.lines().enumerate() {
+        let line = line?;
+        to.write_all(if place == 0 { b"[" } else { b"," })?;
+        if probabilities {
+            let numbers: Result<Vec<f32>, _> = line.split(' ').map(str::parse).collect();
+            serde_json::to_writer(&mut *to, &numbers.map_err(io::Error::other)?)?;
+        } else {
+            serde_json::to_writer(&mut *to, &line)?;
+        }
+    }
+    to.write_all(b"]\n")
+}
+
+fn cannot_keep(error: io::Error) -> Failure {
+    let folder = std::env::temp_dir();
+    Failure::failed(format!("cannot keep the predictions in {}: {error}", folder.display()))
+        .hint("make room there, or name another folder with TMPDIR")
 }

@@ -57,7 +57,7 @@ async fn resume_tasks(args: &ResumeArgs, began: Instant, global: &Global) -> Res
         return Err(Failure::bad_input(format!("job {job} has no model: it has the results of its tasks"))
             .hint("name their file with -o FILE"));
     }
-    let wanted = Wanted { results: args.results.as_deref(), files: args.out.as_deref() };
+    let wanted = Wanted { results: args.results.as_deref(), raw: None, files: args.out.as_deref() };
     check_output(&wanted, global)?;
     let mut source = Source::Record(Arc::new(Record::new(&place::embedded_state(job)?)));
     let mut arrivals = Arrivals::default();

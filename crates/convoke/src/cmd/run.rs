@@ -28,5 +28,5 @@ pub async fn run(args: RunCommandArgs, global: &Global) -> Result<ExitCode, Fail
     let name = args.argv.join(" ");
     let program = Program::Command { argv, args: args.command.clone(), feed };
     let job = Divisible { name, program, source, reduce: None, tasks: &args.tasks, run: &args.run };
-    divide(job, &Wanted { results: args.output_file.as_deref(), files: args.out.as_deref() }, global).await
+    divide(job, &Wanted { results: args.output_file.as_deref(), raw: None, files: args.out.as_deref() }, global).await
 }

@@ -40,7 +40,7 @@ pub async fn write(
     global: &Global,
 ) -> Result<ExitCode, Failure> {
     check(args, report)?;
-    let wanted = Wanted { results: args.file.as_deref(), files: args.files.as_deref() };
+    let wanted = Wanted { results: args.file.as_deref(), raw: None, files: args.files.as_deref() };
     check_output(&wanted, global)?;
     let (ending, count) = match args.task {
         Some(index) => (write_one(args, index, &wanted, &mut source).await?, 1),

@@ -17,13 +17,12 @@ use super::embedded::Cluster;
 use super::follow::follow;
 use super::signals::{asked_to_end, end_when_asked};
 use super::worker::load;
-use crate::args::{Format, Global, Keep, RunArgs, TrainArgs, Validate};
+use crate::args::{CommandArgs, Format, Global, Keep, RunArgs, TrainArgs, Validate};
 use crate::failure::{Failure, INTERRUPTED};
-use crate::learned::Baseline;
 use crate::progress::Progress;
 use crate::report::Report;
-use crate::training_job::{Prepared, prepare};
-use crate::{output, place};
+use crate::training_job::Prepared;
+use crate::{output, place, step_job, training_job, upload};
 
 /// Runs the command.
 pub async fn run(args: TrainArgs, global: &Global) -> Result<ExitCode, Failure> {
@@ -58,7 +57,7 @@ pub async fn run(args: TrainArgs, global: &Global) -> Result<ExitCode, Failure> 
     }
     progress.say(announcement(&args, &prepared, job));
     let report = Report::new(job, prepared.shards.clone());
-    let baseline = Some(Baseline::of(&prepared.facts, &prepared.labels, args.learning.eta));
+    let baseline = prepared.baseline.clone();
     let Some(target) = target else {
         progress.say(format!("record: {}", place::embedded_state(job)?.display()));
         progress.doing("starting");
@@ -88,6 +87,20 @@ pub async fn run(args: TrainArgs, global: &Global) -> Result<ExitCode, Failure> 
     attend_remote(client, report, &progress, &conclusion).await
 }
 
+/// Reads the data and makes the job of it: of the built-in training, or of a user's own.
+fn prepare(args: &TrainArgs, job: JobId) -> Result<Prepared, Failure> {
+    if let Some(line) = &args.step.step {
+        return step_job::prepare(args, line);
+    }
+    let CommandArgs { with, env } = &args.step.command;
+    if !with.is_empty() || !env.is_empty() {
+        let flag = if with.is_empty() { "--env" } else { "--with" };
+        let error = format!("{flag} is for the commands of --step, and there is none");
+        return Err(Failure::bad_input(error).hint("name a command with --step COMMAND, or leave it out"));
+    }
+    training_job::prepare(args, job)
+}
+
 /// A model is not to take the place of the data that it is trained on.
 fn refuse_data(args: &TrainArgs, model: &Path) -> Result<(), Failure> {
     let Ok(model) = model.canonicalize() else { return Ok(()) };
@@ -98,7 +111,8 @@ fn refuse_data(args: &TrainArgs, model: &Path) -> Result<(), Failure> {
     let data = [Some(args.data.as_path()), validation].into_iter().flatten();
     let mut places = data.filter_map(|path| path.canonicalize().ok());
     let name = model.file_name().unwrap_or_default().to_string_lossy();
-    let is_shard = name.starts_with("train_") || name.starts_with("validate_");
+    // For a user's own training any file of the directory may be data.
+    let is_shard = name.starts_with("train_") || name.starts_with("validate_") || args.step.step.is_some();
     if places.any(|place| model == place || is_shard && model.parent() == Some(&place)) {
         let error = format!("the model would take the place of the data in {}", model.display());
         return Err(Failure::bad_input(error).hint("name another file with --model FILE"));
@@ -154,8 +168,9 @@ pub async fn attend(
 
 async fn submit(target: &Target, prepared: &Prepared, job: JobId, progress: &Progress) -> Result<Client, Failure> {
     let mut client = Client::connect(target).await?;
-    let count = prepared.blobs.len();
-    client.upload(&prepared.blobs, |done| progress.doing(format!("uploading: {done} of {count} blobs"))).await?;
+    let count = prepared.contents.len();
+    let tell = |done| progress.doing(format!("uploading: {done} of {count} blobs"));
+    upload::store_all(&mut client, &prepared.contents, tell).await?;
     client.submit(job, &prepared.spec, &place::submitter()).await?;
     Ok(client)
 }
@@ -189,6 +204,5 @@ pub fn detached(job: JobId, target: &Target, global: &Global) -> Result<ExitCode
 fn announcement(args: &TrainArgs, prepared: &Prepared, job: JobId) -> String {
     let shards = Counted(prepared.shards.len(), "shard");
     let rounds = Counted(args.learning.rounds as usize, "round");
-    let epochs = Counted(args.learning.epochs as usize, "training epoch");
-    format!("job {job}: {shards}, {rounds} of {epochs}, seed {}", args.learning.seed)
+    format!("job {job}: {shards}, {rounds} of {}, seed {}", prepared.what, args.learning.seed)
 }

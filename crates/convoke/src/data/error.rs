@@ -25,6 +25,12 @@ pub enum DataError {
         /// The directory.
         path: PathBuf,
     },
+    /// The directory holds no files at all.
+    #[error("{} holds no files to train on", path.display())]
+    NoFiles {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The directory holds nothing to measure on.
     #[error("{} holds no validation data: files named validate_*.txt or validate_*.csv are expected", path.display())]
     NoValidation {
@@ -46,6 +52,22 @@ pub enum DataError {
         wanted: usize,
         /// How many there are.
         found: usize,
+    },
+    /// A file that is no text is not cut.
+    #[error("--shards {wanted} is for a .csv or .txt file, and {} is neither: it is one shard", path.display())]
+    NotCut {
+        /// The file.
+        path: PathBuf,
+        /// How many shards were asked for.
+        wanted: usize,
+    },
+    /// A quoted cell goes over a line's end.
+    #[error("{}, line {line}: a cut would fall into a quoted cell", path.display())]
+    CutInQuotes {
+        /// The file.
+        path: PathBuf,
+        /// The line behind which the cut would be, counted from the first behind a header.
+        line: u64,
     },
     /// There are fewer rows than shards.
     #[error("{name} has {rows} rows to train on, too few for --shards {wanted}")]
@@ -111,6 +133,11 @@ impl DataError {
             Self::Read { .. } => "check the path and its permissions".to_owned(),
             Self::NoShards { .. } => {
                 "DATA is one file, or a directory with files such as train_1.txt and validate_1.txt".to_owned()
+            }
+            Self::NoFiles { .. } => "each file of a directory is a shard; hidden ones are not looked at".to_owned(),
+            Self::NotCut { .. } => "cut it yourself, and name the directory of the parts".to_owned(),
+            Self::CutInQuotes { .. } => {
+                "cut it between records, such as with `split`, and name the directory of the parts".to_owned()
             }
             Self::NoValidation { .. } => "name a file of labelled rows, whatever it is called".to_owned(),
             Self::NoSuchSet { .. } => {

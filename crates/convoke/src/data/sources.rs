@@ -54,6 +54,14 @@ impl Source {
         }
     }
 
+    /// Its name without folders.
+    pub fn file_name(&self) -> String {
+        match self {
+            Self::File(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            Self::Stdin | Self::Text { .. } => self.name(),
+        }
+    }
+
     /// Opens it for reading rows.
     pub fn open(&self) -> Result<Box<dyn BufRead + '_>, DataError> {
         Ok(match self {
@@ -75,11 +83,28 @@ pub fn find(path: &Path) -> Result<Sources, DataError> {
     if !path.is_dir() {
         return Ok(Sources { train: vec![Source::File(path.to_owned())], validate: Vec::new(), whole: true });
     }
-    let train = files(path, "train_")?;
+    let train = rows(path, "train_")?;
     if train.is_empty() {
         return Err(DataError::NoShards { path: path.to_owned() });
     }
-    Ok(Sources { train, validate: files(path, "validate_")?, whole: false })
+    Ok(Sources { train, validate: rows(path, "validate_")?, whole: false })
+}
+
+/// The same for what is no rows: a directory's `train_*` files, whatever their endings, or where it has none all that are
+/// not `validate_*`; hidden ones are none.
+pub fn find_raw(path: &Path) -> Result<Sources, DataError> {
+    if !path.is_dir() {
+        return find(path);
+    }
+    let named = |prefix: &'static str| files(path, move |name| name.starts_with(prefix));
+    let (mut train, validate) = (named("train_")?, named("validate_")?);
+    if train.is_empty() {
+        train = files(path, |name| !name.starts_with("validate_") && !name.starts_with('.'))?;
+    }
+    if train.is_empty() {
+        return Err(DataError::NoFiles { path: path.to_owned() });
+    }
+    Ok(Sources { train, validate, whole: false })
 }
 
 /// Finds what to measure on: a directory's `validate_*` files, one file, or `-` for standard input.
@@ -87,7 +112,7 @@ pub fn find_labelled(path: &Path) -> Result<Vec<Source>, DataError> {
     if !path.is_dir() {
         return Ok(vec![one(path)]);
     }
-    let found = files(path, "validate_")?;
+    let found = rows(path, "validate_")?;
     if found.is_empty() { Err(DataError::NoValidation { path: path.to_owned() }) } else { Ok(found) }
 }
 
@@ -107,14 +132,18 @@ fn built_in(name: &str) -> Option<Sources> {
     Some(Sources { train, validate, whole: false })
 }
 
-/// The files of a directory that begin with a prefix, 2 before 10.
-fn files(directory: &Path, prefix: &str) -> Result<Vec<Source>, DataError> {
+/// The files of rows in a directory that begin with a prefix.
+fn rows(directory: &Path, prefix: &str) -> Result<Vec<Source>, DataError> {
+    files(directory, |name| name.starts_with(prefix) && (name.ends_with(".txt") || name.ends_with(".csv")))
+}
+
+/// The files of a directory with names that are wanted, 2 before 10.
+fn files(directory: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<Source>, DataError> {
     let fail = |source| DataError::Read { path: directory.to_owned(), source };
     let mut files = Vec::new();
     for entry in fs::read_dir(directory).map_err(fail)? {
         let path = entry.map_err(fail)?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with(prefix) && (name.ends_with(".txt") || name.ends_with(".csv")) && path.is_file() {
+        if wanted(&path.file_name().unwrap_or_default().to_string_lossy()) && path.is_file() {
             files.push(path);
         }
     }

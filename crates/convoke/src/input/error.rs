@@ -4,12 +4,14 @@
 
 use std::path::PathBuf;
 
+use convoke_ml::rows::RowError;
 use convoke_wire::core::TASKS_MAX;
 use convoke_wire::items::HEADER_BYTES_MAX;
 use convoke_wire::program::MANIFEST_BYTES_MAX;
 use convoke_wire::protocol::BLOB_BYTES_MAX;
 
 use super::ITEM_BYTES_MAX;
+use crate::data::row_hint;
 use crate::failure::Failure;
 
 /// Why an input cannot be cut.
@@ -50,6 +52,19 @@ pub enum InputError {
     HeaderOnly {
         /// The file.
         file: String,
+    },
+    /// A row is wrong.
+    #[error(transparent)]
+    Row(#[from] RowError),
+    /// All rows are.
+    #[error("{file}: none of its {rows} rows can be read; the first: {first}")]
+    AllBad {
+        /// The file.
+        file: String,
+        /// How many there are.
+        rows: u64,
+        /// What is wrong with the first.
+        first: String,
     },
     /// There are no files in the directory.
     #[error("{} holds no files: there is nothing to do", path.display())]
@@ -117,6 +132,10 @@ impl InputError {
         use InputError::*;
         match self {
             Open { .. } | Read { .. } => "check the path and its permissions".to_owned(),
+            Row(error) => row_hint(error),
+            AllBad { .. } => {
+                "check that these are rows for this model, and what stands between cells: --delimiter".to_owned()
+            }
             Directory { .. } => "name one of its files".to_owned(),
             Empty { .. } | HeaderOnly { .. } | NoFiles { .. } => {
                 "check that it is the input that you mean, and that whatever writes it is done".to_owned()

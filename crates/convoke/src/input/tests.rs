@@ -22,14 +22,10 @@ impl Came {
         let (mut entries, mut blobs) = (Vec::new(), Vec::new());
         for part in &mut input {
             let Part { entry, content } = part?;
-            blobs.push(match content {
-                Content::Bytes(bytes) => bytes,
-                Content::File { path, bytes } => {
-                    let read = fs::read(path).unwrap();
-                    assert_eq!(read.len() as u64, bytes);
-                    read.into()
-                }
-            });
+            let mut blob = Vec::new();
+            content.open().unwrap().read_to_end(&mut blob).unwrap();
+            assert_eq!(blob.len() as u64, content.bytes());
+            blobs.push(bytes::Bytes::from(blob));
             entries.push(Entry { digest: vec![0; 32], ..entry });
         }
         let parts = entries.len();

@@ -18,6 +18,8 @@ mod records;
 mod snapshots;
 mod collection;
 mod python;
+mod steps;
+mod predictions;
 mod nodes;
 mod offers;
 mod full_disk;
