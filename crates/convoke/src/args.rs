@@ -176,7 +176,7 @@ pub struct JobsArgs {
 #[command(after_help = "Examples:
   convoke job 7k3q9x2m
   convoke job 7k3q9x2m --follow
-  convoke job 7k3q9x2m --log 17           what task 17 wrote to stderr")]
+  convoke job 7k3q9x2m --stderr 17        what task 17 wrote to stderr")]
 pub struct JobArgs {
     /// The job's id
     pub id: JobId,
@@ -185,7 +185,7 @@ pub struct JobArgs {
     pub follow: bool,
     /// Print the end of what a task wrote to stderr instead; tasks count from 0
     #[arg(long, value_name = "TASK", conflicts_with = "follow")]
-    pub log: Option<u32>,
+    pub stderr: Option<u32>,
     #[command(flatten)]
     pub at: At,
 }

@@ -5,13 +5,11 @@
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use convoke_node::executor::{COMMAND, PREDICT, WASM};
 use convoke_wire::Client;
-use convoke_wire::core::{Ability, Attempts, Digest, JobSpec, MapReduce, Needs, Payload, Plan, Reduce, Split, Work};
+use convoke_wire::core::{Attempts, Digest, JobSpec, MapReduce, Payload, Plan, Split};
 use convoke_wire::items::Items;
-use convoke_wire::program::{
-    self, Collect, Combine, Command, Feed, File, Manifest, Message, Predict, Range, Variable, Wasm,
-};
+use convoke_wire::job::{self, COMMAND, PREDICT, WASM};
+use convoke_wire::program::{self, Command, Feed, File, Manifest, Message, Predict, Range, Variable, Wasm};
 
 use crate::args::{CommandArgs, RunArgs, TaskArgs};
 use crate::data::digest_of;
@@ -127,37 +125,30 @@ impl Divisible<'_> {
     /// Stores what the job names, and makes its spec.
     pub async fn prepare(self, client: &mut Client, progress: impl Fn(u32)) -> Result<Prepared, Failure> {
         let program = stored(client, &self.program).await?;
-        let ability = ability(&self.program);
         let reduce = match &self.reduce {
             None => None,
-            Some((reduce, fan_in)) => Some(Reduce {
-                ability: self::ability(reduce),
-                program: stored(client, reduce).await?,
-                fan_in: *fan_in,
-                needs: Needs::default(),
-            }),
+            Some((reduce, fan_in)) => Some(job::reduce(stored(client, reduce).await?, *fan_in)),
         };
-        let (split, count, input, labels) = match self.source {
-            Source::Once => (Split::Range, 1, inline(&Range { first: 0, step: 1 }), Labels::None),
-            Source::Array(Array { range, count }) => (Split::Range, count, inline(&range), Labels::Range(range)),
+        let (input, labels) = match self.source {
+            Source::Once => (job::Input::range(&Range { first: 0, step: 1 }, 1), Labels::None),
+            Source::Array(Array { range, count }) => (job::Input::range(&range, count), Labels::Range(range)),
             Source::Input(input) => {
                 let uploaded = upload(client, *input, progress).await?;
                 let input = client.payload_of(&uploaded.manifest).await?;
                 let items = Items::new(uploaded.manifest).map_err(Failure::failed)?;
-                (Split::Items, uploaded.items, input, Labels::Items(Box::new(items)))
+                (job::Input::items(input, uploaded.items), Labels::Items(Box::new(items)))
             }
         };
         let base = match &self.program {
             Program::Predict { model, .. } => Payload::blob(store_file(client, model).await?),
             Program::Command { .. } | Program::Wasm { .. } => Payload::default(),
         };
-        let collect = Combine { kind: Some(program::v1::combine::Kind::Collect(Collect {})) };
-        let needs = self.tasks.needs.needs(self.tasks.slots)?;
-        let map = Work { ability, program, input, split, count, combine: inline(&collect), needs };
-        let keep_going = self.tasks.keep_going;
+        let count = input.count;
+        let mut plan = MapReduce { base, reduce, keep_going: self.tasks.keep_going, ..job::map(program, input) };
+        plan.map.needs = self.tasks.needs.needs(self.tasks.slots)?;
         let spec = JobSpec {
             name: self.name,
-            plan: Plan::MapReduce(MapReduce { base, map, reduce, keep_going }),
+            plan: Plan::MapReduce(plan),
             policy: self.run.policy,
             seed: self.tasks.seed,
             attempts: self.tasks.attempts(&self.program),
@@ -184,30 +175,24 @@ impl TaskArgs {
     }
 }
 
-fn ability(program: &Program) -> Ability {
-    let name = match program {
-        Program::Command { .. } => COMMAND,
-        Program::Wasm { .. } => WASM,
-        Program::Predict { .. } => PREDICT,
-    };
-    Ability::new(name).expect("a short name is an ability")
-}
-
-/// A program as a payload; what it brings along is stored.
-async fn stored(client: &mut Client, program: &Program) -> Result<Payload, Failure> {
+/// A program; what it brings along is stored.
+async fn stored(client: &mut Client, program: &Program) -> Result<job::Program, Failure> {
     match program {
         Program::Command { argv, args, feed } => {
             let command = command(client, argv.clone(), args, *feed).await?;
-            Ok(client.payload_of(&command).await?)
+            Ok(job::Program::new(COMMAND, client.payload_of(&command).await?))
         }
         Program::Wasm { module, memory_bytes_max, clock } => {
             let digest = store_file(client, module).await?;
             let (memory_bytes_max, clock) = (*memory_bytes_max, *clock);
             let arguments = vec![module.file_name().unwrap_or_default().to_string_lossy().into_owned()];
             let wasm = Wasm { module: digest.0.to_vec(), memory_bytes_max, clock, arguments, ..Wasm::default() };
-            Ok(client.payload_of(&wasm).await?)
+            Ok(job::Program::new(WASM, client.payload_of(&wasm).await?))
         }
-        Program::Predict { probabilities, .. } => Ok(inline(&Predict { probabilities: *probabilities })),
+        Program::Predict { probabilities, .. } => {
+            let predict = Predict { probabilities: *probabilities };
+            Ok(job::Program::new(PREDICT, program::inline(&predict)))
+        }
     }
 }
 
@@ -328,16 +313,7 @@ async fn store_file(client: &mut Client, path: &Path) -> Result<Digest, Failure>
     Ok(digest)
 }
 
-/// A message in place, or in a blob where it is large.
-pub async fn payload(client: &mut Client, message: &impl Message) -> Result<Payload, Failure> {
-    let (payload, content) = payload_or_content(message);
-    if let Some(content) = content {
-        upload::store_all(client, &[content], |_| {}).await?;
-    }
-    Ok(payload)
-}
-
-/// The same, with the blob yet to be stored.
+/// A message in place, or in a blob where it is large, which is yet to be stored.
 pub fn payload_or_content(message: &impl Message) -> (Payload, Option<(Digest, Content)>) {
     let bytes = program::encode(message);
     if bytes.len() <= INLINE_BYTES_MAX
@@ -347,10 +323,6 @@ pub fn payload_or_content(message: &impl Message) -> (Payload, Option<(Digest, C
     }
     let digest = digest_of(&bytes);
     (Payload::blob(digest), Some((digest, Content::Bytes(bytes.into()))))
-}
-
-fn inline(message: &impl Message) -> Payload {
-    program::inline(message)
 }
 
 fn is_executable(metadata: &std::fs::Metadata) -> bool {

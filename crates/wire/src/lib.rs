@@ -9,6 +9,7 @@ pub mod session;
 pub mod client_view;
 pub mod program;
 pub mod items;
+pub mod job;
 pub mod tls;
 pub mod channel;
 pub mod enrolment;

@@ -338,3 +338,7 @@ impl Results {
         result
     }
 }
+
+#[cfg(test)]
+#[path = "results/tests.rs"]
+mod tests;

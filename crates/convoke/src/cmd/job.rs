@@ -27,7 +27,7 @@ const SHOWN_MAX: usize = 50;
 /// Runs the command.
 pub async fn run(args: &JobArgs, global: &Global) -> Result<ExitCode, Failure> {
     let mut source = Source::of(args.id, &args.at).await?;
-    if let Some(index) = args.log {
+    if let Some(index) = args.stderr {
         return print_log(args.id, index, &mut source).await;
     }
     let progress = if args.follow { Progress::new(global) } else { Progress::none() };

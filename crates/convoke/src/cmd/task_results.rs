@@ -59,7 +59,7 @@ pub async fn write(
     if missing == 0 {
         return Ok(ExitCode::SUCCESS);
     }
-    let error = format!("{missing} of {count} results of job {} are missing: it {}", report.job, state_of(report));
+    let error = format!("{missing} of {count} results of job {} are missing: the job {}", report.job, state_of(report));
     Err(Failure::failed(error).hint(format!("`convoke job {}` shows which tasks failed, and why", report.job)))
 }
 

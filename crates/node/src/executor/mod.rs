@@ -35,20 +35,11 @@ pub(crate) use command::Commands;
 pub(crate) use wasm::Guests;
 pub use wasm::WasmLimits;
 
-/// Trains the base on a shard.
-pub const TRAIN: &str = "train";
-/// Measures the base on a part of the data.
-pub const EVALUATE: &str = "evaluate";
-/// Runs a command.
-pub const COMMAND: &str = "command";
-/// Trains or measures by a command.
-pub const STEP: &str = "step";
+/// What a worker is able to do.
+pub use convoke_wire::job::{COMMAND, EVALUATE, PREDICT, STEP, TRAIN, WASM};
+
 /// Those that run a client's commands, as the worker's own user. Who may ask for that, a client's token says.
 pub(crate) const COMMANDS: [&str; 2] = [COMMAND, STEP];
-/// Runs a WebAssembly program.
-pub const WASM: &str = "wasm";
-/// Predicts rows by a model.
-pub const PREDICT: &str = "predict";
 
 /// The most bytes of a result that travels in its report and stands in the journal; a larger one is a blob.
 const RESULT_INLINE_BYTES_MAX: usize = 512;
