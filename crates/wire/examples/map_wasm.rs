@@ -2,7 +2,7 @@
 //!
 //! Start `convoke coordinator` and `convoke worker`, build the two programs of `examples/wasm`, which count words, then:
 //!
-//!     rustc --target wasm32-wasip1 -O examples/wasm/count.rs && rustc --target wasm32-wasip1 -O examples/wasm/sum.rs
+//!     for name in count sum; do rustc --edition 2024 --target wasm32-wasip1 -O examples/wasm/$name.rs; done
 //!     cargo run -p convoke-wire --example map_wasm -- count.wasm sum.wasm README.md ARCHITECTURE.md
 
 mod cluster;

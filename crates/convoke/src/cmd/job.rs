@@ -173,16 +173,18 @@ fn print_rounds(report: &Report) -> Result<(), Failure> {
 fn print_workers(report: &Report) -> Result<(), Failure> {
     let history = &report.history;
     let wall_seconds = history.wall_seconds();
+    // The tasks of a map have no samples.
+    let is_map = history.tasks_planned > 0;
     let workers = history.workers.iter().map(|(name, share)| {
         [
             output::line(name),
             format!("{:.0} %", share.busy(wall_seconds) * 100.0),
-            format!("{:.0}", share.samples_per_second()),
+            if is_map { seconds(share.compute_us) } else { format!("{:.0}", share.samples_per_second()) },
             share.rejections.to_string(),
             share.lost.to_string(),
         ]
     });
-    let headings = ["WORKER", "BUSY", "SAMPLES/S", "REJECTED", "LOST"];
+    let headings = ["WORKER", "BUSY", if is_map { "COMPUTE S" } else { "SAMPLES/S" }, "REJECTED", "LOST"];
     output::print(&format!("\n{}", output::table(headings, &workers.collect::<Vec<_>>())))
 }
 

@@ -1,6 +1,6 @@
 //! What a job's events tell of its results, and what only its list does.
 
-use convoke_core::event::{Combined, Completion, TaskRecord};
+use convoke_core::event::{Combined, Completion, Metrics, TaskRecord};
 use convoke_core::history::{Level, OpenStage};
 use convoke_core::{MapReduce, Plan, TaskId, TokenId, Work};
 
@@ -37,7 +37,7 @@ fn done(stage: u32, index: u32) -> Event {
 }
 
 fn combined(stage: u32, list: &str) -> Event {
-    let combined = Combined { result: payload(list), ..Combined::default() };
+    let combined = Combined { result: payload(list), metrics: Metrics::default(), refused: Vec::new() };
     Event::StageCombined { job: JOB, stage: StageNumber(stage), combined }
 }
 
