@@ -11,7 +11,8 @@ use tonic::Streaming;
 use tonic::codegen::InterceptedService;
 use tonic::transport::Channel;
 
-use crate::client::{CALL_TIMEOUT, CallError, within};
+use crate::call_error::CallError;
+use crate::client::{CALL_TIMEOUT, within};
 use crate::protocol::{CHUNK_BYTES, DIGESTS_MAX, MESSAGE_BYTES_MAX, SayVersion};
 use crate::v1;
 use crate::v1::blobs_client::BlobsClient;

@@ -7,25 +7,24 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use convoke_core::coordinator::{TokenView, WorkerView};
-use convoke_core::event::{Outcome, bounded};
+use convoke_core::event::Outcome;
 use convoke_core::history::{JobHistory, Limits};
 use convoke_core::{Digest, Form, JobId, JobSpec, Payload, Position, Role, TokenId};
-use convoke_proto::DecodeError;
 use convoke_proto::v1::Nothing;
 use tokio_stream::Stream;
+use tonic::Request;
 use tonic::codegen::InterceptedService;
 use tonic::transport::Channel;
-use tonic::{Code, Request, Status};
 
 use crate::blob_client::{BlobClient, digest_value};
 use crate::blob_reader::BlobReader;
+use crate::call_error::{CallError, SubmitError};
 use crate::channel::{ConnectError, Target};
 use crate::client_view::JobSummary;
-use crate::denial::{Denial, Denied};
 use crate::followed::{self, Followed};
 use crate::following::{Following, Heard};
 use crate::program::{self, Message};
-use crate::protocol::{MESSAGE_BYTES_MAX, SayVersion, is_rolled_back};
+use crate::protocol::{MESSAGE_BYTES_MAX, SayVersion};
 use crate::results::Results;
 use crate::seen::Seen;
 use crate::tls::JoinToken;
@@ -43,9 +42,6 @@ pub const RECONNECT: Duration = Duration::from_secs(30);
 const RECONNECT_PAUSE: Duration = Duration::from_millis(250);
 /// The most bytes of a program or a list that a job's spec carries in place.
 const STORED_INLINE_BYTES_MAX: usize = 6 * 1024;
-
-/// How much of what a coordinator says of a call is shown.
-const SAID_BYTES_MAX: usize = 2_048;
 
 /// A connection to a coordinator. Clones share it.
 #[derive(Clone)]
@@ -71,96 +67,6 @@ pub struct TokenTerms {
     pub expires_ms: Option<u64>,
     /// How many may join by it.
     pub uses: Option<u32>,
-}
-
-/// A call did not succeed.
-#[derive(Debug, thiserror::Error)]
-pub enum CallError {
-    /// The coordinator cannot be reached, or was lost.
-    #[error("the coordinator was lost: {0}")]
-    Lost(String),
-    /// The coordinator is there, and could not do it.
-    #[error("the coordinator could not do it: {0}")]
-    Failed(String),
-    /// The coordinator's disk fails: what was asked may be asked again.
-    #[error("the coordinator cannot use its disk: {0}")]
-    Disk(String),
-    /// Something else answers there.
-    #[error("what answers there is not a coordinator: {0}")]
-    Foreign(String),
-    /// The coordinator's protocol is another.
-    #[error("{0}")]
-    Version(String),
-    /// The coordinator's journal ends before what this peer has seen of it.
-    #[error("{0}")]
-    RolledBack(String),
-    /// The coordinator does not let this peer do that.
-    #[error("the coordinator does not allow it: {0}")]
-    Denied(Denied),
-    /// The coordinator refused.
-    #[error("{0}")]
-    Refused(String),
-    /// There is no such job, worker or blob.
-    #[error("{0}")]
-    NotFound(String),
-    /// The coordinator said something that is not understood.
-    #[error("the coordinator's answer is not understood: {0}")]
-    Decode(#[from] DecodeError),
-    /// A blob is larger than it may be.
-    #[error("blob {digest} has more than {bytes_max} bytes")]
-    BlobTooLarge {
-        /// The blob.
-        digest: Digest,
-        /// The limit.
-        bytes_max: u64,
-    },
-    /// A blob's bytes are not those that its digest names.
-    #[error("blob {digest} arrived damaged")]
-    BlobDamaged {
-        /// The blob.
-        digest: Digest,
-    },
-}
-
-/// A job was not taken on.
-#[derive(Debug, thiserror::Error)]
-pub enum SubmitError {
-    /// These blobs are to be stored first.
-    #[error("{} blobs that the job names are not stored", .0.len())]
-    Missing(Vec<Digest>),
-    /// The call did not succeed.
-    #[error(transparent)]
-    Call(#[from] CallError),
-}
-
-impl From<Status> for CallError {
-    fn from(status: Status) -> Self {
-        let message = bounded(status.message().to_owned(), SAID_BYTES_MAX);
-        // A coordinator always says how a call ended; another server's HTTP status becomes one of these codes.
-        if message.starts_with("grpc-status header missing") {
-            return Self::Foreign(message);
-        }
-        // A status that was made here, of a connection that broke, has a source, whatever its code; what the coordinator
-        // said has none.
-        if std::error::Error::source(&status).is_some() {
-            return Self::Lost(message);
-        }
-        if is_rolled_back(&status) {
-            return Self::RolledBack(message);
-        }
-        match status.code() {
-            Code::Unimplemented => Self::Foreign(message),
-            Code::FailedPrecondition => Self::Version(message),
-            Code::NotFound => Self::NotFound(message),
-            Code::Aborted => Self::Disk(message),
-            Code::PermissionDenied | Code::Unauthenticated => {
-                Self::Denied(Denied { denial: Denial::of(&status), said: message })
-            }
-            Code::InvalidArgument | Code::AlreadyExists | Code::ResourceExhausted => Self::Refused(message),
-            Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded | Code::Unknown => Self::Lost(message),
-            _ => Self::Failed(message),
-        }
-    }
 }
 
 impl Client {
@@ -361,22 +267,4 @@ pub(crate) fn within<T>(timeout: Duration, message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(timeout);
     request
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_lost_connection_counts_as_lost() {
-        let is_lost = |code| matches!(CallError::from(Status::new(code, "")), CallError::Lost(_));
-        let lost = [Code::Unavailable, Code::Cancelled, Code::DeadlineExceeded, Code::Unknown];
-        assert!(lost.into_iter().all(is_lost));
-        for code in [Code::Internal, Code::DataLoss] {
-            assert!(matches!(CallError::from(Status::new(code, "")), CallError::Failed(_)));
-        }
-        let mut broken = Status::internal("h2 protocol error");
-        broken.set_source(std::sync::Arc::new(std::io::Error::other("broken")));
-        assert!(matches!(CallError::from(broken), CallError::Lost(_)));
-    }
 }

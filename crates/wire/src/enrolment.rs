@@ -8,7 +8,8 @@ use convoke_core::Digest;
 use tonic::codegen::InterceptedService;
 use tonic::transport::Channel;
 
-use crate::client::{CALL_TIMEOUT, CallError, within};
+use crate::call_error::CallError;
+use crate::client::{CALL_TIMEOUT, within};
 use crate::protocol::SayVersion;
 use crate::tls::handshake::Trust;
 use crate::tls::{Credentials, CredentialsError, JoinToken, Key};

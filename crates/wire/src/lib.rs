@@ -15,14 +15,17 @@ pub mod channel;
 pub mod enrolment;
 pub mod following;
 pub mod results;
+pub mod result_list;
 mod blob_client;
 mod blob_reader;
+mod call_error;
 mod client;
 mod followed;
 
 pub use blob_client::BlobClient;
 pub use blob_reader::BlobReader;
-pub use client::{CallError, Client, RECONNECT, SubmitError, TokenTerms};
+pub use call_error::{CallError, SubmitError};
+pub use client::{Client, RECONNECT, TokenTerms};
 pub use client_view::JobSummary;
 pub use followed::Followed;
 pub use following::{Following, Heard};

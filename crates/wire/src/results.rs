@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 use convoke_core::event::{Event, Outcome, Purpose};
 use convoke_core::history::JobHistory;
-use convoke_core::{Digest, JobId, Payload, Plan, StageNumber};
+use convoke_core::{JobId, Payload, Plan, StageNumber};
 
 use crate::following::{Following, Heard};
-use crate::program::{self, Brought, MANIFEST_BYTES_MAX, ProgramError, RESULTS_PAGE_BYTES_MAX, ResultsPage};
+use crate::program::{Brought, MANIFEST_BYTES_MAX, ProgramError, RESULTS_PAGE_BYTES_MAX};
+use crate::result_list::{Page, ResultList};
 use crate::{CallError, Client};
 
 /// The most bytes that wait for their turn. What is beyond is had from the job's list when that is there.
@@ -25,7 +26,7 @@ pub struct TaskResult {
     /// The result: [`Client::bytes_of`] has its bytes, [`Client::blob_reader`] those of a large one. `None`: the task failed
     /// for good.
     pub result: Option<Payload>,
-    /// A [`program::Files`], where it left some.
+    /// A [`crate::program::Files`], where it left some.
     pub files: Option<Payload>,
     /// The end of what it wrote to its log, where it wrote something.
     pub log: Option<Payload>,
@@ -147,47 +148,6 @@ impl Arrivals {
         let is_map = self.open.is_some_and(|(open, purpose, _)| open == stage && purpose == Purpose::Map);
         is_map && self.plan.is_some_and(|plan| plan.reduces == Some(false))
     }
-}
-
-/// A list of results, a page at a time: those that failed for good are not on it.
-#[derive(Clone, Debug)]
-pub struct ResultList {
-    pages: VecDeque<Digest>,
-    rest: Option<ResultsPage>,
-}
-
-/// A page of a list of results.
-#[derive(Clone, Debug)]
-pub enum Page {
-    /// It is a blob of at most [`RESULTS_PAGE_BYTES_MAX`]: [`ResultList::read_page`] reads it.
-    Stored(Digest),
-    /// It is here.
-    Read(Vec<Brought>),
-}
-
-impl ResultList {
-    /// Reads the list, at most [`MANIFEST_BYTES_MAX`].
-    pub fn read(bytes: &[u8]) -> Result<Self, ProgramError> {
-        let list: program::Results = program::read_bytes("list of results", bytes)?;
-        Ok(Self { pages: list.page_blobs()?.into(), rest: list.rest })
-    }
-
-    /// The next page; `None` after the last.
-    pub fn next_page(&mut self) -> Result<Option<Page>, ProgramError> {
-        match self.pages.pop_front() {
-            Some(page) => Ok(Some(Page::Stored(page))),
-            None => self.rest.take().map(|page| Ok(Page::Read(values(&page)?))).transpose(),
-        }
-    }
-
-    /// Reads a page that was stored.
-    pub fn read_page(bytes: &[u8]) -> Result<Vec<Brought>, ProgramError> {
-        values(&program::read_bytes("page of results", bytes)?)
-    }
-}
-
-fn values(page: &ResultsPage) -> Result<Vec<Brought>, ProgramError> {
-    page.results.iter().map(program::v1::Result::brought).collect()
 }
 
 /// The results of a job in task order: [`Client::results`].

@@ -9,7 +9,8 @@ use convoke_wire::core::history::JobHistory;
 use convoke_wire::core::{Digest, Form, Payload};
 use convoke_wire::program::{Brought, MANIFEST_BYTES_MAX, RESULTS_PAGE_BYTES_MAX};
 use convoke_wire::protocol::{BLOB_BYTES_MAX, CHUNK_BYTES};
-use convoke_wire::results::{Arrivals, Page, ResultList, TaskResult};
+use convoke_wire::result_list::{Page, ResultList};
+use convoke_wire::results::{Arrivals, TaskResult};
 use tokio::sync::mpsc;
 
 use crate::failure::Failure;

@@ -8,8 +8,8 @@ use crate::event::{Combined, Event, Fault, LISTED_REASON_BYTES_MAX, Outcome, Pur
 use crate::{JobSpec, Plan, TaskId};
 
 use super::{
-    Counted, FailedAttempt, JobHistory, LeftOut, Level, Limits, OpenStage, Refusal, Round, Task, TaskFailure,
-    WorkerShare, seconds_between,
+    Counted, FailedAttempt, JobHistory, LeftOut, Limits, OpenStage, Refusal, Round, Task, TaskFailure, WorkerShare,
+    seconds_between,
 };
 
 /// How many failed attempts are kept of a task, the last ones.
@@ -264,12 +264,6 @@ impl OpenStage {
     fn new(purpose: Purpose, opened_ms: u64, count: u32) -> Self {
         let (tasks, counted) = (BTreeMap::new(), BTreeMap::new());
         Self { purpose, opened_ms, count, failed: 0, tasks, left_out: LeftOut::default(), counted }
-    }
-
-    /// As a level that goes on no more.
-    pub(super) fn level(&self, end_ms: u64) -> Level {
-        let seconds = seconds_between(self.opened_ms, end_ms);
-        Level { purpose: self.purpose, tasks: self.count, done: self.tasks_done(), failed: self.failed, seconds }
     }
 
     /// The tasks' share of wrong answers, weighted by samples; none unless each says its own.

@@ -6,7 +6,7 @@ use convoke_core::{MapReduce, Plan, TaskId, TokenId, Work};
 
 use super::*;
 use crate::job::{self, COMMAND, Input, Program};
-use crate::program::{Range, ResultsPageEntry};
+use crate::program::{self, Range, ResultsPage, ResultsPageEntry};
 
 const JOB: JobId = JobId::from_bits(1);
 
@@ -102,7 +102,7 @@ fn a_list_is_read_a_page_at_a_time() {
     let stored = ResultsPageEntry { digest: vec![3; 32], results: 5, bytes: 5 };
     let list = program::Results { pages: vec![stored], rest: Some(rest.clone()) };
     let mut list = ResultList::read(&program::encode(&list)).unwrap();
-    assert!(matches!(list.next_page(), Ok(Some(Page::Stored(Digest(digest)))) if digest == [3; 32]));
+    assert!(matches!(list.next_page(), Ok(Some(Page::Stored(convoke_core::Digest(digest)))) if digest == [3; 32]));
     let Ok(Some(Page::Read(page))) = list.next_page() else { panic!("the rest is here") };
     assert_eq!(page.iter().map(|brought| brought.index).collect::<Vec<_>>(), [7, 9]);
     assert_eq!(ResultList::read_page(&program::encode(&rest)).unwrap(), page);
