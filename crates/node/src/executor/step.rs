@@ -17,9 +17,12 @@ use convoke_wire::program::{self, Command, Measured, Number, ProgramError};
 use super::command::{self, Call, CommandError, Commands, Sources};
 use super::{Computed, Death, ExecuteError, Given, Input, STEP};
 use crate::metrics::parse_metrics;
+use crate::process::collect;
 
 /// Where a step finds what it is given, in its directory.
 const GIVEN: &str = ".convoke";
+/// The most bytes of the parameters that it leaves.
+const RESULT_BYTES_MAX: u64 = 1 << 30;
 /// What a step may say of its error, and how that becomes one.
 const ERROR: &str = "error";
 const ACCURACY: &str = "accuracy";
@@ -76,7 +79,7 @@ pub(super) fn run(
                 let failure = Failure { usage, ..Failure::of(reason) };
                 ExecuteError::Died(Box::new(Death { failure, log: ended.stderr.clone() }))
             };
-            let trained = fs::read(&result).map_err(|error| {
+            let trained = collect::read(&result, RESULT_BYTES_MAX).map_err(|error| {
                 died(format!("the step ended well and left no parameters at $CONVOKE_RESULT: {error}"))
             })?;
             let delta = convoke_ml::delta_between(&&given.base[..], &trained)

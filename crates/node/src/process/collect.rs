@@ -3,7 +3,7 @@
 //! The command is a stranger: links are not followed, devices not opened, and a tree of any shape is looked at only as far
 //! as the limits go. Where the files go, this does not know.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -122,9 +122,7 @@ impl Written {
     /// The file's bytes.
     pub fn read(&self) -> Result<Bytes, CollectError> {
         let failed = |error| CollectError::Read { path: self.path.clone(), error };
-        // Not blocking: what was a file may be a pipe that nobody writes to by now, if somebody is left to make it one.
-        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-        let file = OpenOptions::new().read(true).custom_flags(flags).open(&self.file).map_err(failed)?;
+        let file = open(&self.file).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
         if !metadata.is_file() || metadata.len() != self.bytes {
             return Err(CollectError::Changed(self.path.clone()));
@@ -136,6 +134,27 @@ impl Written {
         }
         Ok(bytes.into())
     }
+}
+
+/// The bytes of a regular file that a command left in a place that is known, `bytes_max` at most.
+pub fn read(file: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let file = open(file)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other(format!("it is a {}, not a regular file", kind_of(metadata.file_type()))));
+    }
+    let mut bytes = Vec::new();
+    file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(io::Error::other(format!("it has more than {bytes_max} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// Opens what is to be a regular file, and no link. Not blocking: what was a file may be a pipe that nobody writes to by
+/// now, if somebody is left to make it one.
+fn open(file: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(file)
 }
 
 fn join(above: &str, name: &std::ffi::OsStr, parts: usize) -> Result<String, CollectError> {
@@ -154,6 +173,8 @@ fn kind_of(kind: fs::FileType) -> &'static str {
         "symbolic link"
     } else if kind.is_fifo() {
         "named pipe"
+    } else if kind.is_dir() {
+        "directory"
     } else if kind.is_socket() {
         "socket"
     } else {
@@ -227,5 +248,19 @@ mod tests {
         fs::remove_file(&written.file).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", &written.file).unwrap();
         assert!(matches!(written.read(), Err(CollectError::Read { .. })));
+    }
+
+    #[test]
+    fn a_file_in_a_known_place_is_read_where_it_is_one_and_not_too_large() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("file"), "four").unwrap();
+        std::os::unix::fs::symlink("/dev/zero", path("link")).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(path("pipe")).status().unwrap().success());
+        assert_eq!(read(&path("file"), 4).unwrap(), b"four");
+        assert_eq!(read(&path("file"), 3).unwrap_err().to_string(), "it has more than 3 bytes");
+        assert!(read(&path("link"), 4).is_err());
+        assert_eq!(read(&path("pipe"), 4).unwrap_err().to_string(), "it is a named pipe, not a regular file");
+        assert!(read(folder.path(), 4).unwrap_err().to_string().starts_with("it is a directory"));
     }
 }
