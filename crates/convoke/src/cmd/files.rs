@@ -44,7 +44,7 @@ pub async fn save_files_of(
 
 /// Saves a file below a folder. Its path is a worker's word.
 async fn save_file(folder: &Path, file: &program::File, digest: Digest, source: &mut Source) -> Result<(), Failure> {
-    let is_part = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(['\\', '\0']);
+    let is_part = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('\0');
     if !file.path.split('/').all(is_part) {
         return Err(Failure::failed(format!("a task left a file at `{}`, which leads elsewhere", file.path)));
     }
