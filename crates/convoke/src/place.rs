@@ -99,6 +99,14 @@ pub fn scratch() -> PathBuf {
     std::env::temp_dir().join(format!("convoke-{user}"))
 }
 
+/// Makes this process the one where commands' descendants end up that left their group, so that they end with the task. A
+/// system that has no such thing leaves them be.
+pub fn adopt_orphans() {
+    if let Err(error) = convoke_node::process::adopt_orphans() {
+        tracing::debug!("what leaves a command's process group outlives its task: {error}");
+    }
+}
+
 /// Where a coordinator keeps its state.
 pub fn coordinator_state() -> Result<PathBuf, Failure> {
     Ok(state()?.join("coordinator"))

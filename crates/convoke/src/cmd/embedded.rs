@@ -56,6 +56,7 @@ impl Cluster {
         let coordinator = Coordinator::start(options).await.map_err(|error| {
             Failure::failed(error).hint(format!("the job's record is to be kept in {}: check it", state.display()))
         })?;
+        place::adopt_orphans();
         let (stay, leave) = watch::channel(());
         let mut running = JoinSet::new();
         for number in 1..=workers {

@@ -35,6 +35,7 @@ pub async fn run(args: WorkerArgs) -> Result<ExitCode, Failure> {
         wasm: WasmLimits::default(),
         membership: Some(membership),
     };
+    place::adopt_orphans();
     let worker = Worker::new(options).map_err(explain)?;
     let (asked, leave) = tokio::sync::oneshot::channel::<()>();
     let listening = tokio::spawn(async move {
