@@ -16,6 +16,9 @@ use crate::args::At;
 use crate::failure::Failure;
 use crate::{access, output};
 
+/// How long commands have to be gone once they are killed.
+const COMMANDS_END_MAX: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// The variable that names the coordinator where no argument does.
 pub const VARIABLE: &str = "CONVOKE_COORDINATOR";
 /// How long to wait before a coordinator is looked for again.
@@ -104,6 +107,13 @@ pub fn scratch() -> PathBuf {
 pub fn adopt_orphans() {
     if let Err(error) = convoke_node::process::adopt_orphans() {
         tracing::debug!("what leaves a command's process group outlives its task: {error}");
+    }
+}
+
+/// Ends the commands that this process runs, before it ends itself: they would go on without it.
+pub fn end_commands() {
+    if !convoke_node::process::end_all(COMMANDS_END_MAX) {
+        tracing::warn!("commands that were killed still run");
     }
 }
 

@@ -113,6 +113,7 @@ impl Cluster {
     async fn stop(mut self) {
         drop(self.stay);
         while self.workers.join_next().await.is_some() {}
+        drop(tokio::task::spawn_blocking(place::end_commands).await);
         self.coordinator.stop().await;
         drop(tokio::time::timeout(TIDY_TIMEOUT, self.tidying).await);
     }

@@ -18,6 +18,7 @@ pub async fn asked_to_end() -> Result<(), Failure> {
 pub fn end_when_asked() {
     tokio::spawn(async {
         if asked().await.is_ok() {
+            crate::place::end_commands();
             std::process::exit(INTERRUPTED.into());
         }
     });

@@ -44,7 +44,9 @@ pub async fn run(args: WorkerArgs) -> Result<ExitCode, Failure> {
         drop(asked);
         told
     });
-    let end = worker.run(async move { drop(leave.await) }).await.map_err(explain)?;
+    let end = worker.run(async move { drop(leave.await) }).await;
+    place::end_commands();
+    let end = end.map_err(explain)?;
     if end == End::Told {
         listening.await.map_err(Failure::failed)??;
     }

@@ -2,12 +2,13 @@
 //!
 //! [`run`] is blocking, and meant for the thread of a slot. What the command is for, and where its files come from and go to,
 //! this does not know: `environment` says what a command sees, `scratch` where it works, `files` puts things there, `collect`
-//! takes away what it left, `orphans` finds what left its group.
+//! takes away what it left, `orphans` finds what left its group, `ending` ends all before this process does.
 //!
 //! What a command may use is what the worker's user may: processes (`ulimit -u`, a cgroup's `pids.max`), memory, disk. A fork
 //! bomb meets those limits, not any of Convoke's; it is in the command's group, and dies with it at once.
 
 pub mod collect;
+mod ending;
 pub mod environment;
 pub mod files;
 mod orphans;
@@ -27,6 +28,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use nix::sys::signal::Signal;
 
+pub use ending::end_all;
 pub use orphans::{AdoptError, adopt_orphans};
 use spawn::{Child, Stream};
 
@@ -140,6 +142,9 @@ pub enum RunError {
     /// No pipe to it.
     #[error("cannot make a pipe to the command: {0}")]
     Pipe(io::Error),
+    /// There is no time left for it.
+    #[error("this worker ends: it starts no command any more")]
+    Ending,
     /// Somebody else in this process reaped it.
     #[error("cannot learn how the command ended: {0}")]
     Reap(io::Error),
@@ -148,6 +153,7 @@ pub enum RunError {
 /// Runs a command to its end; soon after `stop` is set, that is its end. What is left of its group is killed, whoever holds
 /// its stdout open is not waited for.
 pub fn run(invocation: &Invocation, stop: &AtomicBool) -> Result<Ended, RunError> {
+    let _running = ending::Running::begin().ok_or(RunError::Ending)?;
     let began = Instant::now();
     let mut environment = invocation.environment.clone();
     environment.insert(MARK_VARIABLE.into(), invocation.mark.clone().into());
@@ -217,7 +223,7 @@ fn attend(
         }
         match &mut ending {
             None => {
-                let why = if stop.load(Ordering::Relaxed) {
+                let why = if stop.load(Ordering::Relaxed) || ending::is_ending() {
                     How::Stopped
                 } else if output.is_too_much {
                     How::TooMuchOutput { limit: output.stdout_bytes_max }
