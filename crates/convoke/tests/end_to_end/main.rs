@@ -33,4 +33,5 @@ mod rights;
 mod hostile;
 mod letters;
 mod data;
+mod divisible;
 mod chaos;

@@ -1,0 +1,122 @@
+//! What a job's output is: that of a loop, in the order of the input, whole or not there.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use nix::sys::signal::Signal;
+
+use super::{Farm, entries, numbers};
+use crate::process::Ended;
+use crate::refusals::check_refused;
+
+fn printed(ended: Ended) -> String {
+    ended.with_status(0).stdout
+}
+
+#[test]
+fn a_command_for_each_line_or_integer_prints_what_a_loop_does() {
+    let farm = Farm::start();
+    let _workers = [farm.worker("ann"), farm.worker("ben")];
+    let odd = farm.write("odd", "a b\n\n \"quoted' $HOME `id`\n-n\nlast, without an end");
+    let expected = "[a b]\n[]\n[ \"quoted' $HOME `id`]\n[-n]\n[last, without an end]\n";
+    assert_eq!(printed(farm.does(&["run", "--each-line", &odd, "--", "printf", "[%s]\\n", "{}"])), expected);
+    let shell = ["run", "--each-line", &odd, "--shell", "--", "printf '[%s]\\n' {}"];
+    assert_eq!(printed(farm.does(&shell)), expected);
+    let at = ["run", "--coordinator", &farm.cluster.address, "--each-line", "-", "--", "printf", "[%s]\\n", "{}"];
+    assert_eq!(printed(farm.cluster.home.run_with(&at, &fs::read_to_string(&odd).expect("lines"))), expected);
+    assert_eq!(printed(farm.does(&["run", "--array", "1-60", "--", "echo", "{}"])), numbers(60));
+    assert_eq!(printed(farm.does(&["run", "--array", "4-10:3", "--", "sh", "-c", "echo $CONVOKE_ITEM"])), "4\n7\n10\n");
+    assert_eq!(printed(farm.does(&["run", "--", "echo", "{}"])), "{}\n");
+    farm.does(&["run", "--array", "1-60", "-o", "file", "--", "echo", "{}"]).with_status(0);
+    assert_eq!(fs::read_to_string(farm.path("file")).expect("the output"), numbers(60));
+}
+
+#[test]
+fn an_input_is_cut_between_lines_records_and_files() {
+    let farm = Farm::start();
+    let _workers = [farm.worker("ann"), farm.worker("ben")];
+    let lines = farm.write("lines", &numbers(100));
+    let upper = "sh -c 'echo begin; cat'";
+    let whole = numbers(100);
+    let chunks = |size: usize| {
+        let lines: Vec<_> = whole.split_inclusive('\n').collect();
+        lines.chunks(size).map(|lines| format!("begin\n{}", lines.concat())).collect::<String>()
+    };
+    assert_eq!(printed(farm.does(&["map", "--command", upper, &lines, "--chunk-lines", "7"])), chunks(7));
+    let bytes = printed(farm.does(&["map", "--command", upper, &lines, "--chunk-bytes", "50"]));
+    assert_eq!(bytes.replace("begin\n", ""), whole);
+    assert!(bytes.matches("begin\n").count() > 4, "{bytes}");
+    let table = farm.write("table.csv", "name,text\nann,\"one\ntwo\"\nben,\"a \"\"b\"\"\"\n");
+    let records = printed(farm.does(&["map", "--command", "cat", &table, "--csv", "--chunk-lines", "1"]));
+    assert_eq!(records, "name,text\nann,\"one\ntwo\"\nname,text\nben,\"a \"\"b\"\"\"\n");
+    fs::create_dir(farm.path("folder")).expect("a folder");
+    for (name, content) in [("f10", "ten\n"), ("f2", "two\n"), ("f1", "one\n")] {
+        farm.write(&format!("folder/{name}"), content);
+    }
+    assert_eq!(printed(farm.does(&["map", "--command", "cat", "folder"])), "one\ntwo\nten\n");
+    let sum = ["map", "--command", "cat", &lines, "--chunk-lines", "3", "--reduce", "awk '{s+=$1} END {print s}'"];
+    assert_eq!(printed(farm.does(&[&sum[..], &["--fan-in", "3"]].concat())), "5050\n");
+}
+
+#[test]
+fn what_there_is_not_is_refused_before_anything_is_submitted() {
+    let farm = Farm::start();
+    let empty = farm.write("empty", "");
+    check_refused(farm.does(&["run", "--each-line", &empty, "--", "echo"]), 2, &["is empty"]);
+    check_refused(farm.does(&["map", "--command", "cat", &empty]), 2, &["is empty"]);
+    check_refused(farm.does(&["map", "--command", "cat", "missing"]), 2, &["missing", "No such file"]);
+    check_refused(farm.does(&["run", "--with", "missing", "--", "true"]), 2, &["missing", "No such file"]);
+    check_refused(farm.does(&["map", "--command", "'", &empty]), 2, &["a quote that is not closed"]);
+    assert!(farm.cluster.jobs().is_empty());
+}
+
+#[test]
+fn files_go_along_and_come_back() {
+    let farm = Farm::start();
+    let _worker = farm.worker("ann");
+    farm.write("tool", "#!/bin/sh\necho \"$GREETING $1\" >\"$CONVOKE_OUT/said\"; cat folder/inner/text\n");
+    fs::set_permissions(farm.path("tool"), fs::Permissions::from_mode(0o755)).expect("rights");
+    fs::create_dir_all(farm.path("folder/inner")).expect("a folder");
+    farm.write("folder/inner/text", "inside\n");
+    let command = "./tool $CONVOKE_ITEM; mkdir \"$CONVOKE_OUT/a\\b\"; cp tool \"$CONVOKE_OUT/a\\b/c\nd\"";
+    let along = ["--with", "tool", "--with", "folder", "--env", "GREETING=hello"];
+    let job = [&["run", "--array", "1-3", "--out", "left"], &along[..], &["--", "sh", "-c", command]].concat();
+    assert_eq!(printed(farm.does(&job)), "inside\n".repeat(3));
+    for task in 0..3 {
+        let left = farm.path("left").join(task.to_string());
+        assert_eq!(fs::read_to_string(left.join("said")).expect("a file"), format!("hello {}\n", task + 1));
+        let copied = left.join("a\\b/c\nd");
+        assert_eq!(fs::read(&copied).expect("a file"), fs::read(farm.path("tool")).expect("a file"));
+        let is_executable = |path| fs::metadata(path).expect("a file").permissions().mode() & 0o100 != 0;
+        assert_eq!((is_executable(copied), is_executable(left.join("said"))), (true, false));
+    }
+}
+
+#[test]
+fn of_a_job_that_is_interrupted_or_fails_there_is_no_half_output() {
+    let farm = Farm::start();
+    let _worker = farm.worker("ann");
+    fs::create_dir(farm.path("results")).expect("a folder");
+    let results = || entries(&farm.path("results"));
+    let command = "test {} = 1 && echo one || until test -e go; do sleep 0.05; done";
+    let go = farm.path("go");
+    let command = command.replace("-e go", &format!("-e {}", go.display()));
+    let job = ["run", "--array", "1-2", "-o", "results/file", "--", "sh", "-c", &command];
+    let interrupted = farm.begin(&job);
+    interrupted.says(&["job ", "2 tasks"]);
+    interrupted.signal(Signal::SIGINT);
+    let ended = interrupted.ends().with_status(130);
+    assert_eq!((ended.count(&["goes on at"]), results()), (1, Vec::new()), "{ended:#?}");
+    let mut killed = farm.begin(&job);
+    killed.says(&["job ", "2 tasks"]);
+    killed.signal(Signal::SIGKILL);
+    killed.gone();
+    assert!(!farm.path("results/file").exists());
+    fs::write(&go, "").expect("a file");
+    for left in results() {
+        fs::remove_file(left).expect("what the killed one began");
+    }
+    let failing = ["run", "--array", "1-2", "-o", "results/file", "--", "sh", "-c", "test {} = 1 && echo one"];
+    farm.does(&failing).with_status(1);
+    assert!(results().is_empty());
+}
