@@ -161,5 +161,5 @@ fn config(number: u64, slots: u32) -> anyhow::Result<Config> {
         draining: false,
         resources: Resources::default(),
     };
-    Ok(Config { hello, load: Load::default() })
+    Ok(Config { hello, load: Load::default(), ahead: 0 })
 }

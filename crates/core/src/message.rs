@@ -17,7 +17,7 @@ pub const SLOTS_MAX: u32 = 512;
 /// For how long a worker is to have tasks that wait for a slot, so that the next ones are there when some end.
 pub const WINDOW_MS: u64 = 10;
 /// The most leases that a worker holds beyond its slots; at least one, however long tasks take.
-pub const WINDOW_MAX: u64 = 8;
+pub const WINDOW_MAX: u64 = 48;
 
 /// For how long after it last heard from its coordinator a worker goes on with what must not run twice: shorter than it
 /// takes the coordinator to give the task to someone else.

@@ -354,7 +354,10 @@ impl Worker {
             resources.add(&held.assignment.needs.resources);
         }
         let has = &self.config.hello;
-        slots <= has.slots && has.resources.hold(&resources)
+        let is_small = |held: &Holding| held.assignment.needs.is_one_slot();
+        let are_small = needs.is_one_slot() && self.holding.iter().filter(busy).all(is_small);
+        let ahead = if are_small { self.config.ahead } else { 0 };
+        slots <= has.slots + ahead && has.resources.hold(&resources)
     }
 
     /// A task's load is over: it starts, or goes back.

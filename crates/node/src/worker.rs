@@ -37,6 +37,9 @@ use crate::trouble::Trouble;
 
 /// How many link events may wait for the loop.
 const EVENTS_MAX: usize = 256;
+/// How many small tasks wait at the threads that compute, so that one begins when another ends: shorter ones than it takes to
+/// wake this loop are many.
+const AHEAD: u32 = 16;
 /// How long a leaving worker waits for its last words to arrive.
 const LEAVE_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -148,6 +151,8 @@ impl Worker {
             draining: false,
             resources: options.devices.counted().clone(),
         };
+        // A busy worker is told to wait, or to give a task back, when its turn comes, and not before.
+        let ahead = if options.load.probability > 0.0 { 0 } else { AHEAD };
         let (connection, connections) = watch::channel(None);
         let compute = Compute::start(slots as usize).map_err(WorkerError::Thread)?;
         let guests = Guests::new(options.wasm, slots);
@@ -161,7 +166,7 @@ impl Worker {
             options.devices.clone(),
         );
         Ok(Self {
-            machine: Machine::new(0, Config { hello, load: options.load }),
+            machine: Machine::new(0, Config { hello, load: options.load, ahead }),
             options,
             started: Instant::now(),
             joined: false,

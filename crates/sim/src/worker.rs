@@ -77,7 +77,7 @@ impl World {
         let clock = Clock::start(self.now, &mut self.dice);
         let process = Process {
             host,
-            worker: Worker::new(0, Config { hello, load }),
+            worker: Worker::new(0, Config { hello, load, ahead: 0 }),
             connection: None,
             running: BTreeMap::new(),
             results: BTreeMap::new(),

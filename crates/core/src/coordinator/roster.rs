@@ -419,8 +419,8 @@ impl Roster {
     }
 }
 
-/// The mean in microseconds, weighted three to one for what was known; what took less than a millisecond counts as half.
+/// The mean in microseconds, weighted three to one for what was known; what took less than a millisecond counts as a fifth.
 fn smooth(known_us: Option<u64>, took_ms: Millis) -> u64 {
-    let took_us = took_ms.saturating_mul(1_000).max(500);
+    let took_us = took_ms.saturating_mul(1_000).max(200);
     known_us.map_or(took_us, |known_us| known_us.saturating_mul(3).saturating_add(took_us) / 4)
 }

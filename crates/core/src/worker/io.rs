@@ -15,6 +15,9 @@ pub struct Config {
     pub hello: Hello,
     /// How busy it is with other things.
     pub load: Load,
+    /// How many tasks of one slot the shell is told to start beyond the slots: it starts each when one is free, without
+    /// asking again.
+    pub ahead: u32,
 }
 
 /// A worker's other load, as the reference system has it: with this probability a task is delayed and, where the

@@ -9,7 +9,7 @@ mod step;
 mod wasm;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -101,6 +101,8 @@ pub(crate) enum ExecuteError {
     TooMuch(#[from] TooMuch),
     #[error("the computation panicked")]
     Panicked,
+    #[error("it was stopped before it began")]
+    Stopped,
     #[error("the executor panicked")]
     Broken,
     /// What was run died, and left more than words.
@@ -195,7 +197,7 @@ impl Executors {
         )?;
         let given = Given { assignment: assignment.clone(), program, base, input };
         let fetched = Instant::now();
-        let computed = self.compute(given, stop).await?;
+        let (started, computed) = self.compute(given, stop).await?;
         let computed_at = Instant::now();
         let mut blobs = Vec::new();
         let inline_max = if computed.is_blob { None } else { Some(RESULT_INLINE_BYTES_MAX) };
@@ -205,22 +207,23 @@ impl Executors {
             log: self.extra(computed.log, LOG_INLINE_BYTES_MAX, &mut blobs).await?,
         };
         let timing = Timing {
-            queued_us: micros(queued),
+            queued_us: micros(queued + started.saturating_duration_since(fetched)),
             fetch_us: micros(fetched - began),
-            compute_us: micros(computed_at - fetched),
+            compute_us: micros(computed_at.saturating_duration_since(started)),
             report_us: micros(computed_at.elapsed()),
         };
         let Computed { samples, metrics, usage, .. } = computed;
         Ok(Executed { completion: Completion { result, samples, metrics, timing, usage, extras }, blobs })
     }
 
-    async fn compute(&self, given: Given, stop: Arc<AtomicBool>) -> Result<Computed, ExecuteError> {
+    /// Computes, and says when that began: whatever is ready waits for a thread.
+    async fn compute(&self, given: Given, stop: Arc<AtomicBool>) -> Result<(Instant, Computed), ExecuteError> {
         match given.assignment.ability.as_str() {
-            TRAIN => self.on_thread(move || learn::train(&given, &stop)).await,
-            EVALUATE => self.on_thread(move || learn::evaluate(&given)).await,
+            TRAIN => self.on_thread(stop.clone(), move || learn::train(&given, &stop)).await,
+            EVALUATE => self.on_thread(stop, move || learn::evaluate(&given)).await,
             PREDICT => {
                 let models = self.models.clone();
-                self.on_thread(move || learn::predict(&given, &models)).await
+                self.on_thread(stop, move || learn::predict(&given, &models)).await
             }
             WASM => self.guest(given, stop).await,
             COMMAND => self.command(given, stop).await,
@@ -229,34 +232,38 @@ impl Executors {
         }
     }
 
-    async fn guest(&self, given: Given, stop: Arc<AtomicBool>) -> Result<Computed, ExecuteError> {
+    async fn guest(&self, given: Given, stop: Arc<AtomicBool>) -> Result<(Instant, Computed), ExecuteError> {
         let program: program::Wasm = given.program("WebAssembly program")?;
         let module = self.cache.get(program.module_digest()?).await.map_err(ExecuteError::Fetch)?;
         let guests = self.guests.clone();
-        self.on_thread(move || guests.run(&program, &module, &given.assignment, &given.input, &stop)).await
+        let stopping = stop.clone();
+        let run = move || guests.run(&program, &module, &given.assignment, &given.input, &stopping);
+        self.on_thread(stop, run).await
     }
 
-    async fn command(&self, given: Given, stop: Arc<AtomicBool>) -> Result<Computed, ExecuteError> {
+    async fn command(&self, given: Given, stop: Arc<AtomicBool>) -> Result<(Instant, Computed), ExecuteError> {
         let commands = self.commands()?;
         let command: program::Command = given.program("command")?;
         let sources = self.sources(&command).await?;
         // Given back once the processes have gone.
         let taken = self.devices.take(&given.assignment.needs).await?;
+        let stopping = stop.clone();
         let run = move || {
             let Given { assignment, input, .. } = &given;
-            command::run(&commands, &command, assignment, input, &sources, taken.environment(), &stop)
+            command::run(&commands, &command, assignment, input, &sources, taken.environment(), &stopping)
         };
-        let (computed, left) = self.on_thread(run).await?;
-        Ok(Computed { files: self.store_files(left).await?, ..computed })
+        let (started, (computed, left)) = self.on_thread(stop, run).await?;
+        Ok((started, Computed { files: self.store_files(left).await?, ..computed }))
     }
 
-    async fn step(&self, given: Given, stop: Arc<AtomicBool>) -> Result<Computed, ExecuteError> {
+    async fn step(&self, given: Given, stop: Arc<AtomicBool>) -> Result<(Instant, Computed), ExecuteError> {
         let commands = self.commands()?;
         let (command, kind) = step::read(&given)?;
         let sources = self.sources(&command).await?;
         let taken = self.devices.take(&given.assignment.needs).await?;
-        let run = move || step::run(&commands, &command, kind, &given, &sources, taken.environment(), &stop);
-        self.on_thread(run).await
+        let stopping = stop.clone();
+        let run = move || step::run(&commands, &command, kind, &given, &sources, taken.environment(), &stopping);
+        self.on_thread(stop, run).await
     }
 
     fn commands(&self) -> Result<Arc<Commands>, ExecuteError> {
@@ -283,10 +290,19 @@ impl Executors {
         Ok(program::encode(&files).into())
     }
 
+    /// Runs on a thread that computes, and says when that began. What was to stop before does not begin.
     async fn on_thread<T: Send + 'static>(
         &self,
+        stop: Arc<AtomicBool>,
         work: impl FnOnce() -> Result<T, ExecuteError> + Send + 'static,
-    ) -> Result<T, ExecuteError> {
+    ) -> Result<(Instant, T), ExecuteError> {
+        let work = move || {
+            let started = Instant::now();
+            if stop.load(Ordering::Relaxed) {
+                return Err(ExecuteError::Stopped);
+            }
+            Ok((started, work()?))
+        };
         self.compute.run(work).await.ok_or(ExecuteError::Panicked)?
     }
 

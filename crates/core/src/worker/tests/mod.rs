@@ -34,7 +34,7 @@ impl Trace {
             draining: false,
             resources: Resources::default(),
         };
-        Self { machine: Worker::new(0, Config { hello, load }), now: 0, text: String::new(), loud: false }
+        Self { machine: Worker::new(0, Config { hello, load, ahead: 0 }), now: 0, text: String::new(), loud: false }
     }
 
     /// A worker without other load whose session stands.
