@@ -5,6 +5,7 @@
 //! coordinator, it does not know.
 
 mod array;
+mod content;
 mod error;
 mod files;
 mod records;
@@ -13,17 +14,15 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
 use std::num::NonZeroU64;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use bytes::Bytes;
 use convoke_wire::core::TASKS_MAX;
 use convoke_wire::items::{PIECE_BYTES_MAX, PIECE_ITEMS_MAX};
 use convoke_wire::program::{self, Entry, MANIFEST_BYTES_MAX, Manifest, Message, Piece, Unit};
 
 pub use array::Array;
+pub use content::Content;
 pub use error::InputError;
 use files::Files;
 pub use rows::{Rows, Skipped};
@@ -72,63 +71,6 @@ pub struct Part {
     pub entry: Entry,
     /// The entry's blob.
     pub content: Content,
-}
-
-/// What a blob is made of.
-#[derive(Clone, Debug)]
-pub enum Content {
-    /// These bytes.
-    Bytes(Bytes),
-    /// A file as it is: it may be too large for memory.
-    File {
-        /// The file.
-        path: PathBuf,
-        /// How many bytes it has.
-        bytes: u64,
-    },
-    /// A part of a file, behind a header.
-    Part {
-        /// The file.
-        path: PathBuf,
-        /// What stands before the part.
-        header: Bytes,
-        /// Where the part begins in the file.
-        first: u64,
-        /// How many bytes it has.
-        bytes: u64,
-    },
-}
-
-impl Content {
-    /// How many bytes it is.
-    pub fn bytes(&self) -> u64 {
-        match self {
-            Self::Bytes(bytes) => bytes.len() as u64,
-            Self::File { bytes, .. } => *bytes,
-            Self::Part { header, bytes, .. } => header.len() as u64 + bytes,
-        }
-    }
-
-    /// Opens it for reading.
-    pub fn open(&self) -> io::Result<Box<dyn Read>> {
-        Ok(match self {
-            Self::Bytes(bytes) => Box::new(io::Cursor::new(bytes.clone())),
-            Self::File { path, .. } => Box::new(File::open(path)?),
-            Self::Part { path, header, first, bytes } => {
-                let mut file = File::open(path)?;
-                file.seek(SeekFrom::Start(*first))?;
-                Box::new(io::Cursor::new(header.clone()).chain(file.take(*bytes)))
-            }
-        })
-    }
-
-    /// The file that it is read from.
-    pub fn path(&self) -> &Path {
-        match self {
-            Self::Bytes(_) => Path::new(""),
-            Self::File { path, .. } | Self::Part { path, .. } => path,
-        }
-    }
 }
 
 /// An input that is being cut: an iterator of its parts. It blocks, for what it reads may be a pipe.

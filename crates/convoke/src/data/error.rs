@@ -66,7 +66,7 @@ pub enum DataError {
     CutInQuotes {
         /// The file.
         path: PathBuf,
-        /// The line behind which the cut would be, counted from the first behind a header.
+        /// The line behind which the cut would be.
         line: u64,
     },
     /// There are fewer rows than shards.

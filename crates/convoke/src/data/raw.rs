@@ -185,6 +185,7 @@ fn line_begins(path: &Path, header_bytes: u64, wanted: &[u64]) -> Result<Vec<u64
             line += 1;
             if wanted.get(begins.len()) == Some(&line) {
                 if is_quoted {
+                    let line = line + u64::from(header_bytes > 0);
                     return Err(DataError::CutInQuotes { path: path.to_owned(), line });
                 }
                 begins.push(byte + at as u64 + 1);
@@ -258,7 +259,7 @@ mod tests {
         assert!(read(&file, None).unwrap_err().contains("rows.csv"), "a header is nothing to train on");
         fs::write(&file, "1,\"a\nb\"\n2,c\n").unwrap();
         let refused = read(&file, Some(3)).unwrap_err();
-        assert!(refused.ends_with("rows.csv, line 2: a cut would fall into a quoted cell"), "{refused}");
+        assert!(refused.ends_with("rows.csv, line 1: a cut would fall into a quoted cell"), "{refused}");
     }
 
     #[test]
