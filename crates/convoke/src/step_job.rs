@@ -45,7 +45,7 @@ pub fn prepare(args: &TrainArgs, line: &str) -> Result<Prepared, Failure> {
     let shards = data.shards.iter().map(|shard| shard.name.clone()).collect();
 
     let mean = Merge { rule: Some(program::v1::merge::Rule::Mean(Mean {})) };
-    let needs = Needs { slots: step.slots.unwrap_or(1), ..Needs::default() };
+    let needs = step.needs.needs(step.slots.unwrap_or(1))?;
     let mut making = Making { needs, contents };
     let merge = program::v1::combine::Kind::Merge(mean);
     let train = making.work(command.clone(), Kind::Train(StepTrain {}), data.shards, merge)?;

@@ -7,6 +7,7 @@ use clap::Args;
 use convoke_wire::core::RETRIES_MAX;
 
 use super::CommandArgs;
+use super::needs::NeedsArgs;
 
 /// A user's own training.
 #[derive(Clone, Debug, Default, Args)]
@@ -29,6 +30,8 @@ pub struct StepArgs {
     /// Slots that a step takes [default: 1]
     #[arg(long, value_name = "N", requires = "step", value_parser = clap::value_parser!(u32).range(1..=512))]
     pub slots: Option<u32>,
+    #[command(flatten)]
+    pub needs: NeedsArgs,
     /// Try a step that failed so many times again [default: 2]
     #[arg(long, value_name = "N", requires = "step",
           value_parser = clap::value_parser!(u32).range(0..=i64::from(RETRIES_MAX)))]

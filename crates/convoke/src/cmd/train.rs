@@ -17,7 +17,7 @@ use super::embedded::Cluster;
 use super::follow::follow;
 use super::signals::{asked_to_end, end_when_asked};
 use super::worker::load;
-use crate::args::{CommandArgs, Format, Global, Keep, RunArgs, TrainArgs, Validate};
+use crate::args::{Format, Global, Keep, RunArgs, StepArgs, TrainArgs, Validate};
 use crate::failure::{Failure, INTERRUPTED};
 use crate::progress::Progress;
 use crate::report::Report;
@@ -92,9 +92,15 @@ fn prepare(args: &TrainArgs, job: JobId) -> Result<Prepared, Failure> {
     if let Some(line) = &args.step.step {
         return step_job::prepare(args, line);
     }
-    let CommandArgs { with, env } = &args.step.command;
-    if !with.is_empty() || !env.is_empty() {
-        let flag = if with.is_empty() { "--env" } else { "--with" };
+    // These are also other commands' flags, which cannot know of --step.
+    let StepArgs { command, needs, .. } = &args.step;
+    let given = [
+        ("--with", !command.with.is_empty()),
+        ("--env", !command.env.is_empty()),
+        ("--resource", !needs.resource.is_empty()),
+        ("--memory", needs.memory.is_some()),
+    ];
+    if let Some((flag, _)) = given.into_iter().find(|(_, is_given)| *is_given) {
         let error = format!("{flag} is for the commands of --step, and there is none");
         return Err(Failure::bad_input(error).hint("name a command with --step COMMAND, or leave it out"));
     }

@@ -187,6 +187,7 @@ fn what_cannot_be_a_step_job_is_named_before_anything_is_submitted() {
         (&["--init", &good], "--step <COMMAND>"),
         (&["--eval", "true"], "--step <COMMAND>"),
         (&["--with", &good], "--with is for the commands of --step"),
+        (&["--memory", "1GiB"], "--memory is for the commands of --step"),
         (&[&step[..], &[&good, "--hidden", "3"]].concat(), "--hidden"),
         (&[&step[..], &[&good, "--eta", "1"]].concat(), "--eta"),
         (&[&step[..], &[&good, "--label", "first"]].concat(), "--label"),
