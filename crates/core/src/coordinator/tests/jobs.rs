@@ -287,5 +287,31 @@ fn jobs_share_workers_by_what_they_have_there_then_by_age() {
           to session 1: assign 00000003/1/3 as 1.13
           notice: task 00000001/1/5 goes to ann, attempt 1
           to session 1: assign 00000001/1/5 as 1.14
+          notice: task 00000002/1/4 goes to ann, attempt 1
+          to session 1: assign 00000002/1/4 as 1.15
+          notice: task 00000003/1/4 goes to ann, attempt 1
+          to session 1: assign 00000003/1/4 as 1.16
+          notice: task 00000001/1/6 goes to ann, attempt 1
+          to session 1: assign 00000001/1/6 as 1.17
+          notice: task 00000002/1/5 goes to ann, attempt 1
+          to session 1: assign 00000002/1/5 as 1.18
+          notice: task 00000003/1/5 goes to ann, attempt 1
+          to session 1: assign 00000003/1/5 as 1.19
+          notice: task 00000001/1/7 goes to ann, attempt 1
+          to session 1: assign 00000001/1/7 as 1.20
+          notice: task 00000002/1/6 goes to ann, attempt 1
+          to session 1: assign 00000002/1/6 as 1.21
+          notice: task 00000003/1/6 goes to ann, attempt 1
+          to session 1: assign 00000003/1/6 as 1.22
+          notice: task 00000001/1/8 goes to ann, attempt 1
+          to session 1: assign 00000001/1/8 as 1.23
+          notice: task 00000002/1/7 goes to ann, attempt 1
+          to session 1: assign 00000002/1/7 as 1.24
+          notice: task 00000003/1/7 goes to ann, attempt 1
+          to session 1: assign 00000003/1/7 as 1.25
+          notice: task 00000002/1/8 goes to ann, attempt 1
+          to session 1: assign 00000002/1/8 as 1.26
+          notice: task 00000003/1/8 goes to ann, attempt 1
+          to session 1: assign 00000003/1/8 as 1.27
     "#]]);
 }
