@@ -115,7 +115,7 @@ impl Labels {
     pub fn label(&self, index: u32) -> String {
         match self {
             Self::None => String::new(),
-            Self::Range(range) => range.first.saturating_add(range.step.saturating_mul(index.into())).to_string(),
+            Self::Range(range) => range.number(index).map_or_else(|_| String::new(), |number| number.to_string()),
             Self::Items(items) => items.label(index),
         }
     }

@@ -249,6 +249,9 @@ pub enum SpecError {
     /// A task needs no slot, or more than a worker may have.
     #[error("slots: {0} is not between 1 and {SLOTS_MAX}")]
     Slots(u32),
+    /// An input is said to be a stage's results.
+    #[error("a job's input is a manifest or a range: groups of results are what a reduction makes of it")]
+    Groups,
     /// Too many kinds of resources are named.
     #[error("{0} kinds of resources are named, at most {RESOURCES_MAX} are allowed")]
     Resources(usize),
@@ -272,11 +275,11 @@ impl JobSpec {
         match &self.plan {
             Plan::Rounds(plan) => {
                 check_count("rounds", plan.rounds, ROUNDS_MAX)?;
-                plan.train.check("training tasks")?;
-                plan.evaluate.iter().try_for_each(|work| work.check("evaluation tasks"))
+                plan.train.check_given("training tasks")?;
+                plan.evaluate.iter().try_for_each(|work| work.check_given("evaluation tasks"))
             }
             Plan::MapReduce(plan) => {
-                plan.map.check("tasks")?;
+                plan.map.check_given("tasks")?;
                 plan.reduce.iter().try_for_each(|reduce| {
                     // A tree whose tasks read one result each would never end.
                     check_range("fan-in", reduce.fan_in, 2, FAN_IN_MAX)?;
@@ -320,6 +323,14 @@ impl Work {
     pub fn check(&self, what: &'static str) -> Result<(), SpecError> {
         check_count(what, self.count, TASKS_MAX)?;
         self.needs.check()
+    }
+
+    /// Checks a work that a client gave: what it is cut from is not a stage's results, which there are none of yet.
+    fn check_given(&self, what: &'static str) -> Result<(), SpecError> {
+        match self.split {
+            Split::Groups { .. } => Err(SpecError::Groups),
+            Split::Entries | Split::Items | Split::Range => self.check(what),
+        }
     }
 }
 

@@ -49,10 +49,16 @@ impl Cache {
     /// A blob, from the cache or from the coordinator. While the coordinator is away, it waits. A task may need more than
     /// the cache holds: the cache's size says only what is kept.
     pub(crate) async fn get(&self, digest: Digest) -> Result<Bytes, CallError> {
+        self.get_at_most(digest, BLOB_BYTES_MAX).await
+    }
+
+    /// The same for one that may be no larger: what is, is not fetched.
+    pub(crate) async fn get_at_most(&self, digest: Digest, bytes_max: u64) -> Result<Bytes, CallError> {
         if let Some(bytes) = self.look_up(digest) {
-            return Ok(bytes);
+            let fits = bytes.len() as u64 <= bytes_max;
+            return fits.then_some(bytes).ok_or(CallError::BlobTooLarge { digest, bytes_max });
         }
-        let bytes = self.ask(|mut client| async move { client.get(digest, BLOB_BYTES_MAX).await }).await?;
+        let bytes = self.ask(|mut client| async move { client.get(digest, bytes_max).await }).await?;
         self.insert(digest, bytes.clone());
         Ok(bytes)
     }

@@ -16,7 +16,7 @@ use convoke_wire::protocol::DIGESTS_MAX;
 use convoke_wire::seen::Seen;
 use convoke_wire::v1;
 use convoke_wire::v1::followed::Kind;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
@@ -29,6 +29,8 @@ use crate::peer::Peer;
 use crate::rollback::{Rollback, Takeover};
 use crate::tokens;
 
+/// Submissions whose lists are being read.
+static READING: Semaphore = Semaphore::const_new(2);
 /// How many messages may wait for a follower.
 const FOLLOWED_MAX: usize = 32;
 /// How many bytes of frames make a message; the last of them may add more, a frame's at most.
@@ -77,7 +79,11 @@ impl v1::clients_server::Clients for ClientService {
         let submitter = peer.name().map_or(request.submitter, str::to_owned);
         check_name("submitter", &submitter).map_err(|error| Status::invalid_argument(error.to_string()))?;
         let (blobs, named) = (self.blobs.clone(), spec.clone());
-        let missing = blocking(move || unpinned(&*blobs, &named)).await?.map_err(|error| match error {
+        // A list may be many times as large in memory as on the wire: few are read at a time.
+        let turn = READING.acquire().await.map_err(|_| Status::unavailable("the coordinator ends"))?;
+        let missing = blocking(move || unpinned(&*blobs, &named)).await;
+        drop(turn);
+        let missing = missing?.map_err(|error| match error {
             CollectError::Blob(error) => refusal(error),
             CollectError::List(error) => Status::invalid_argument(error.to_string()),
         })?;

@@ -2,7 +2,7 @@
 //!
 //! What a worker was told of once it may read again: it has seen it. Who is not a worker is no matter of this file.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use convoke_core::coordinator::roots::List;
@@ -12,8 +12,9 @@ use convoke_store::blobs::Blobs;
 
 use crate::lists::{self, Cut};
 
-/// How many blobs a worker may be granted; the oldest go first. Far more than its leases name at a time.
-const GRANTED_MAX: usize = 4_096;
+/// How many blobs a worker may be granted; those that were granted longest ago go first. More than its leases name at a
+/// time, but for commands with more files than that.
+const GRANTED_MAX: usize = 65_536;
 /// How many workers are remembered that have no session.
 const ABSENT_MAX: usize = 4_096;
 
@@ -24,8 +25,10 @@ pub(crate) struct Grants(Mutex<HashMap<u64, Granted>>);
 #[derive(Debug, Default)]
 struct Granted {
     sessions: usize,
-    blobs: HashSet<Digest>,
-    order: VecDeque<Digest>,
+    /// Each with when it was granted last.
+    blobs: HashMap<Digest, u64>,
+    order: BTreeMap<u64, Digest>,
+    times: u64,
 }
 
 impl Grants {
@@ -50,18 +53,20 @@ impl Grants {
         let mut all = self.all();
         let granted = all.entry(serial).or_default();
         for blob in blobs {
-            if granted.blobs.insert(blob) {
-                granted.order.push_back(blob);
+            granted.times += 1;
+            if let Some(before) = granted.blobs.insert(blob, granted.times) {
+                granted.order.remove(&before);
             }
+            granted.order.insert(granted.times, blob);
         }
         while granted.order.len() > GRANTED_MAX {
-            granted.order.pop_front().map(|oldest| granted.blobs.remove(&oldest));
+            granted.order.pop_first().map(|(_, oldest)| granted.blobs.remove(&oldest));
         }
     }
 
     /// Whether a worker may read a blob.
     pub(crate) fn covers(&self, serial: u64, blob: Digest) -> bool {
-        self.all().get(&serial).is_some_and(|granted| granted.blobs.contains(&blob))
+        self.all().get(&serial).is_some_and(|granted| granted.blobs.contains_key(&blob))
     }
 
     /// Whether a worker has a session, and so may have results.
@@ -82,8 +87,8 @@ pub(crate) struct Granting {
     blobs: Arc<dyn Blobs>,
     /// What the worker brought along.
     holding: Vec<Held>,
-    /// The stage that was named last, and how its input is cut.
-    read: Option<(Stage, Cut)>,
+    /// The stage that was named last, how its input is cut, and what its program brings along.
+    read: Option<(Stage, Cut, Vec<Digest>)>,
 }
 
 impl Granting {
@@ -116,12 +121,12 @@ impl Granting {
             let program = List::Program(named.ability.clone(), named.program.clone());
             // One that cannot be read fails the task, and the worker says why.
             let program = lists::entries(&*self.blobs, &program).ok().flatten().unwrap_or_default();
-            self.grants.grant(self.serial, program);
-            self.read = Some((stage, cut));
+            self.read = Some((stage, cut, program));
         }
-        let pieces = self.read.as_ref().map_or_else(Vec::new, |(_, cut)| cut.of_task(&*self.blobs, task.index));
+        let Some((_, cut, program)) = &self.read else { return };
+        let pieces = cut.of_task(&*self.blobs, task.index);
         let payloads = [named.program, named.base, named.input].into_iter().filter_map(Payload::as_blob);
-        self.grants.grant(self.serial, payloads.chain(pieces));
+        self.grants.grant(self.serial, pieces.into_iter().chain(program.iter().copied()).chain(payloads));
     }
 }
 

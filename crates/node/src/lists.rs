@@ -93,7 +93,7 @@ pub(crate) enum Cut {
     Items(Items),
     /// The pages of a list of results, each with the place of its first result; what stands in the list itself; and how many
     /// a task takes.
-    Results { pages: Vec<(u32, Digest)>, rest: Vec<program::v1::Result>, fan_in: u32 },
+    Results { pages: Vec<(u32, Digest)>, rest_start: u32, rest: Vec<program::v1::Result>, fan_in: u32 },
     /// Nothing that is stored.
     Nothing,
 }
@@ -112,7 +112,8 @@ impl Cut {
             Split::Groups { fan_in } => {
                 program::read_bytes::<program::Results>("list of results", &bytes).and_then(|results| {
                     let rest = results.rest.as_ref().map(|page| page.results.clone()).unwrap_or_default();
-                    Ok(Self::Results { pages: results.starts()?, rest, fan_in })
+                    let rest_start = results.pages.iter().fold(0_u32, |sum, page| sum.saturating_add(page.results));
+                    Ok(Self::Results { pages: results.starts()?, rest_start, rest, fan_in })
                 })
             }
             Split::Range => return Self::Nothing,
@@ -126,15 +127,23 @@ impl Cut {
             Self::Nothing => Vec::new(),
             Self::Entries(entries) => entries.get(index as usize).copied().into_iter().collect(),
             Self::Items(items) => items.locate(index).map(|located| located.digest).into_iter().collect(),
-            Self::Results { pages, rest, fan_in } => {
+            Self::Results { pages, rest_start, rest, fan_in } => {
                 let first = index.saturating_mul(*fan_in);
+                let wanted = first..first.saturating_add(*fan_in);
                 let mut named = Vec::new();
-                for (_, page) in covering(pages, first, first.saturating_add(*fan_in)) {
+                let name = |start: u32, results: &[program::v1::Result]| {
+                    let group = (start..).zip(results).filter(|(place, _)| wanted.contains(place));
+                    let results = group.filter_map(|(_, result)| result.brought().ok()?.result.as_blob());
+                    results.collect::<Vec<_>>()
+                };
+                for (start, page) in covering(pages, wanted.start, wanted.end) {
                     named.push(page);
                     // One that cannot be read fails the task.
-                    drop(results_on(blobs, page, &mut named));
+                    let Ok(Some(bytes)) = blobs.get(page, RESULTS_PAGE_BYTES_MAX) else { continue };
+                    let page: Result<program::ResultsPage, _> = program::read_bytes("page of results", &bytes);
+                    named.extend(page.map(|page| name(start, &page.results)).unwrap_or_default());
                 }
-                drop(name_all(blobs, rest.iter(), &mut named));
+                named.extend(name(*rest_start, rest));
                 named
             }
         }

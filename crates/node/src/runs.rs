@@ -46,6 +46,15 @@ impl Runs {
         }
     }
 
+    /// Every run is to stop.
+    pub(crate) fn stop_all(&self) {
+        for kept in self.0.values() {
+            if let State::Running { stop } = &kept.state {
+                stop.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// A run came to its end. The bytes of what it brought are kept until the coordinator has thanked for them or wants
     /// them no more.
     pub(crate) fn ended(&mut self, run: Run, blobs: Vec<Bytes>) {

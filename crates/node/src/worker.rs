@@ -40,6 +40,8 @@ const EVENTS_MAX: usize = 256;
 /// How many small tasks wait at the threads that compute, so that one begins when another ends: shorter ones than it takes to
 /// wake this loop are many.
 const AHEAD: u32 = 16;
+/// How long a leaving worker waits for what it runs to end.
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a leaving worker waits for its last words to arrive.
 const LEAVE_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -227,6 +229,10 @@ impl Worker {
 
     /// Says goodbye, and waits until the coordinator has heard it, but not for long.
     async fn leave(mut self) {
+        // What it gives back begins elsewhere at once, and some of it must not run twice at a time.
+        self.runs.stop_all();
+        let stopped = async { while self.running.join_next().await.is_some() {} };
+        drop(tokio::time::timeout(STOP_TIMEOUT, stopped).await);
         self.handle(Input::Leave);
         let heard = async { while !matches!(next_event(self.link.as_mut()).await, LinkEvent::Ended(_)) {} };
         drop(tokio::time::timeout(LEAVE_TIMEOUT, heard).await);
@@ -404,9 +410,6 @@ impl Worker {
     fn start(&mut self, run: Run, assignment: Assignment, queued_ms: u64) {
         // Of a round's tasks each has its line; of others there may be thousands a second.
         let has_line = assignment.round > 0;
-        if has_line {
-            tracing::info!(task = %assignment.task, "{} begins", assignment.ability);
-        }
         let stop = self.runs.start(run, &assignment);
         let executors = self.executors.clone();
         let task = self.running.spawn(async move {

@@ -255,8 +255,13 @@ impl Collector {
         if let Some(entries) = self.lists.get(list) {
             return Ok(entries.clone());
         }
-        // One that is not there fails its job, and names nothing that could be read.
-        Ok((self.read_entries)(self.holds.blobs(), list)?.unwrap_or_default().into())
+        // One that is not there, or is none, fails its job, and names nothing that could be read: the rest goes on.
+        match (self.read_entries)(self.holds.blobs(), list) {
+            Err(CollectError::List(_) | CollectError::Blob(BlobError::Damaged { .. } | BlobError::TooLarge { .. })) => {
+                Ok(Arc::new([]))
+            }
+            entries => Ok(entries?.unwrap_or_default().into()),
+        }
     }
 
     /// How many bytes a blob has; none if it is not there.

@@ -166,6 +166,8 @@ pub struct Results {
     /// Once the job has ended: how, and what its list has yet to tell.
     ended: Option<Outcome>,
     list: Option<ResultList>,
+    /// Whether the list was read, if there is one.
+    list_read: bool,
     page: VecDeque<Brought>,
 }
 
@@ -181,6 +183,7 @@ impl Results {
             held_bytes: 0,
             ended: None,
             list: None,
+            list_read: false,
             page: VecDeque::new(),
         }
     }
@@ -201,7 +204,7 @@ impl Results {
             match self.following.next().await? {
                 Some(Heard::Event { event, .. }) => {
                     if let Event::JobFinished { outcome, .. } = &event {
-                        self.end(outcome.clone()).await?;
+                        self.ended = Some(outcome.clone());
                     } else if let Some(result) = self.arrivals.hear(&event) {
                         self.hold(result);
                     }
@@ -209,7 +212,7 @@ impl Results {
                 Some(Heard::History(history)) => {
                     self.arrivals.hear_history(&history);
                     if let Some(outcome) = history.outcome {
-                        self.end(outcome).await?;
+                        self.ended = Some(outcome);
                     }
                 }
                 Some(Heard::Notice(_) | Heard::Lost) => {}
@@ -218,17 +221,13 @@ impl Results {
         }
     }
 
-    /// The end: what was not told is on the list.
-    async fn end(&mut self, outcome: Outcome) -> Result<(), ResultsError> {
-        if let Some(list) = self.arrivals.list() {
+    /// What was not told is on the list. It is read here, so that whoever asks again after an error goes on.
+    async fn next_of_list(&mut self, outcome: Outcome) -> Result<Option<TaskResult>, ResultsError> {
+        if let Some(list) = self.arrivals.list().filter(|_| !self.list_read) {
             let bytes = self.client.bytes_of(list, MANIFEST_BYTES_MAX).await?;
             self.list = Some(ResultList::read(&bytes)?);
         }
-        self.ended = Some(outcome);
-        Ok(())
-    }
-
-    async fn next_of_list(&mut self, outcome: Outcome) -> Result<Option<TaskResult>, ResultsError> {
+        self.list_read = true;
         let count = self.arrivals.count().unwrap_or(0);
         while self.next < count {
             // Of a list, only what was not handed out is of use.

@@ -27,26 +27,21 @@ pub struct Feed {
     arrivals: Arrivals,
     /// How many results the job has.
     count: u32,
-    told: u32,
 }
 
 impl Feed {
     /// Of a job of so many results, to whom they are told.
     pub fn new(output: mpsc::Sender<(u32, Arrived)>, count: u32) -> Self {
-        Self { output, arrivals: Arrivals::default(), count, told: 0 }
+        Self { output, arrivals: Arrivals::default(), count }
     }
 
     async fn tell(&mut self, index: u32, result: Option<Payload>) {
-        self.told += 1;
         // An output that has failed says so itself.
         drop(self.output.send((index, result.map_or(Arrived::Nothing, Arrived::Result))).await);
     }
 
     /// The job has ended: tells of what its events did not, by the list of its results.
     pub async fn complete(mut self, source: &mut Source) -> Result<(), Failure> {
-        if self.told >= self.count {
-            return Ok(());
-        }
         let Some(list) = self.arrivals.list().cloned() else { return Ok(()) };
         self.tell_list(&list, source).await
     }

@@ -34,7 +34,7 @@ impl Farm {
     }
 
     fn worker(&self, name: &str) -> Process {
-        self.cluster.worker(name, &[])
+        self.cluster.worker(name, &["--allow-command", "-v"])
     }
 
     /// Begins a job.

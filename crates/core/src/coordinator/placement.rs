@@ -227,7 +227,7 @@ impl Coordinator {
             let Some(wanted) = self.wanted_of(task) else { continue };
             let candidates = self.roster.by_finish().take(COMPARED_MAX);
             let idle = candidates.filter(|worker| *worker != slow && self.is_idle(*worker));
-            let Some(worker) = idle.into_iter().find(|worker| self.can(*worker, &wanted)) else { return };
+            let Some(worker) = idle.into_iter().find(|worker| self.can(*worker, &wanted)) else { continue };
             self.assign(task, worker);
         }
     }

@@ -8,6 +8,7 @@ use convoke_core::coordinator::{Combine, CombineOutcome, Part};
 use convoke_core::event::{Combined, Metrics};
 use convoke_core::{Digest, Form, Payload};
 use convoke_store::blobs::{BlobError, Blobs, Durability};
+use convoke_store::collector::CollectError;
 use convoke_wire::program::{self, Brought, Results, ResultsPage, ResultsPageEntry};
 
 use super::CombineError;
@@ -74,9 +75,19 @@ fn settle(part: &Part, blobs: &dyn Blobs) -> Result<Option<Brought>, CombineErro
         },
     };
     let mut named: Vec<Digest> = part.extras.files.iter().filter_map(Payload::as_blob).collect();
-    if let Some(files) = &part.extras.files {
-        // A list that is not there is found missing below.
-        named.extend(lists::entries(blobs, &List::Files(files.clone()))?.unwrap_or_default());
+    let mut files = part.extras.files.clone();
+    if let Some(list) = &files {
+        match lists::entries(blobs, &List::Files(list.clone())) {
+            // A list that is not there is found missing below.
+            Ok(entries) => named.extend(entries.unwrap_or_default()),
+            // Nobody could read it: the result counts all the same.
+            Err(CollectError::List(error)) => {
+                tracing::warn!(task = part.index, "the files that a task left are dropped: {error}");
+                files = None;
+                named.clear();
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
     for digest in named {
         if !synced(blobs, digest)? {
@@ -89,7 +100,6 @@ fn settle(part: &Part, blobs: &dyn Blobs) -> Result<Option<Brought>, CombineErro
         .log
         .clone()
         .filter(|log| log.as_blob().is_none_or(|digest| synced(blobs, digest).is_ok_and(|synced| synced)));
-    let files = part.extras.files.clone();
     Ok(Some(Brought { index: part.index, result: part.result.clone(), bytes, files, log }))
 }
 

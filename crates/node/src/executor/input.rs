@@ -9,9 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use convoke_core::message::Assignment;
 use convoke_core::{Digest, Form, Payload, Split};
-use convoke_wire::CallError;
 use convoke_wire::items::Items;
-use convoke_wire::program::{self, MANIFEST_BYTES_MAX, ProgramError, ResultsPage};
+use convoke_wire::program::{self, MANIFEST_BYTES_MAX, RESULTS_PAGE_BYTES_MAX, ResultsPage};
 
 use super::ExecuteError;
 use crate::cache::Cache;
@@ -19,6 +18,8 @@ use crate::lists::covering;
 
 /// How many inputs are kept, read.
 const INPUTS_MAX: usize = 4;
+/// The most bytes of the results that a task of a reduction reads, all together.
+const PARTS_BYTES_MAX: usize = 1 << 30;
 /// How many pages are kept, read.
 const PAGES_MAX: usize = 8;
 
@@ -96,11 +97,7 @@ impl Inputs {
                 let item = located.item(self.get(located.digest).await?)?;
                 Ok(Input::Item { header: header.clone(), item })
             }
-            Read::Range(range) => {
-                let number =
-                    range.step.checked_mul(i64::from(index)).and_then(|offset| range.first.checked_add(offset));
-                Ok(Input::Number(number.ok_or(ProgramError::NoItem { index, items: 0 })?))
-            }
+            Read::Range(range) => Ok(Input::Number(range.number(index)?)),
             Read::Results { pages, rest: (start, rest), fan_in } => {
                 let first = index.saturating_mul(*fan_in);
                 let wanted = first..first.saturating_add(*fan_in);
@@ -123,6 +120,10 @@ impl Inputs {
         parts: &mut Vec<Bytes>,
     ) -> Result<(), ExecuteError> {
         for (_, result) in (start..).zip(&page.results).filter(|(place, _)| wanted.contains(place)) {
+            // They are in memory twice when the task begins.
+            if parts.iter().map(Bytes::len).sum::<usize>() > PARTS_BYTES_MAX {
+                return Err(ExecuteError::PartsTooLarge { bytes_max: PARTS_BYTES_MAX });
+            }
             parts.push(match result.brought()?.result.form() {
                 Form::Inline(bytes) => Bytes::copy_from_slice(bytes),
                 Form::Blob(digest) => self.get(*digest).await?,
@@ -162,7 +163,7 @@ impl Inputs {
         if let Some(page) = locked(&self.pages).get(&digest) {
             return Ok(page);
         }
-        let page = program::read_bytes("page of results", &self.get(digest).await?)?;
+        let page = program::read_bytes("page of results", &self.get_at_most(digest, RESULTS_PAGE_BYTES_MAX).await?)?;
         Ok(locked(&self.pages).insert(digest, page))
     }
 
@@ -171,11 +172,7 @@ impl Inputs {
     }
 
     async fn get_at_most(&self, digest: Digest, bytes_max: u64) -> Result<Bytes, ExecuteError> {
-        let bytes = self.get(digest).await?;
-        if bytes.len() as u64 > bytes_max {
-            return Err(ExecuteError::Fetch(CallError::BlobTooLarge { digest, bytes_max }));
-        }
-        Ok(bytes)
+        self.cache.get_at_most(digest, bytes_max).await.map_err(ExecuteError::Fetch)
     }
 }
 

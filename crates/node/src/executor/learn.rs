@@ -32,7 +32,7 @@ pub(super) fn train(given: &Given, stop: &AtomicBool) -> Result<Computed, Execut
     ];
     Ok(Computed {
         result: convoke_ml::delta(&model, &base).into(),
-        is_blob: true,
+        inline_bytes_max: Some(0),
         samples: counts.samples,
         metrics: Metrics::from_iter(numbers),
         ..Computed::default()

@@ -99,6 +99,8 @@ pub(crate) enum ExecuteError {
     Wasm(#[from] WasmError),
     #[error(transparent)]
     TooMuch(#[from] TooMuch),
+    #[error("the results that the task reads have more than {bytes_max} bytes: a smaller --fan-in gives it fewer")]
+    PartsTooLarge { bytes_max: usize },
     #[error("the computation panicked")]
     Panicked,
     #[error("it was stopped before it began")]
@@ -122,8 +124,8 @@ pub(crate) struct Death {
 #[derive(Debug, Default)]
 struct Computed {
     result: Bytes,
-    /// Whether the result is a blob, however small.
-    is_blob: bool,
+    /// The most bytes of a result that is not a blob; [`RESULT_INLINE_BYTES_MAX`] where it is `None`.
+    inline_bytes_max: Option<usize>,
     samples: u64,
     metrics: Metrics,
     usage: Usage,
@@ -200,7 +202,7 @@ impl Executors {
         let (started, computed) = self.compute(given, stop).await?;
         let computed_at = Instant::now();
         let mut blobs = Vec::new();
-        let inline_max = if computed.is_blob { None } else { Some(RESULT_INLINE_BYTES_MAX) };
+        let inline_max = computed.inline_bytes_max.unwrap_or(RESULT_INLINE_BYTES_MAX);
         let result = self.store(computed.result, inline_max, &mut blobs).await?;
         let extras = Extras {
             files: self.extra(computed.files, 0, &mut blobs).await?,
@@ -218,12 +220,13 @@ impl Executors {
 
     /// Computes, and says when that began: whatever is ready waits for a thread.
     async fn compute(&self, given: Given, stop: Arc<AtomicBool>) -> Result<(Instant, Computed), ExecuteError> {
+        let assignment = given.assignment.clone();
         match given.assignment.ability.as_str() {
-            TRAIN => self.on_thread(stop.clone(), move || learn::train(&given, &stop)).await,
-            EVALUATE => self.on_thread(stop, move || learn::evaluate(&given)).await,
+            TRAIN => self.on_thread(&assignment, stop.clone(), move || learn::train(&given, &stop)).await,
+            EVALUATE => self.on_thread(&assignment, stop, move || learn::evaluate(&given)).await,
             PREDICT => {
                 let models = self.models.clone();
-                self.on_thread(stop, move || learn::predict(&given, &models)).await
+                self.on_thread(&assignment, stop, move || learn::predict(&given, &models)).await
             }
             WASM => self.guest(given, stop).await,
             COMMAND => self.command(given, stop).await,
@@ -233,15 +236,18 @@ impl Executors {
     }
 
     async fn guest(&self, given: Given, stop: Arc<AtomicBool>) -> Result<(Instant, Computed), ExecuteError> {
+        let assignment = given.assignment.clone();
         let program: program::Wasm = given.program("WebAssembly program")?;
-        let module = self.cache.get(program.module_digest()?).await.map_err(ExecuteError::Fetch)?;
+        let module = self.cache.get_at_most(program.module_digest()?, wasm::MODULE_BYTES_MAX);
+        let module = module.await.map_err(ExecuteError::Fetch)?;
         let guests = self.guests.clone();
         let stopping = stop.clone();
         let run = move || guests.run(&program, &module, &given.assignment, &given.input, &stopping);
-        self.on_thread(stop, run).await
+        self.on_thread(&assignment, stop, run).await
     }
 
     async fn command(&self, given: Given, stop: Arc<AtomicBool>) -> Result<(Instant, Computed), ExecuteError> {
+        let assignment = given.assignment.clone();
         let commands = self.commands()?;
         let command: program::Command = given.program("command")?;
         let sources = self.sources(&command).await?;
@@ -252,18 +258,19 @@ impl Executors {
             let Given { assignment, input, .. } = &given;
             command::run(&commands, &command, assignment, input, &sources, taken.environment(), &stopping)
         };
-        let (started, (computed, left)) = self.on_thread(stop, run).await?;
+        let (started, (computed, left)) = self.on_thread(&assignment, stop, run).await?;
         Ok((started, Computed { files: self.store_files(left).await?, ..computed }))
     }
 
     async fn step(&self, given: Given, stop: Arc<AtomicBool>) -> Result<(Instant, Computed), ExecuteError> {
+        let assignment = given.assignment.clone();
         let commands = self.commands()?;
         let (command, kind) = step::read(&given)?;
         let sources = self.sources(&command).await?;
         let taken = self.devices.take(&given.assignment.needs).await?;
         let stopping = stop.clone();
         let run = move || step::run(&commands, &command, kind, &given, &sources, taken.environment(), &stopping);
-        self.on_thread(stop, run).await
+        self.on_thread(&assignment, stop, run).await
     }
 
     fn commands(&self) -> Result<Arc<Commands>, ExecuteError> {
@@ -293,13 +300,20 @@ impl Executors {
     /// Runs on a thread that computes, and says when that began. What was to stop before does not begin.
     async fn on_thread<T: Send + 'static>(
         &self,
+        assignment: &Assignment,
         stop: Arc<AtomicBool>,
         work: impl FnOnce() -> Result<T, ExecuteError> + Send + 'static,
     ) -> Result<(Instant, T), ExecuteError> {
+        let (task, ability, is_of_round) = (assignment.task, assignment.ability.clone(), assignment.round > 0);
         let work = move || {
             let started = Instant::now();
             if stop.load(Ordering::Relaxed) {
                 return Err(ExecuteError::Stopped);
+            }
+            // Of a round's tasks each has its line; of others there may be thousands a second.
+            match is_of_round {
+                true => tracing::info!(%task, "{ability} begins"),
+                false => tracing::debug!(%task, "{ability} begins"),
             }
             Ok((started, work()?))
         };
@@ -315,13 +329,8 @@ impl Executors {
 
     /// Puts a result where its payload says: in place, where it has at most so many bytes, or in a blob, which goes ahead of
     /// the report where it is small.
-    async fn store(
-        &self,
-        bytes: Bytes,
-        inline_max: Option<usize>,
-        ahead: &mut Vec<Bytes>,
-    ) -> Result<Payload, ExecuteError> {
-        if inline_max.is_some_and(|most| bytes.len() <= most)
+    async fn store(&self, bytes: Bytes, inline_max: usize, ahead: &mut Vec<Bytes>) -> Result<Payload, ExecuteError> {
+        if bytes.len() <= inline_max
             && let Ok(payload) = Payload::inline(&bytes)
         {
             return Ok(payload);
@@ -344,7 +353,7 @@ impl Executors {
         if bytes.is_empty() {
             return Ok(None);
         }
-        self.store(bytes, Some(inline_max), ahead).await.map(Some)
+        self.store(bytes, inline_max, ahead).await.map(Some)
     }
 }
 

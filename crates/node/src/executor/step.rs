@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
+use convoke_core::INLINE_BYTES_MAX;
 use convoke_core::event::{Failure, Metrics};
 use convoke_ml::merge::SAMPLES_MAX;
 use convoke_wire::program::v1::step::Kind;
@@ -86,12 +87,14 @@ pub(super) fn run(
                 .map_err(|error| died(format!("what the step left at $CONVOKE_RESULT cannot be used: {error}")))?;
             let metrics = named(&said, "train").collect::<Vec<_>>();
             let metrics = metrics.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-            Ok(Computed { result: delta.into(), is_blob: true, metrics, ..computed })
+            Ok(Computed { result: delta.into(), inline_bytes_max: Some(0), metrics, ..computed })
         }
         Kind::Measure(_) => {
             let numbers: Vec<Number> = named(&said, "validation").map(|(name, value)| Number { name, value }).collect();
             let metrics: Metrics = numbers.iter().map(|number| (number.name.as_str(), number.value)).collect();
-            Ok(Computed { result: program::encode(&Measured { samples, numbers }).into(), metrics, ..computed })
+            let result = program::encode(&Measured { samples, numbers }).into();
+            // Averaging reads it in place.
+            Ok(Computed { result, inline_bytes_max: Some(INLINE_BYTES_MAX), metrics, ..computed })
         }
     }
 }
@@ -100,11 +103,13 @@ pub(super) fn run(
 /// validation data, whichever it was run on.
 fn named<'a>(said: &'a BTreeMap<String, f64>, data: &'static str) -> impl Iterator<Item = (String, f64)> + 'a {
     let (error, loss) = (format!("{data}_error"), format!("{data}_loss"));
-    let has_error = said.contains_key(&error) || said.contains_key(ERROR);
+    // What is said by its full name counts.
+    let (has_error, has_loss) = (said.contains_key(&error), said.contains_key(&loss));
+    let accuracy_is_all = !has_error && !said.contains_key(ERROR);
     said.iter().map(move |(name, value)| match name.as_str() {
-        ERROR => (error.clone(), *value),
-        ACCURACY if !has_error => (error.clone(), 1.0 - value),
-        LOSS => (loss.clone(), *value),
+        ERROR if !has_error => (error.clone(), *value),
+        ACCURACY if accuracy_is_all => (error.clone(), 1.0 - value),
+        LOSS if !has_loss => (loss.clone(), *value),
         name => (name.to_owned(), *value),
     })
 }

@@ -14,6 +14,8 @@ use convoke_wire::program::Wasm;
 use super::{Computed, Death, ExecuteError, Input};
 use crate::wasm::{Call, Engine, Failure as Died, Limits, WasmError};
 
+/// The most bytes of a module.
+pub(super) const MODULE_BYTES_MAX: u64 = 64 << 20;
 /// The most bytes that a guest may write to stdout.
 const STDOUT_BYTES_MAX: u64 = 256 << 20;
 
@@ -43,8 +45,8 @@ pub(crate) struct Guests {
 
 impl Guests {
     pub(crate) fn new(limits: WasmLimits, slots: u32) -> Self {
-        // A guest whose task was revoked may take a moment to end.
-        Self { limits, calls_max: 2 * slots, engine: OnceLock::new() }
+        // Each runs on a thread that computes, of which there are as many as slots.
+        Self { limits, calls_max: slots, engine: OnceLock::new() }
     }
 
     /// Runs a module on what a task is given.
@@ -56,7 +58,7 @@ impl Guests {
         input: &Input,
         stop: &Arc<AtomicBool>,
     ) -> Result<Computed, ExecuteError> {
-        let limits = || Limits { calls_max: self.calls_max, ..Limits::default() };
+        let limits = || Limits { calls_max: self.calls_max, module_bytes_max: MODULE_BYTES_MAX, ..Limits::default() };
         let engine = self.engine.get_or_init(|| Engine::start(limits())).as_ref().map_err(Clone::clone)?;
         let program = engine.program(wasm.module_digest()?, module)?;
         let time_max = assignment.timeout_ms.map_or(self.limits.time_max, Duration::from_millis);

@@ -1,7 +1,7 @@
 //! The end of the process that runs commands: whatever still runs ends before it, and nothing new begins.
 //!
 //! Why it ends, and what becomes of the tasks, this does not know. Nothing here helps against SIGKILL: what a worker ran that
-//! was killed so goes on, and the lease of its task, which runs out, says when another may run it.
+//! was killed so goes on, and its task is given to another once the worker is given up.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
