@@ -108,6 +108,9 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// Print the manual
     Man(ManArgs),
+    /// End the commands of a worker that was killed; started by the worker
+    #[command(hide = true)]
+    Guard(GuardArgs),
 }
 
 /// Which coordinator.
@@ -268,6 +271,12 @@ pub struct ManArgs {
     /// Where to write a page for each command [default: convoke's own page, to stdout]
     #[arg(value_name = "DIR")]
     pub folder: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct GuardArgs {
+    /// What the paths of its folders begin with
+    pub folders: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -57,7 +57,7 @@ fn main() -> ExitCode {
     // A worker talks little, and its numeric work has threads of its own: on one thread, a task's way in and out wakes no
     // other.
     let mut builder = match cli.command {
-        Command::Worker(_) => tokio::runtime::Builder::new_current_thread(),
+        Command::Worker(_) | Command::Guard(_) => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),
     };
     let runtime = match builder.enable_all().build() {
@@ -101,5 +101,6 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Resume(args) => cmd::resume::run(args, &global).await,
         Command::Completions(args) => cmd::completions::run(&args),
         Command::Man(args) => cmd::man::run(&args),
+        Command::Guard(args) => Ok(cmd::guard::run(&args)),
     }
 }

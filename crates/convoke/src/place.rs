@@ -110,6 +110,19 @@ pub fn adopt_orphans() {
     }
 }
 
+/// Starts the process that ends the commands of this one should this be killed. Where that cannot be, they go on.
+pub fn guard_commands() {
+    let folders = convoke_node::process::scratch::folders_of(&scratch(), std::process::id());
+    let started = std::env::current_exe().and_then(|program| {
+        let mut command = std::process::Command::new(program);
+        command.arg("guard").arg("--").arg(folders);
+        convoke_node::process::guard::start(command)
+    });
+    if let Err(error) = started {
+        tracing::warn!("should this process be killed, its commands go on: no guard for them: {error}");
+    }
+}
+
 /// Ends the commands that this process runs, before it ends itself: they would go on without it.
 pub fn end_commands() {
     if !convoke_node::process::end_all(COMMANDS_END_MAX) {

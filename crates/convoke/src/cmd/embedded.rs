@@ -56,6 +56,9 @@ impl Cluster {
         let coordinator = Coordinator::start(options).await.map_err(|error| {
             Failure::failed(error).hint(format!("the job's record is to be kept in {}: check it", state.display()))
         })?;
+        if workers > 0 {
+            place::guard_commands();
+        }
         place::adopt_orphans();
         let (stay, leave) = watch::channel(());
         let mut running = JoinSet::new();

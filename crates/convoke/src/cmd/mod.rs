@@ -6,6 +6,7 @@ pub mod coordinator;
 pub mod data;
 pub mod drain;
 pub mod evaluate;
+pub mod guard;
 pub mod job;
 pub mod jobs;
 pub mod login;

@@ -35,6 +35,9 @@ pub async fn run(args: WorkerArgs) -> Result<ExitCode, Failure> {
         wasm: WasmLimits::default(),
         membership: Some(membership),
     };
+    if options.commands.is_some() {
+        place::guard_commands();
+    }
     place::adopt_orphans();
     let worker = Worker::new(options).map_err(explain)?;
     let (asked, leave) = tokio::sync::oneshot::channel::<()>();

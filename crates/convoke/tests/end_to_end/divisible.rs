@@ -5,6 +5,7 @@
 
 mod outputs;
 mod losses;
+mod guards;
 mod failures;
 mod intruders;
 mod cancelling;

@@ -20,6 +20,7 @@ use super::{Computed, Death, ExecuteError, Input};
 use crate::process::collect::{self, CollectError};
 use crate::process::environment::{VariableError, View};
 use crate::process::files::{FileCache, FilesError, Given as GivenFile, Source};
+use crate::process::guard::OUT_VARIABLE;
 use crate::process::scratch::{Scratch, ScratchError, ScratchRoot};
 use crate::process::{self, Ended, How, Invocation, RunError};
 
@@ -125,7 +126,7 @@ impl Room {
     ) -> Result<Ended, ExecuteError> {
         let variables: Vec<(String, String)> = call.environment.iter().map(pair).collect();
         let mut convoke = vec![
-            ("CONVOKE_OUT", self.out.clone().into_os_string()),
+            (OUT_VARIABLE, self.out.clone().into_os_string()),
             ("CONVOKE_JOB", assignment.task.job.to_string().into()),
             ("CONVOKE_INDEX", assignment.task.index.to_string().into()),
             ("CONVOKE_SEED", assignment.seed.to_string().into()),

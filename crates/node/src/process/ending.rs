@@ -1,7 +1,7 @@
 //! The end of the process that runs commands: whatever still runs ends before it, and nothing new begins.
 //!
-//! Why it ends, and what becomes of the tasks, this does not know. Nothing here helps against SIGKILL: what a worker ran that
-//! was killed so goes on, and its task is given to another once the worker is given up.
+//! Why it ends, and what becomes of the tasks, this does not know. What ends them where this process is
+//! killed and cannot, `guard` knows.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};

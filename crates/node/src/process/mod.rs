@@ -2,7 +2,8 @@
 //!
 //! [`run`] is blocking, and meant for the thread of a slot. What the command is for, and where its files come from and go to,
 //! this does not know: `environment` says what a command sees, `scratch` where it works, `files` puts things there, `collect`
-//! takes away what it left, `orphans` finds what left its group, `ending` ends all before this process does.
+//! takes away what it left, `orphans` finds what left its group, `ending` ends all before this process does, `guard` after it
+//! was killed.
 //!
 //! What a command may use is what the worker's user may: processes (`ulimit -u`, a cgroup's `pids.max`), memory, disk. A fork
 //! bomb meets those limits, not any of Convoke's; it is in the command's group, and dies with it at once.
@@ -11,6 +12,7 @@ pub mod collect;
 mod ending;
 pub mod environment;
 pub mod files;
+pub mod guard;
 mod orphans;
 pub mod scratch;
 mod program;

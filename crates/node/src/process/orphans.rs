@@ -18,7 +18,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
-use super::MARK_VARIABLE;
+use super::{MARK_VARIABLE, guard};
 
 /// How long orphans are chased. Nothing starts meanwhile.
 const CHASE_MAX: Duration = Duration::from_millis(500);
@@ -45,7 +45,8 @@ pub enum AdoptError {
 }
 
 /// From now on orphans become this process's children and end with their commands. For a process that only runs commands:
-/// children of its main thread that were not started by [`super::run`] are taken for orphans, reaped and killed.
+/// children of its main thread that were not started by [`super::run`] are taken for orphans, reaped and killed; all but its
+/// guard.
 pub fn adopt_orphans() -> Result<(), AdoptError> {
     if ADOPTION.get().is_some() {
         return Ok(());
@@ -157,7 +158,7 @@ impl Adoption {
         }
     }
 
-    /// The children of the main thread; empty if they cannot be read.
+    /// The children of the main thread but for the guard; empty if they cannot be read.
     fn children(&self) -> Vec<Pid> {
         let mut first = [0; 256];
         let Ok(read) = self.children.read_at(&mut first, 0) else { return Vec::new() };
@@ -170,7 +171,8 @@ impl Adoption {
             }
         }
         let list = String::from_utf8_lossy(&list);
-        list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect()
+        let pids = list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw);
+        pids.filter(|pid| !guard::is_guard(*pid)).collect()
     }
 }
 

@@ -72,7 +72,9 @@ impl ScratchRoot {
         starting.lock().map_err(make(parent))?;
         remove_leftovers(parent).map_err(make(parent))?;
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = parent.join(format!("{WORKER}{}-{number}", std::process::id()));
+        let mut path = folders_of(parent, std::process::id()).into_os_string();
+        path.push(number.to_string());
+        let path = PathBuf::from(path);
         DirBuilder::new().mode(0o700).create(&path).map_err(make(&path))?;
         let lock = lock_file(&path.join(LOCK)).map_err(make(&path))?;
         lock.try_lock().map_err(|error| make(&path)(error.into()))?;
@@ -98,6 +100,11 @@ impl Drop for Root {
             tracing::warn!("{error}");
         }
     }
+}
+
+/// What the paths of all the folders begin with that a process makes below `parent`, and those of no other process.
+pub fn folders_of(parent: &Path, process: u32) -> PathBuf {
+    parent.join(format!("{WORKER}{process}-"))
 }
 
 /// A task's directories. They are removed when this is dropped.
