@@ -111,6 +111,10 @@ impl Coordinator {
     pub(super) fn on_timed_out(&mut self, number: u64) {
         let may_be_doubled = self.may_be_doubled(number);
         let Some(lease) = self.leases.get_mut(&number) else { return };
+        if lease.is_taken_back {
+            self.release(number);
+            return;
+        }
         let (worker, was_told) = (lease.worker, std::mem::replace(&mut lease.is_ending, true));
         self.tell(worker, ToWorker::Revoke { lease: self.lease_id(number) });
         if !may_be_doubled && !was_told && !sabotage::is(Bug::BelieveRevocation) {
@@ -153,7 +157,7 @@ impl Coordinator {
         for number in starting.into_iter().rev() {
             let Some(lease) = self.leases.get_mut(&number) else { continue };
             lease.started_at = Some(self.now);
-            let job = self.durable.job(lease.task.job);
+            let job = self.durable.job(lease.task.job).filter(|_| !lease.is_ending);
             if let Some(timeout_ms) = job.and_then(|job| job.spec.attempts.timeout_ms) {
                 let at = self.now.saturating_add(timeout_ms).saturating_add(TIMEOUT_GRACE_MS);
                 self.timers.set(Timer::TimedOut(number), at);

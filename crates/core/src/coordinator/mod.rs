@@ -96,8 +96,10 @@ struct Lease {
     started_at: Option<Millis>,
     /// Whether the work began before the lease, so that its time says nothing of the worker's pace.
     brought_along: bool,
-    /// Whether its worker was told to end it, for it took too long.
+    /// Whether its worker was told to end it, and has yet to do so for sure.
     is_ending: bool,
+    /// Whether that is for others to have it, and not since it took too long.
+    is_taken_back: bool,
 }
 
 /// What the machine wants to be woken for.

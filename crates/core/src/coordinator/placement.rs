@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use rand_core::Rng;
 
-use crate::message::{Assignment, ToWorker};
+use crate::message::{Assignment, ORPHANS_GONE_MS, ToWorker};
 use crate::sabotage::{self, Bug};
 use crate::{Ability, JobId, Millis, Needs, PRIORITY_MAX, Policy, StageNumber, TaskId, Work, WorkerId};
 
@@ -183,20 +183,41 @@ impl Coordinator {
         loop {
             let idle = self.roster.by_finish().next().filter(|id| self.is_idle(*id));
             let (Some(idle), Some((through_at, busy))) = (idle, self.roster.most_queued()) else { return };
-            // What must not run twice stays: it may have started meanwhile.
-            let free = |number: &&u64| self.may_be_doubled(**number) || sabotage::is(Bug::TakeOverLiveTask);
-            let number = self.roster.get(busy).and_then(|worker| worker.queued().iter().rev().find(free).copied());
-            let Some(number) = number else { return };
+            let Some(worker) = self.roster.get(busy) else { return };
+            // What runs longer than expected is taken to need as long again.
+            let overdue_at = self.now + (self.now - worker.busy_since.min(self.now)) + self.roster.pace(busy);
+            let through_at = if through_at < self.now { overdue_at } else { through_at };
+            let is_ending = |number: &&u64| self.leases.get(number).is_none_or(|lease| lease.is_ending);
+            let Some(number) = worker.queued().iter().rev().find(|number| !is_ending(number)).copied() else { return };
             let Some(task) = self.leases.get(&number).map(|lease| lease.task) else { return };
             let wanted = self.wanted_of(task);
-            let gains = self.roster.finish(idle, self.now) + RELIEF_MS_MIN <= through_at;
+            // What must not run twice may have started meanwhile: it is for others once it has ended for sure.
+            let waits = !self.may_be_doubled(number) && !sabotage::is(Bug::TakeOverLiveTask);
+            let wait_ms = if waits { ORPHANS_GONE_MS } else { 0 };
+            let gains = self.roster.finish(idle, self.now) + wait_ms + RELIEF_MS_MIN <= through_at;
             let allowed = self.policy(task.job) == Policy::LoadBalancing;
             if !gains || !allowed || !wanted.is_some_and(|wanted| self.can(idle, &wanted)) {
+                return;
+            }
+            if waits {
+                self.take_back(number);
                 return;
             }
             self.revoke(number);
             self.assign(task, idle);
         }
+    }
+
+    /// Takes back a lease on what must not run twice, one at a time: its task waits again once nobody can be at it.
+    fn take_back(&mut self, number: u64) {
+        if self.leases.values().any(|lease| lease.is_taken_back) {
+            return;
+        }
+        let Some(lease) = self.leases.get_mut(&number) else { return };
+        (lease.is_ending, lease.is_taken_back) = (true, true);
+        let worker = lease.worker;
+        self.tell(worker, ToWorker::Revoke { lease: self.lease_id(number) });
+        self.timers.set(Timer::TimedOut(number), self.now.saturating_add(ORPHANS_GONE_MS));
     }
 
     fn is_idle(&self, worker: WorkerId) -> bool {

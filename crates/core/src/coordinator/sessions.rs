@@ -238,8 +238,16 @@ impl Coordinator {
         self.next_lease += 1;
         let attempt =
             self.stage(task.job, task.stage).map_or(1, |(stage, queue)| queue.lease(task.index, number, stage));
-        self.leases
-            .insert(number, Lease { task, attempt, worker, started_at: None, brought_along: false, is_ending: false });
+        let lease = Lease {
+            task,
+            attempt,
+            worker,
+            started_at: None,
+            brought_along: false,
+            is_ending: false,
+            is_taken_back: false,
+        };
+        self.leases.insert(number, lease);
         if let Some(live) = self.live.get_mut(&task.job) {
             live.leases += 1;
             live.latest_lease = number;
