@@ -16,6 +16,7 @@ impl From<&JobSpec> for v1::JobSpec {
             plan: Some((&spec.plan).into()),
             policy: spec.policy.map(|policy| v1::Policy::from(policy).into()),
             seed: spec.seed,
+            attempt_timeout_ms: None,
             attempts: Some((&spec.attempts).into()),
             priority: spec.priority,
             deadline_ms: spec.deadline_ms,
@@ -36,7 +37,10 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             plan: required("JobSpec.plan", spec.plan)?,
             policy: spec.policy.map(policy).transpose()?,
             seed: spec.seed,
-            attempts: required("JobSpec.attempts", spec.attempts)?,
+            attempts: match spec.attempts {
+                Some(attempts) => attempts.try_into()?,
+                None => Attempts { timeout_ms: spec.attempt_timeout_ms, ..Attempts::default() },
+            },
             priority: spec.priority,
             deadline_ms: spec.deadline_ms,
         };
@@ -232,7 +236,8 @@ impl TryFrom<v1::Work> for Work {
             split: required("Work.split", work.split)?,
             count: work.count,
             combine: required("Work.combine", work.combine)?,
-            needs: required("Work.needs", work.needs)?,
+            // Tasks of older builds took a slot.
+            needs: work.needs.map(TryInto::try_into).transpose()?.unwrap_or_default(),
         })
     }
 }

@@ -35,7 +35,8 @@ impl TryFrom<v1::Completion> for Completion {
             samples: completion.samples,
             metrics: from_pairs("Completion.metrics", completion.metrics)?,
             timing: required("Completion.timing", completion.timing)?,
-            usage: required("Completion.usage", completion.usage)?,
+            // Older builds did not say.
+            usage: completion.usage.map(TryInto::try_into).transpose()?.unwrap_or_default(),
             extras: Extras {
                 files: extra("Completion.files", completion.files)?,
                 log: extra("Completion.log", completion.log)?,
@@ -173,7 +174,7 @@ impl From<&Fault> for v1::Fault {
     fn from(fault: &Fault) -> Self {
         use v1::fault::Kind;
         let kind = match fault {
-            Fault::Error(failure) => Kind::Error((&**failure).into()),
+            Fault::Error(failure) => Kind::Failure((&**failure).into()),
             Fault::WorkerLost => Kind::WorkerLost(v1::Nothing {}),
             Fault::TimedOut => Kind::TimedOut(v1::Nothing {}),
         };
@@ -187,7 +188,8 @@ impl TryFrom<v1::Fault> for Fault {
     fn try_from(fault: v1::Fault) -> Result<Self, DecodeError> {
         use v1::fault::Kind;
         match fault.kind.ok_or(DecodeError::Missing { field: "Fault.kind" })? {
-            Kind::Error(failure) => Ok(Self::Error(Box::new(failure.try_into()?))),
+            Kind::Error(reason) => Ok(Failure::of(bounded_text("Fault.error", reason, REASON_BYTES_MAX)?).into()),
+            Kind::Failure(failure) => Ok(Self::Error(Box::new(failure.try_into()?))),
             Kind::WorkerLost(v1::Nothing {}) => Ok(Self::WorkerLost),
             Kind::TimedOut(v1::Nothing {}) => Ok(Self::TimedOut),
         }

@@ -47,6 +47,7 @@ fn spec() -> v1::JobSpec {
         plan: Some(plan),
         policy: None,
         seed: 7,
+        attempt_timeout_ms: None,
         attempts: Some(v1::Attempts { timeout_ms: None, retries: 2, idempotent: true }),
         deadline_ms: None,
         priority: 0,
@@ -175,7 +176,7 @@ fn metrics() {
 fn reasons() {
     let reason = "r".repeat(REASON_BYTES_MAX + 1);
     let failure = v1::Failure { reason: reason.clone(), ..v1::Failure::default() };
-    let fault = v1::Fault { kind: Some(v1::fault::Kind::Error(failure)) };
+    let fault = v1::Fault { kind: Some(v1::fault::Kind::Failure(failure)) };
     check::<_, Fault>(fault, "Failure.reason: 2049 bytes, at most 2048 are allowed");
     let outcome = v1::Outcome { kind: Some(v1::outcome::Kind::Failed(reason)) };
     check::<_, Outcome>(outcome, "Outcome.failed: 2049 bytes, at most 2048 are allowed");

@@ -29,7 +29,7 @@ fn the_report_has_the_fields_that_scripts_rely_on() {
     assert_eq!(ended.stdout.lines().count(), 1, "one object: {ended:#?}");
     let report = ended.json();
     let top = ["job", "state", "validation_error", "wall_seconds", "user_seconds", "system_seconds", "model"];
-    check_fields(&report, &[&top[..], &["parameters", "rounds", "workers", "warnings"]].concat());
+    check_fields(&report, &[&top[..], &["name", "parameters", "rounds", "workers", "warnings"]].concat());
     assert_eq!(report["state"], "succeeded");
     let rounds = report["rounds"].as_array().expect("rounds");
     assert_eq!(rounds.len(), 2);
