@@ -89,9 +89,17 @@ prop_compose! {
     }
 }
 
+/// A work as a client gives it: groups are what a reduction makes of its input.
+fn given() -> impl Strategy<Value = Work> {
+    work().prop_map(|work| match work.split {
+        Split::Groups { .. } => Work { split: Split::Items, ..work },
+        Split::Entries | Split::Items | Split::Range => work,
+    })
+}
+
 fn plan() -> impl Strategy<Value = Plan> {
-    let rounds = (1..=1_000_000_u32, small_payload(), work(), option::of(work()));
-    let map_reduce = (small_payload(), work(), option::of(reduce()), any::<bool>());
+    let rounds = (1..=1_000_000_u32, small_payload(), given(), option::of(given()));
+    let map_reduce = (small_payload(), given(), option::of(reduce()), any::<bool>());
     prop_oneof![
         rounds.prop_map(|(rounds, base, train, evaluate)| Plan::Rounds(Rounds { rounds, base, train, evaluate })),
         map_reduce.prop_map(|(base, map, reduce, keep_going)| Plan::MapReduce(MapReduce {
