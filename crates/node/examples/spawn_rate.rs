@@ -54,7 +54,7 @@ fn run_all(commands: u64, root: Option<&ScratchRoot>) {
             }
             let scratch = root.map(|root| root.scratch().expect("a scratch directory"));
             let directory = scratch.as_ref().map_or(PathBuf::from("/"), |scratch| scratch.directory().to_owned());
-            let view = View { slots: 1, directory: &directory, gpus: None, variables: &[], convoke: &[] };
+            let view = View { slots: 1, directory: &directory, variables: &[], convoke: &[] };
             let environment = view.environment(|name| std::env::var_os(name)).expect("an environment");
             let invocation = Invocation {
                 argv: vec!["/bin/true".to_owned()],

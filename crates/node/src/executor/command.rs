@@ -16,16 +16,14 @@ use convoke_core::event::{Exit, Failure, Usage};
 use convoke_core::message::Assignment;
 use convoke_wire::program::{Command, Feed, ProgramError, Variable};
 
-use super::{Computed, Death, ExecuteError, Input};
+use super::{Computed, Death, ExecuteError, Input, STDOUT_BYTES_MAX};
 use crate::process::collect::{self, CollectError};
 use crate::process::environment::{VariableError, View};
-use crate::process::files::{FileCache, FilesError, Given as GivenFile, Source};
+use crate::process::files::{FileCache, FilesError, Given as GivenFile};
 use crate::process::guard::OUT_VARIABLE;
 use crate::process::scratch::{Scratch, ScratchError, ScratchRoot};
 use crate::process::{self, Ended, How, Invocation, RunError};
 
-/// The most bytes that a command may write to stdout.
-const STDOUT_BYTES_MAX: usize = 256 << 20;
 /// The most that it may leave in files.
 const LEFT: collect::Limits = collect::Limits { entries_max: 10_000, bytes_max: 1 << 30 };
 /// What stands for the item in an argument.
@@ -102,7 +100,7 @@ impl Commands {
         }
         let room = || -> Result<Room, CommandError> {
             let mut scratch = self.scratch.scratch()?;
-            let read = |digest| sources.get(&digest).cloned().map(Source::Bytes).ok_or(io::ErrorKind::NotFound.into());
+            let read = |digest| sources.get(&digest).cloned().ok_or(io::ErrorKind::NotFound.into());
             let placed = self.files.place(&scratch, &given, read)?;
             let out = scratch.out()?.to_owned();
             Ok(Room { scratch, placed, out })
@@ -136,7 +134,6 @@ impl Room {
         let view = View {
             slots: assignment.needs.slots,
             directory: self.directory(),
-            gpus: None,
             variables: &variables,
             convoke: &convoke,
         };

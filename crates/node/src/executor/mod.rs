@@ -41,6 +41,8 @@ pub use convoke_wire::job::{COMMAND, EVALUATE, PREDICT, STEP, TRAIN, WASM};
 /// Those that run a client's commands, as the worker's own user. Who may ask for that, a client's token says.
 pub(crate) const COMMANDS: [&str; 2] = [COMMAND, STEP];
 
+/// The most bytes that a command or a guest may write to stdout: they are its result.
+const STDOUT_BYTES_MAX: usize = 256 << 20;
 /// The most bytes of a result that travels in its report and stands in the journal; a larger one is a blob.
 const RESULT_INLINE_BYTES_MAX: usize = 512;
 /// The most bytes of a log that does.

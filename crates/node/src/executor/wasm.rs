@@ -11,13 +11,11 @@ use convoke_core::event::{Exit, Failure, Usage};
 use convoke_core::message::Assignment;
 use convoke_wire::program::Wasm;
 
-use super::{Computed, Death, ExecuteError, Input};
+use super::{Computed, Death, ExecuteError, Input, STDOUT_BYTES_MAX};
 use crate::wasm::{Call, Engine, Failure as Died, Limits, WasmError};
 
 /// The most bytes of a module.
 pub(super) const MODULE_BYTES_MAX: u64 = 64 << 20;
-/// The most bytes that a guest may write to stdout.
-const STDOUT_BYTES_MAX: u64 = 256 << 20;
 
 /// What a worker lets guests have, whatever a job says.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +68,7 @@ impl Guests {
             environment: environment.collect(),
             memory_bytes_max,
             time_max: Some(time_max.min(self.limits.time_max)),
-            stdout_bytes_max: STDOUT_BYTES_MAX,
+            stdout_bytes_max: STDOUT_BYTES_MAX as u64,
             seed: assignment.seed,
             clock: wasm.clock,
         };

@@ -37,11 +37,9 @@ pub struct View<'a> {
     pub slots: u32,
     /// Where it works, and where its temporary files go.
     pub directory: &'a Path,
-    /// Which GPUs it sees, as CUDA names them; all that there are, if nothing is said.
-    pub gpus: Option<&'a str>,
     /// What the user gave.
     pub variables: &'a [(String, String)],
-    /// What Convoke says: `CONVOKE_OUT` and its like.
+    /// What Convoke says: `CONVOKE_OUT` and its like, and what the task has of the worker's resources.
     pub convoke: &'a [(&'a str, OsString)],
 }
 
@@ -57,9 +55,6 @@ impl View<'_> {
         let threads = OsString::from(self.slots.to_string());
         environment.extend(THREADS.map(|name| (name.into(), threads.clone())));
         environment.insert("TMPDIR".into(), self.directory.into());
-        if let Some(gpus) = self.gpus {
-            environment.insert("CUDA_VISIBLE_DEVICES".into(), gpus.into());
-        }
         for (name, value) in self.variables {
             check(name, OsStr::new(value))?;
             environment.insert(name.into(), value.into());
@@ -93,9 +88,9 @@ mod tests {
             "LANG" | "LD_LIBRARY_PATH" => None,
             other => panic!("{other} is not a command's business"),
         };
-        let convoke = [("CONVOKE_OUT", OsString::from("/scratch/1.out"))];
-        View { slots: 3, directory: Path::new("/scratch/1"), gpus: Some("0,2"), variables, convoke: &convoke }
-            .environment(worker)
+        let convoke = [("CONVOKE_OUT", "/scratch/1.out"), ("CUDA_VISIBLE_DEVICES", "0,2")]
+            .map(|(name, value)| (name, value.into()));
+        View { slots: 3, directory: Path::new("/scratch/1"), variables, convoke: &convoke }.environment(worker)
     }
 
     #[test]
@@ -115,7 +110,7 @@ mod tests {
         let given = given.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let environment = view(&given).unwrap();
         assert_eq!(environment[OsStr::new("OMP_NUM_THREADS")], "8");
-        assert_eq!(environment[OsStr::new("CUDA_VISIBLE_DEVICES")], "");
+        assert_eq!(environment[OsStr::new("CUDA_VISIBLE_DEVICES")], "0,2");
         assert_eq!(environment[OsStr::new("CONVOKE_OUT")], "/scratch/1.out");
     }
 

@@ -35,15 +35,6 @@ pub struct Given {
     pub executable: bool,
 }
 
-/// Where the bytes of a digest are. Whoever says so has checked them.
-#[derive(Clone, Debug)]
-pub enum Source {
-    /// Here.
-    Bytes(Bytes),
-    /// In a file, which is read and left alone.
-    File(PathBuf),
-}
-
 /// Why a command does not get its files, or its result does not count.
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
@@ -139,7 +130,7 @@ impl FileCache {
         &self,
         scratch: &Scratch,
         files: &[Given],
-        read: impl Fn(Digest) -> io::Result<Source>,
+        read: impl Fn(Digest) -> io::Result<Bytes>,
     ) -> Result<Placed, FilesError> {
         check_paths(files.iter().map(|file| file.path.as_str()))?;
         let mut shared = Vec::new();
@@ -155,7 +146,7 @@ impl FileCache {
         &self,
         directory: &Path,
         file: &Given,
-        read: &impl Fn(Digest) -> io::Result<Source>,
+        read: &impl Fn(Digest) -> io::Result<Bytes>,
     ) -> io::Result<Option<Shared>> {
         let path = directory.join(&file.path);
         if let Some(above) = path.parent().filter(|_| file.path.contains('/')) {
@@ -167,7 +158,7 @@ impl FileCache {
         if !kept.files.get(&key).is_some_and(Shared::is_intact) {
             self.forget(&mut kept, key);
             let source = read(file.digest)?;
-            if source.bytes()? < SHARED_BYTES_MIN {
+            if (source.len() as u64) < SHARED_BYTES_MIN {
                 drop(kept);
                 write(&path, &source, file.executable)?;
                 return Ok(None);
@@ -235,25 +226,10 @@ impl Content {
     }
 }
 
-impl Source {
-    fn bytes(&self) -> io::Result<u64> {
-        match self {
-            Self::Bytes(bytes) => Ok(bytes.len() as u64),
-            Self::File(path) => Ok(path.metadata()?.len()),
-        }
-    }
-}
-
 /// Writes a new file that nobody may write to.
-fn write(path: &Path, source: &Source, executable: bool) -> io::Result<()> {
+fn write(path: &Path, source: &[u8], executable: bool) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    match source {
-        Source::Bytes(bytes) => file.write_all(bytes)?,
-        // The system copies it, or shares the blocks where it can.
-        Source::File(from) => {
-            io::copy(&mut File::open(from)?, &mut file)?;
-        }
-    }
+    file.write_all(source)?;
     file.set_permissions(Permissions::from_mode(if executable { 0o555 } else { 0o444 }))
 }
 

@@ -31,7 +31,7 @@ impl Bench {
             self.reads.set(self.reads.get() + 1);
             let letter = digest.0[0];
             let bytes = if letter.is_ascii_uppercase() { SHARED_BYTES_MIN as usize } else { 3 };
-            Ok(Source::Bytes(vec![letter; bytes].into()))
+            Ok(vec![letter; bytes].into())
         };
         let scratch = self.root.scratch().unwrap();
         let placed = self.cache.place(&scratch, &given.collect::<Vec<_>>(), read);
