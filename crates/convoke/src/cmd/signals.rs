@@ -1,34 +1,85 @@
 //! Being told to end: Ctrl-C, or a termination signal.
 //!
 //! It waits; what ending means is the command's. Who says it twice does not want to wait for that.
+//!
+//! Signals are counted from the first time that somebody waits for one: one that comes while nobody does, between a
+//! submission and the following, is found by who waits next.
+
+use std::sync::OnceLock;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use crate::failure::{Failure, INTERRUPTED};
 
-/// Ready once this process is asked to end. When it is asked again, it ends at once.
+/// How often this process was asked to end.
+static ASKED: OnceLock<watch::Receiver<u32>> = OnceLock::new();
+
+/// Ready once this process has been asked to end. When it is asked again, it ends at once.
 pub async fn asked_to_end() -> Result<(), Failure> {
-    asked().await?;
-    end_when_asked();
+    asked(1).await?;
+    end_at(2);
     Ok(())
 }
 
 /// From now on this process ends at once when it is asked to: a signal that was listened for once no longer does so by
 /// itself.
 pub fn end_when_asked() {
-    tokio::spawn(async {
-        if asked().await.is_ok() {
+    end_at(1);
+}
+
+fn end_at(times: u32) {
+    tokio::spawn(async move {
+        if asked(times).await.is_ok() {
             crate::place::end_commands();
             std::process::exit(INTERRUPTED.into());
         }
     });
 }
 
-async fn asked() -> Result<(), Failure> {
-    let cannot = |error| Failure::failed(format!("cannot listen for signals: {error}"));
-    let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(cannot),
-        _ = terminate.recv() => Ok(()),
+async fn asked(times: u32) -> Result<(), Failure> {
+    let mut count = match ASKED.get() {
+        Some(count) => count.clone(),
+        None => {
+            let count = listen().map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
+            ASKED.get_or_init(|| count).clone()
+        }
+    };
+    // Whoever counts does so as long as the process lives.
+    drop(count.wait_for(|count| *count >= times).await);
+    Ok(())
+}
+
+fn listen() -> std::io::Result<watch::Receiver<u32>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let (asked, count) = watch::channel(0);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            asked.send_modify(|count| *count += 1);
+        }
+    });
+    Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::signal::{Signal, raise};
+
+    use super::asked;
+
+    #[tokio::test]
+    async fn a_signal_is_not_lost_between_two_that_wait() {
+        tokio::select! {
+            biased;
+            asked = asked(1) => panic!("nobody asked yet: {asked:?}"),
+            () = std::future::ready(()) => {}
+        }
+        raise(Signal::SIGTERM).expect("a signal to this process");
+        asked(1).await.expect("it was asked");
     }
 }
