@@ -55,8 +55,15 @@ fn what_a_killed_worker_ran_is_gone_and_its_guard_too() {
         };
         both.iter().copied().filter(leader).collect()
     };
-    let (lost, kept) = (of(&worker), of(&other));
-    assert_eq!((lost.len(), kept.len()), (4, 4), "{both:?}");
+    // Until then a process still has the environment of the shell that started it, or none to be seen.
+    until("what was started to be what it is", || {
+        let name = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        (both.iter().filter(|pid| name(pid) == "sleep\n").count() == 6).then_some(())
+    });
+    let (lost, kept) = until("who ran what", || {
+        let (lost, kept) = (of(&worker), of(&other));
+        ((lost.len(), kept.len()) == (4, 4)).then_some((lost, kept))
+    });
     let forgetful: Vec<u32> = both.iter().copied().filter(|pid| !lost.contains(pid) && !kept.contains(pid)).collect();
     let guard = guard_of(&farm, &worker).expect("a guard");
 
