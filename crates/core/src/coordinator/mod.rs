@@ -4,12 +4,13 @@
 //! before it performs its outputs, so nothing is told that is not durable. The machine does no IO and never asks the
 //! time: it is told.
 //!
-//! The parts: `durable` and `credentials` (what the journal folds to), `roots` (which blobs that needs), `plan` (what a job
-//! needs next), `roster` and `queue` (who is there, what waits), and the transitions in `jobs`, `sessions`, `attempts`,
-//! `placement` and `enrolment`.
+//! The parts: `durable`, `progress` and `credentials` (what the journal folds to), `roots` (which blobs that needs),
+//! `plan` (what a job needs next), `roster` and `queue` (who is there, what waits), and the transitions in `jobs`,
+//! `sessions`, `attempts`, `placement` and `enrolment`.
 
 pub mod credentials;
 pub mod durable;
+mod progress;
 pub mod roots;
 mod plan;
 mod roster;

@@ -6,7 +6,8 @@ use crate::event::{Outcome, Purpose};
 use crate::sabotage::{self, Bug};
 use crate::{Counted, MapReduce, Payload, Plan, Reduce, Rounds, Split, Work};
 
-use super::durable::{Job, Progress, Reduction, Results, Training};
+use super::durable::Job;
+use super::progress::{Progress, Reduction, Results, Training};
 
 /// How many versions may wait for their evaluation before training does.
 const EVALUATIONS_MAX: usize = 2;

@@ -6,7 +6,8 @@
 use crate::sabotage::{self, Bug};
 use crate::{Ability, Digest, JobId, JobSpec, MapReduce, Payload, Plan, Split, Work};
 
-use super::durable::{Durable, Job, Progress};
+use super::durable::{Durable, Job};
+use super::progress::Progress;
 
 /// What the durable state needs.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::durable::VERSIONS_MAX;
+use super::super::progress::VERSIONS_MAX;
 use super::super::roots::JobRoots;
 use super::*;
 
