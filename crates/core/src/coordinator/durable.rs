@@ -3,16 +3,17 @@
 //! Only [`Durable::apply`] changes it, live and in replay alike, so a refolded journal equals the state that wrote it.
 //! It knows no worker's session, no lease and no time.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::event::{Event, Extras, Fault, Outcome, Purpose};
+use crate::event::{Event, Extras, Fault, Outcome};
 use crate::sabotage::{self, Bug};
-use crate::{Digest, JobId, JobSpec, Payload, Position, StageNumber, TaskId, Term, TokenId, Work};
+use crate::{Digest, JobId, JobSpec, Payload, Position, StageNumber, TaskId, Term, TokenId};
 
 use super::credentials::Credentials;
 
 pub use super::progress::{Best, Progress, Reduction, Results, Training, VERSIONS_MAX, Version};
+pub use super::stage::{Done, Failures, Stage};
 
 /// How many finished jobs are remembered; the oldest go first.
 pub const FINISHED_JOBS_MAX: usize = 1_000;
@@ -70,47 +71,6 @@ pub struct Job {
     pub logs: VecDeque<Digest>,
     /// How it ended, if it has.
     pub outcome: Option<Outcome>,
-}
-
-/// A stage that is not combined yet.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Stage {
-    /// What it is for.
-    pub purpose: Purpose,
-    /// The model version that it works from.
-    pub base: Payload,
-    /// What its tasks do.
-    pub work: Work,
-    /// Whether who takes part is settled: it waits for its combine.
-    pub closed: bool,
-    /// The results so far, by the tasks' places.
-    pub done: BTreeMap<u32, Done>,
-    /// The tasks that have failed before.
-    pub failures: BTreeMap<u32, Failures>,
-    /// Those of them that have failed for good: the stage goes on without them.
-    pub dead: BTreeSet<u32>,
-}
-
-/// The accepted result of a task.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Done {
-    /// The result.
-    pub result: Payload,
-    /// How many samples it stands for.
-    pub samples: u64,
-    /// Who brought it.
-    pub worker: Arc<str>,
-    /// What comes beside it, where something does.
-    pub extras: Option<Box<Extras>>,
-}
-
-/// How often a task has failed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Failures {
-    /// Attempts that ended in an error or ran too long.
-    pub errors: u32,
-    /// Workers that were lost with it, by name.
-    pub deaths: Vec<String>,
 }
 
 /// An event that cannot follow what is already there.
@@ -322,23 +282,6 @@ impl Job {
             Progress::Rounds(training) => Some(training),
             Progress::MapReduce(_) => None,
         }
-    }
-}
-
-impl Stage {
-    fn new(purpose: Purpose, base: &Payload, work: &Work) -> Self {
-        let (done, failures, dead) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        Self { purpose, base: base.clone(), work: work.clone(), closed: false, done, failures, dead }
-    }
-
-    /// Whether every task has its result, or has failed for good.
-    pub fn is_complete(&self) -> bool {
-        self.done.len() + self.dead.len() + usize::from(sabotage::is(Bug::CloseStageEarly)) >= self.work.count as usize
-    }
-
-    /// How many workers were lost with a task.
-    pub fn deaths(&self, index: u32) -> usize {
-        self.failures.get(&index).map_or(0, |failures| failures.deaths.len())
     }
 }
 

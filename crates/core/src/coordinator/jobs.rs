@@ -173,7 +173,7 @@ impl Coordinator {
 
     fn combine(&mut self, job: JobId, number: StageNumber) {
         let Some(stage) = self.durable.stage(job, number) else { return };
-        let part = |(index, done): (&u32, &super::durable::Done)| Part {
+        let part = |(index, done): (&u32, &super::stage::Done)| Part {
             index: *index,
             result: done.result.clone(),
             samples: done.samples,

@@ -4,13 +4,14 @@
 //! before it performs its outputs, so nothing is told that is not durable. The machine does no IO and never asks the
 //! time: it is told.
 //!
-//! The parts: `durable`, `progress` and `credentials` (what the journal folds to), `roots` (which blobs that needs),
-//! `plan` (what a job needs next), `roster` and `queue` (who is there, what waits), and the transitions in `jobs`,
-//! `sessions`, `attempts`, `placement` and `enrolment`.
+//! The parts: `durable`, `progress`, `stage` and `credentials` (what the journal folds to), `roots` (which blobs that
+//! needs), `plan` (what a job needs next), `roster` and `queue` (who is there, what waits), and the transitions in
+//! `jobs`, `sessions`, `attempts`, `placement` and `enrolment`.
 
 pub mod credentials;
 pub mod durable;
 mod progress;
+mod stage;
 pub mod roots;
 mod plan;
 mod roster;
@@ -35,9 +36,10 @@ use crate::sabotage::{self, Bug};
 use crate::timer::Timers;
 use crate::{Digest, JobId, Millis, Policy, Position, SessionId, StageNumber, TaskId, Term, WorkerId};
 
-use durable::{Durable, Stage};
+use durable::Durable;
 use queue::Queue;
 use roster::Roster;
+use stage::Stage;
 
 pub use io::{Combine, CombineOutcome, Decision, Input, Notice, Output, Part, Waiting};
 pub use jobs::LIVE_JOBS_MAX;

@@ -9,7 +9,7 @@ use crate::event::{Combined, Purpose};
 use crate::sabotage::{self, Bug};
 use crate::{Payload, Plan};
 
-use super::durable::Stage;
+use super::stage::Stage;
 
 /// How many versions of a job are remembered beside the last and the best; the oldest go first.
 pub const VERSIONS_MAX: usize = 100;

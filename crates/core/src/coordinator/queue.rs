@@ -8,7 +8,7 @@ use crate::Millis;
 use crate::event::{LISTED_MAX, Tally};
 use crate::sabotage::{self, Bug};
 
-use super::durable::Stage;
+use super::stage::Stage;
 
 /// A task that kills this many workers is failed.
 pub(super) const DEATHS_MAX: usize = 3;
