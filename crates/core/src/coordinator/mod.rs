@@ -5,8 +5,8 @@
 //! time: it is told.
 //!
 //! The parts: `durable`, `progress`, `stage` and `credentials` (what the journal folds to), `roots` (which blobs that
-//! needs), `plan` (what a job needs next), `roster` and `queue` (who is there, what waits), and the transitions in
-//! `jobs`, `sessions`, `attempts`, `placement` and `enrolment`.
+//! needs), `plan` (what a job needs next), `roster`, `worker` and `queue` (who is there, what waits), and the transitions
+//! in `jobs`, `sessions`, `attempts`, `placement` and `enrolment`.
 
 pub mod credentials;
 pub mod durable;
@@ -15,6 +15,7 @@ mod stage;
 pub mod roots;
 mod plan;
 mod roster;
+mod worker;
 mod queue;
 mod io;
 mod reply;

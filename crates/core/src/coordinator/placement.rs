@@ -13,7 +13,7 @@ use crate::sabotage::{self, Bug};
 use crate::{Ability, JobId, Millis, Needs, PRIORITY_MAX, Policy, StageNumber, TaskId, Work, WorkerId};
 
 use super::io::{Notice, Waiting};
-use super::roster::Worker;
+use super::worker::Worker;
 use super::{Coordinator, Timer};
 
 /// How many workers load balancing compares in detail.

@@ -14,7 +14,7 @@ use super::enrolment::REMOVED;
 use super::io::{Notice, Output, Waiting};
 use super::queue::DEATHS_MAX;
 use super::reply::{Refusal, Reply};
-use super::roster::Worker;
+use super::worker::Worker;
 use super::{Coordinator, Lease, Timer};
 
 /// Room for the number behind a name that is taken: with it, a name is still one that the journal takes.
