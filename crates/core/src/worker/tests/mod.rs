@@ -11,7 +11,7 @@ use expect_test::Expect;
 
 use super::*;
 use crate::event::{Metrics, Timing};
-use crate::{Ability, Digest, JobId, Payload, Resources, Split, StageNumber, Term, WorkerId};
+use crate::{Ability, Digest, JobId, Needs, Payload, Resources, Split, StageNumber, Term, WorkerId};
 
 struct Trace {
     machine: Worker,
