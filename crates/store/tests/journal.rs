@@ -4,16 +4,19 @@
 #[path = "conformance/journal.rs"]
 mod conformance;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use convoke_core::{Event, JobId, Position, Term};
-use convoke_store::journal::{Frame, Journal, MemoryJournal, SqliteJournal, StoreError};
+use convoke_store::journal::{
+    AppendError, EncodedFrame, Frame, Journal, JournalReader, MemoryJournal, SqliteJournal, StoreError, Tail,
+};
 use tempfile::TempDir;
 
 use conformance::{Open, append, refusal};
 
 journals_conform!(in_memory, memory);
 journals_conform!(in_sqlite, sqlite);
+journals_conform!(in_sqlite_read_by_others, sqlite_read_by_others);
 
 type Check<'a> = &'a dyn Fn(Open);
 
@@ -27,11 +30,43 @@ fn sqlite(check: Check) {
     check(&mut || Box::new(SqliteJournal::open(&folder.path().join("journal.sqlite")).unwrap()));
 }
 
+fn sqlite_read_by_others(check: Check) {
+    let folder = tempfile::tempdir().unwrap();
+    check(&mut || Box::new(ReadByOthers::open(&folder.path().join("journal.sqlite"))));
+}
+
+/// A journal whose readers find on disk what they read, as those of another process do.
+struct ReadByOthers(SqliteJournal, PathBuf);
+
+impl ReadByOthers {
+    fn open(path: &Path) -> Self {
+        Self(SqliteJournal::open(path).unwrap(), path.to_owned())
+    }
+}
+
+impl Journal for ReadByOthers {
+    fn append(&mut self, at: Position, frame: &EncodedFrame) -> Result<(), AppendError> {
+        self.0.append(at, frame)
+    }
+
+    fn tail(&self) -> Tail {
+        self.0.tail()
+    }
+
+    fn trim(&mut self, through: Position) -> Result<(), StoreError> {
+        self.0.trim(through)
+    }
+
+    fn reader(&self) -> Box<dyn JournalReader> {
+        SqliteJournal::look_at(&self.1)
+    }
+}
+
 /// A journal of three frames on disk, changed behind its back; what reading it from a position says.
 fn read_after(change: &str, from: u64) -> String {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("journal.sqlite");
-    let mut journal = SqliteJournal::open(&path).unwrap();
+    let mut journal = ReadByOthers::open(&path);
     (1..=3).for_each(|term| drop(append(&mut journal, term)));
     rusqlite::Connection::open(&path).unwrap().execute_batch(change).unwrap();
     journal.reader().read(Position(from), 100).unwrap_err().to_string()
@@ -95,7 +130,7 @@ fn sqlite_refuses_a_newer_layout() {
 fn sqlite_vouches_for_the_frame_after_a_trim() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("journal.sqlite");
-    let mut journal = SqliteJournal::open(&path).unwrap();
+    let mut journal = ReadByOthers::open(&path);
     (1..=4).for_each(|term| drop(append(&mut journal, term)));
     journal.trim(Position(2)).unwrap();
     let connection = rusqlite::Connection::open(&path).unwrap();
@@ -104,6 +139,23 @@ fn sqlite_vouches_for_the_frame_after_a_trim() {
     assert_eq!(refusal(&journal, 3), unchained);
     connection.execute_batch("DELETE FROM frames WHERE position = 2").unwrap();
     assert_eq!(refusal(&journal, 1), "the journal is damaged at position 1: the frame is missing");
+}
+
+#[test]
+fn the_last_frames_are_read_without_the_disk() {
+    const FRAMES: u64 = 600;
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("journal.sqlite");
+    append(&mut SqliteJournal::open(&path).unwrap(), 1);
+    let mut journal = SqliteJournal::open(&path).unwrap();
+    let reader = journal.reader();
+    let recent = |from| reader.read_recent(Position(from), 1_000).unwrap().map(|frames| frames.len());
+    assert_eq!((recent(1), recent(2)), (None, Some(0)), "what was there before is on disk alone");
+    (2..=FRAMES).for_each(|term| drop(append(&mut journal, term)));
+    assert_eq!((recent(2), recent(FRAMES - 9), recent(FRAMES + 1)), (None, Some(10), Some(0)));
+    assert_eq!(reader.read(Position(1), 1_000).unwrap().len() as u64, FRAMES);
+    journal.trim(Position(FRAMES - 5)).unwrap();
+    assert_eq!((recent(FRAMES - 9), recent(FRAMES - 4)), (None, Some(5)));
 }
 
 #[test]

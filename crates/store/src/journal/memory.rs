@@ -2,41 +2,22 @@
 //!
 //! It does not know durability: what is appended stays as long as any clone or reader does.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use convoke_core::Position;
 
-use super::chain::{Chain, Kept};
-use super::{AppendError, EncodedFrame, Frame, Journal, JournalReader, READ_BYTES_MAX, ReadError, StoreError, Tail};
+use super::frames::Frames;
+use super::{AppendError, EncodedFrame, Frame, Journal, JournalReader, ReadError, StoreError, Tail};
 
 /// A journal in memory. Clones are the same journal.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct MemoryJournal {
     frames: Arc<Mutex<Frames>>,
 }
 
-struct Frames {
-    /// The last frame that was trimmed; the journal's beginning if none was.
-    base: Tail,
-    kept: VecDeque<EncodedFrame>,
-}
-
-impl Default for Frames {
+impl Default for MemoryJournal {
     fn default() -> Self {
-        Self { base: Tail::EMPTY, kept: VecDeque::new() }
-    }
-}
-
-impl Frames {
-    /// The frame at the end of the first `count` that are kept.
-    fn tail_of(&self, count: usize) -> Tail {
-        let last = count.checked_sub(1).and_then(|last| self.kept.get(last));
-        last.map_or(self.base, |frame| frame.tail_at(Position(self.base.position.0 + count as u64)))
-    }
-
-    fn tail(&self) -> Tail {
-        self.tail_of(self.kept.len())
+        Self { frames: Arc::new(Mutex::new(Frames::after(Tail::EMPTY))) }
     }
 }
 
@@ -48,9 +29,7 @@ impl MemoryJournal {
 
     /// Loses the frames after a position, as a power cut does where a disk lies about what it has written.
     pub fn lose_after(&self, position: Position) {
-        let mut frames = self.frames();
-        let count = position.0.saturating_sub(frames.base.position.0);
-        frames.kept.truncate(usize::try_from(count).unwrap_or(usize::MAX));
+        self.frames().lose_after(position);
     }
 
     fn frames(&self) -> MutexGuard<'_, Frames> {
@@ -61,10 +40,7 @@ impl MemoryJournal {
 
 impl Journal for MemoryJournal {
     fn append(&mut self, at: Position, frame: &EncodedFrame) -> Result<(), AppendError> {
-        let mut frames = self.frames();
-        frames.tail().admit(at, frame)?;
-        frames.kept.push_back(frame.clone());
-        Ok(())
+        self.frames().append(at, frame)
     }
 
     fn tail(&self) -> Tail {
@@ -72,10 +48,7 @@ impl Journal for MemoryJournal {
     }
 
     fn trim(&mut self, through: Position) -> Result<(), StoreError> {
-        let mut frames = self.frames();
-        let count = through.0.saturating_sub(frames.base.position.0).min(frames.kept.len() as u64) as usize;
-        frames.base = frames.tail_of(count);
-        frames.kept.drain(..count);
+        self.frames().trim(through);
         Ok(())
     }
 
@@ -86,25 +59,10 @@ impl Journal for MemoryJournal {
 
 impl JournalReader for MemoryJournal {
     fn read(&self, from: Position, frames_max: usize) -> Result<Vec<(Position, Frame)>, ReadError> {
-        let frames = self.frames();
-        let base = frames.base.position.0;
-        let Some(before) = from.0.max(1).checked_sub(base + 1) else {
-            return Err(ReadError::Trimmed { first: Position(base + 1) });
-        };
-        let before = before.min(frames.kept.len() as u64) as usize;
-        let mut chain = Chain::after(frames.tail_of(before));
-        let mut bytes_read = 0;
-        for (index, frame) in frames.kept.iter().enumerate().skip(before).take(frames_max) {
-            bytes_read += frame.bytes().len();
-            if bytes_read > READ_BYTES_MAX && index > before {
-                break;
-            }
-            chain.push(Kept {
-                position: Position(base + index as u64 + 1),
-                hash: frame.hash(),
-                bytes: frame.shared_bytes(),
-            })?;
-        }
-        Ok(chain.finish())
+        self.frames().read(from, frames_max)
+    }
+
+    fn read_recent(&self, from: Position, frames_max: usize) -> Result<Option<Vec<(Position, Frame)>>, ReadError> {
+        self.read(from, frames_max).map(Some)
     }
 }

@@ -5,6 +5,7 @@
 
 mod frame;
 mod chain;
+mod frames;
 mod memory;
 mod sqlite;
 
@@ -69,6 +70,11 @@ pub trait JournalReader: Send + Sync {
     /// The frames from a position on, at most `frames_max` and about [`READ_BYTES_MAX`], checked link by link. None
     /// are left when the answer is empty. From a position that was trimmed nothing is read: [`ReadError::Trimmed`].
     fn read(&self, from: Position, frames_max: usize) -> Result<Vec<(Position, Frame)>, ReadError>;
+
+    /// The same without waiting for a disk; `None` if that takes one.
+    fn read_recent(&self, _from: Position, _frames_max: usize) -> Result<Option<Vec<(Position, Frame)>>, ReadError> {
+        Ok(None)
+    }
 }
 
 /// Why a frame was not appended.

@@ -1,19 +1,21 @@
 //! A journal in an SQLite file: one row a frame, in WAL mode, synced by every commit.
 //!
 //! Of the frames that are trimmed, the last keeps its row, without its bytes: the first frame that is kept follows its
-//! hash. The file does not shrink by it; SQLite fills the free pages with the next frames, so that it stops growing.
+//! hash. The file does not shrink by it; SQLite fills the free pages with the next frames, so that it stops growing. The last
+//! frames that were appended stay in memory, where those who follow find them.
 //!
 //! It does not know who owns the file: [`StateDir`](crate::StateDir) locks the directory, and a second writer that comes
 //! here all the same meets a conflict.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use convoke_core::{Digest, Position};
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
 use super::chain::{Chain, Kept};
+use super::frames::Frames;
 use super::{AppendError, EncodedFrame, Frame, Journal, JournalReader, READ_BYTES_MAX, ReadError, Tail};
 use crate::sqlite::{FileKind, StoreError};
 
@@ -39,31 +41,68 @@ const TRIM: &str = "DELETE FROM frames WHERE position < ?1";
 const EMPTY: &str = "UPDATE frames SET frame = x'' WHERE position = ?1";
 const READ: &str = "SELECT position, hash, frame FROM frames WHERE position >= ?1 ORDER BY position LIMIT ?2";
 
+/// How many frames stay in memory, and of how many bytes: followers are seldom further behind.
+const RECENT_MAX: usize = 512;
+const RECENT_BYTES_MAX: usize = 1 << 20;
+
 /// A journal in an SQLite file.
 pub struct SqliteJournal {
     path: PathBuf,
     connection: Connection,
     tail: Tail,
+    recent: Recent,
+}
+
+/// The last frames that were appended through this process's journal.
+#[derive(Clone)]
+struct Recent(Arc<Mutex<Frames>>);
+
+impl Recent {
+    fn frames(&self) -> MutexGuard<'_, Frames> {
+        // What is done under the lock leaves the frames whole, wherever it ends.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Frames are told from here on.
+    fn begin(&self, base: Tail) {
+        *self.frames() = Frames::after(base);
+    }
+
+    fn append(&self, at: Position, frame: &EncodedFrame) -> Result<(), AppendError> {
+        let mut frames = self.frames();
+        frames.append(at, frame)?;
+        frames.keep(RECENT_MAX, RECENT_BYTES_MAX);
+        Ok(())
+    }
+
+    fn read(&self, from: Position, frames_max: usize) -> Result<Option<Vec<(Position, Frame)>>, ReadError> {
+        match self.frames().read(from, frames_max) {
+            Err(ReadError::Trimmed { .. }) => Ok(None),
+            frames => frames.map(Some),
+        }
+    }
 }
 
 impl SqliteJournal {
     /// Opens the journal, or creates it where there is no such file or an empty one.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let connection = KIND.open(path)?;
-        let mut journal = Self { path: path.to_owned(), connection, tail: Tail::EMPTY };
+        let recent = Recent(Arc::new(Mutex::new(Frames::after(Tail::EMPTY))));
+        let mut journal = Self { path: path.to_owned(), connection, tail: Tail::EMPTY, recent };
         journal.look()?;
         Ok(journal)
     }
 
     /// Reads a journal that someone else may hold; there is no need to be its owner.
     pub fn look_at(path: &Path) -> Box<dyn JournalReader> {
-        Box::new(SqliteReader { path: path.to_owned(), connection: Mutex::new(None) })
+        Box::new(SqliteReader { path: path.to_owned(), connection: Mutex::new(None), recent: None })
     }
 
     /// Sees where the journal ends now.
     fn look(&mut self) -> Result<(), StoreError> {
         let tail = self.connection.prepare_cached(TAIL).and_then(|mut tail| tail.query_row((), tail_of).optional());
         self.tail = tail.map_err(|source| KIND.refusal(&self.path, source))?.unwrap_or(Tail::EMPTY);
+        self.recent.begin(self.tail);
         Ok(())
     }
 }
@@ -85,7 +124,7 @@ impl Journal for SqliteJournal {
             return Err(AppendError::Conflict { at, tail: self.tail });
         }
         self.tail = frame.tail_at(at);
-        Ok(())
+        self.recent.append(at, frame)
     }
 
     fn tail(&self) -> Tail {
@@ -94,11 +133,13 @@ impl Journal for SqliteJournal {
 
     fn trim(&mut self, through: Position) -> Result<(), StoreError> {
         let through = through.min(self.tail.position);
+        self.recent.frames().trim(through);
         trim(&mut self.connection, through).map_err(|source| KIND.refusal(&self.path, source))
     }
 
     fn reader(&self) -> Box<dyn JournalReader> {
-        Self::look_at(&self.path)
+        let recent = Some(self.recent.clone());
+        Box::new(SqliteReader { path: self.path.clone(), connection: Mutex::new(None), recent })
     }
 }
 
@@ -106,10 +147,15 @@ impl Journal for SqliteJournal {
 struct SqliteReader {
     path: PathBuf,
     connection: Mutex<Option<Connection>>,
+    /// Of a journal that this process appends to.
+    recent: Option<Recent>,
 }
 
 impl JournalReader for SqliteReader {
     fn read(&self, from: Position, frames_max: usize) -> Result<Vec<(Position, Frame)>, ReadError> {
+        if let Some(frames) = self.read_recent(from, frames_max)? {
+            return Ok(frames);
+        }
         let Ok(before) = i64::try_from(from.0.saturating_sub(1)) else {
             return Ok(Vec::new());
         };
@@ -120,6 +166,10 @@ impl JournalReader for SqliteReader {
             none => none.insert(KIND.open_to_read(&self.path)?),
         };
         read(connection, before, frames_max).map_err(|source| KIND.refusal(&self.path, source))?
+    }
+
+    fn read_recent(&self, from: Position, frames_max: usize) -> Result<Option<Vec<(Position, Frame)>>, ReadError> {
+        self.recent.as_ref().map_or(Ok(None), |recent| recent.read(from, frames_max))
     }
 }
 
