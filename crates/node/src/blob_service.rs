@@ -13,6 +13,7 @@ use convoke_proto::v1::Nothing;
 use convoke_store::blobs::{BlobError, BlobReader, Blobs, Durability};
 use convoke_wire::protocol::{BLOB_BYTES_MAX, CHUNK_BYTES, DIGESTS_MAX};
 use convoke_wire::v1;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -214,6 +215,15 @@ fn missing(blobs: &dyn Blobs, digests: &[Digest]) -> Result<Vec<Digest>, BlobErr
 /// Runs what may wait for the disk.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
     tokio::task::spawn_blocking(work).await.map_err(|_| Status::unavailable("the coordinator ends"))
+}
+
+/// The same on this thread, where others take over its tasks: to wake another and to be woken by it takes longer than a short
+/// look at the disk. What this task itself waits for beside it stands still.
+pub(crate) async fn blocking_here<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => Ok(tokio::task::block_in_place(work)),
+        _ => blocking(work).await,
+    }
 }
 
 pub(crate) fn refusal(error: BlobError) -> Status {

@@ -2,6 +2,7 @@
 //!
 //! Submissions and cancellations go through the decider; what is only read comes from the history.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use convoke_core::coordinator::{Notice, Refusal, Reply, Waiting};
@@ -20,7 +21,7 @@ use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use crate::blob_service::{blocking, refusal};
+use crate::blob_service::{blocking, blocking_here, refusal};
 use crate::calls::{Call, Calls, status};
 use crate::decider::Said;
 use crate::history::{History, HistoryError, Told};
@@ -58,13 +59,11 @@ impl ClientService {
     }
 }
 
-impl ClientService {
-    /// A line for a follower that comes when nobody is there to do the job: it was said before.
-    async fn waits(&self, job: JobId) -> Option<String> {
-        let Ok(Reply::Workers(workers)) = self.calls.call(Call::Inspect).await else { return None };
-        let nobody = !workers.iter().any(|worker| worker.connected);
-        nobody.then(|| Notice::Waiting { job, reason: Waiting::NoWorkers }.to_string())
-    }
+/// A line for a follower that comes when nobody is there to do the job: it was said before.
+async fn waits(calls: Calls, job: JobId) -> Option<String> {
+    let Ok(Reply::Workers(workers)) = calls.call(Call::Inspect).await else { return None };
+    let nobody = !workers.iter().any(|worker| worker.connected);
+    nobody.then(|| Notice::Waiting { job, reason: Waiting::NoWorkers }.to_string())
 }
 
 #[tonic::async_trait]
@@ -81,7 +80,7 @@ impl v1::clients_server::Clients for ClientService {
         let (blobs, named) = (self.blobs.clone(), spec.clone());
         // A list may be many times as large in memory as on the wire: few are read at a time.
         let turn = READING.acquire().await.map_err(|_| Status::unavailable("the coordinator ends"))?;
-        let missing = blocking(move || unpinned(&*blobs, &named)).await;
+        let missing = blocking_here(move || unpinned(&*blobs, &named)).await;
         drop(turn);
         let missing = missing?.map_err(|error| match error {
             CollectError::Blob(error) => refusal(error),
@@ -166,14 +165,18 @@ impl v1::clients_server::Clients for ClientService {
         let request = request.into_inner();
         let job = job_id("FollowRequest.job", request.job).map_err(undecodable)?;
         self.rollback.admit("the client", request.seen.map(Seen::from).unwrap_or_default())?;
-        let history = self.history.clone();
-        let submission = blocking(move || history.submission_of(job)).await?.map_err(unreadable)?;
+        let submission = match self.history.recent_submission_of(job) {
+            None => {
+                let history = self.history.clone();
+                blocking_here(move || history.submission_of(job)).await?.map_err(unreadable)?
+            }
+            recent => recent,
+        };
         let (submitted, owner) = submission.ok_or_else(|| Status::not_found(Refusal::NoSuchJob(job).to_string()))?;
         if !caller.may_act_for(owner) {
             return Err(status(&Refusal::NotYours(job)));
         }
         let (messages, outbound) = mpsc::channel(FOLLOWED_MAX);
-        let waits = if request.live { self.waits(job).await } else { None };
         let follower = Follower {
             job,
             next: Position(request.position).max(submitted),
@@ -181,7 +184,7 @@ impl v1::clients_server::Clients for ClientService {
             messages,
             takeover: self.rollback.takeover,
             live: request.live.then(|| self.live()),
-            waits,
+            asking: request.live.then(|| Box::pin(waits(self.calls.clone(), job)) as Asking),
         };
         tokio::spawn(follower.run());
         Ok(Response::new(ReceiverStream::new(outbound)))
@@ -197,9 +200,12 @@ struct Follower {
     takeover: Takeover,
     /// For one that stays.
     live: Option<Live>,
-    /// What was said before it came, and holds while the job has not ended.
-    waits: Option<String>,
+    /// What was said before it came, and holds while the job has not ended: it is asked once, by one that stays and has heard
+    /// what there is.
+    asking: Option<Asking>,
 }
+
+type Asking = Pin<Box<dyn Future<Output = Option<String>> + Send + Sync>>;
 
 /// What a follower hears beside the events.
 struct Live {
@@ -214,10 +220,13 @@ impl Follower {
     /// Tells the job's events until it has ended, or the client is gone.
     async fn run(mut self) {
         loop {
-            let (history, job, from) = (self.history.clone(), self.job, self.next);
-            let read = match blocking(move || history.tell(job, from)).await {
-                Ok(read) => read.map_err(unreadable),
-                Err(status) => Err(status),
+            let (job, from) = (self.job, self.next);
+            let read = match self.history.tell_recent(job, from) {
+                Some(told) => Ok(told),
+                None => {
+                    let history = self.history.clone();
+                    blocking_here(move || history.tell(job, from)).await.and_then(|read| read.map_err(unreadable))
+                }
             };
             let sent = match read {
                 Ok(Some((told, next))) => {
@@ -279,9 +288,6 @@ impl Follower {
 
     /// Waits for the journal to grow, and tells what is said meanwhile. A slow client loses lines, never events.
     async fn wait(&mut self) -> Option<()> {
-        if let Some(line) = self.waits.take() {
-            self.messages.send(Ok(v1::Followed { kind: Some(Kind::Notice(line)), seen: None })).await.ok()?;
-        }
         let Live { notices, position, stalled } = self.live.as_mut()?;
         loop {
             let said = tokio::select! {
@@ -290,6 +296,7 @@ impl Follower {
                     return Some(());
                 }
                 said = notices.recv() => said,
+                line = answer(&mut self.asking) => Ok(Said { job: None, line }),
                 stalled = change(stalled) => stalled,
                 () = self.messages.closed() => return None,
             };
@@ -302,6 +309,18 @@ impl Follower {
             }
         }
     }
+}
+
+/// Waits for an answer that is worth a line.
+async fn answer(asking: &mut Option<Asking>) -> String {
+    if let Some(answer) = asking {
+        let line = answer.await;
+        *asking = None;
+        if let Some(line) = line {
+            return line;
+        }
+    }
+    std::future::pending().await
 }
 
 /// Waits until the decider waits for the disk, or does so no more, and says which.

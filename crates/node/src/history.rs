@@ -17,6 +17,9 @@ pub use convoke_store::snapshots::{DamagedSnapshot, HistoryError};
 use convoke_store::snapshots::{FRAMES_MAX, Folded};
 use convoke_wire::JobSummary;
 
+/// How many frames are folded while a call waits for them.
+const RECENT_MAX: usize = 16;
+
 /// Finds a blob of at most so many bytes.
 pub(crate) type FindBlob = Box<dyn Fn(Digest, u64) -> Result<Option<Bytes>, BlobError> + Send + Sync>;
 
@@ -63,10 +66,18 @@ impl History {
 
     /// Where a job was submitted, and by whose token, if it is on record.
     pub(crate) fn submission_of(&self, job: JobId) -> Result<Option<(Position, TokenId)>, HistoryError> {
-        self.with_folded(|folded| {
-            let Snapshot { durable, jobs, .. } = &folded.snapshot;
-            Some((jobs.get(&job)?.submitted_at, durable.job(job)?.owner))
-        })
+        self.with_folded(|folded| submission(folded, job))
+    }
+
+    /// The same without waiting for a disk or for others; `None` if that takes either.
+    pub(crate) fn recent_submission_of(&self, job: JobId) -> Option<(Position, TokenId)> {
+        let mut folded = self.folded.try_lock().ok()?;
+        let behind = self.reader.read_recent(folded.snapshot.through.next(), RECENT_MAX).ok()??.len();
+        // Many are another thread's work.
+        if behind < RECENT_MAX {
+            folded.catch_up(&*self.reader, &self.blobs).ok()?;
+        }
+        submission(&folded, job)
     }
 
     /// What is told of a job from a position on, and the position to go on from; `None` at the end.
@@ -75,12 +86,13 @@ impl History {
             Err(ReadError::Trimmed { .. }) => return self.tell_all(job),
             frames => frames?,
         };
-        let Some(next) = frames.last().map(|(last, _)| last.next()) else { return Ok(None) };
-        let of_job = |(position, frame): (Position, Frame)| {
-            let events = frame.records.into_iter().filter(move |event| event.job() == Some(job));
-            events.map(move |event| (position, frame.wall_ms, event))
-        };
-        Ok(Some((Told::Events(frames.into_iter().flat_map(of_job).collect()), next)))
+        Ok(events_of(job, frames))
+    }
+
+    /// The same without waiting for a disk; `None` if that takes one.
+    pub(crate) fn tell_recent(&self, job: JobId, from: Position) -> Option<Option<(Told, Position)>> {
+        let frames = self.reader.read_recent(from, FRAMES_MAX).ok()??;
+        Some(events_of(job, frames))
     }
 
     fn tell_all(&self, job: JobId) -> Result<Option<(Told, Position)>, HistoryError> {
@@ -124,6 +136,21 @@ impl History {
         folded.catch_up(&*self.reader, &self.blobs)?;
         Ok(look(&mut folded))
     }
+}
+
+fn submission(folded: &Folded, job: JobId) -> Option<(Position, TokenId)> {
+    let Snapshot { durable, jobs, .. } = &folded.snapshot;
+    Some((jobs.get(&job)?.submitted_at, durable.job(job)?.owner))
+}
+
+/// A job's events, and the position after them; `None` where there are no frames.
+fn events_of(job: JobId, frames: Vec<(Position, Frame)>) -> Option<(Told, Position)> {
+    let next = frames.last()?.0.next();
+    let of_job = |(position, frame): (Position, Frame)| {
+        let events = frame.records.into_iter().filter(move |event| event.job() == Some(job));
+        events.map(move |event| (position, frame.wall_ms, event))
+    };
+    Some((Told::Events(frames.into_iter().flat_map(of_job).collect()), next))
 }
 
 fn summary(id: JobId, job: &RecordedJob) -> JobSummary {
