@@ -44,17 +44,31 @@ pub enum Followed {
     Notice(String),
 }
 
+impl Followed {
+    /// Whether the job has ended with it, so that nothing follows.
+    fn is_end(&self) -> bool {
+        match self {
+            Self::Recorded { event, .. } => matches!(event, Event::JobFinished { .. }),
+            Self::History { history, .. } => history.outcome.is_some(),
+            Self::Notice(_) => false,
+        }
+    }
+}
+
 /// The messages of a connection, event by event.
 pub(crate) fn unpack(
     messages: Streaming<v1::Followed>,
 ) -> impl Stream<Item = Result<Followed, CallError>> + Send + Unpin {
-    Unpacked { messages, waiting: VecDeque::new() }
+    Unpacked { messages, waiting: VecDeque::new(), is_last: false }
 }
 
 struct Unpacked {
     messages: Streaming<v1::Followed>,
     /// Of the message that came last, what was not told yet.
     waiting: VecDeque<Followed>,
+    /// Whether that was the last message, and its stream has not ended. Whoever hears of the job's end drops this: a stream that
+    /// is dropped before its end is a reset, and a connection of too many resets is closed.
+    is_last: bool,
 }
 
 impl Stream for Unpacked {
@@ -62,6 +76,11 @@ impl Stream for Unpacked {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
+            if self.is_last {
+                // However it ends: all has been told.
+                drop(ready!(Pin::new(&mut self.messages).poll_next(context)));
+                self.is_last = false;
+            }
             if let Some(followed) = self.waiting.pop_front() {
                 return Poll::Ready(Some(Ok(followed)));
             }
@@ -69,7 +88,10 @@ impl Stream for Unpacked {
                 return Poll::Ready(None);
             };
             match message.map_err(CallError::from).and_then(|message| Ok(told(message)?)) {
-                Ok(told) => self.waiting = told,
+                Ok(told) => {
+                    self.is_last = told.back().is_some_and(Followed::is_end);
+                    self.waiting = told;
+                }
                 Err(error) => return Poll::Ready(Some(Err(error))),
             }
         }
