@@ -80,7 +80,6 @@ pub(super) struct Left {
 pub(super) struct Room {
     scratch: Scratch,
     placed: process::files::Placed,
-    out: std::path::PathBuf,
 }
 
 impl Commands {
@@ -99,11 +98,10 @@ impl Commands {
             given.push(GivenFile { path: file.path.clone(), digest, executable: file.executable });
         }
         let room = || -> Result<Room, CommandError> {
-            let mut scratch = self.scratch.scratch()?;
+            let scratch = self.scratch.scratch()?;
             let read = |digest| sources.get(&digest).cloned().ok_or(io::ErrorKind::NotFound.into());
             let placed = self.files.place(&scratch, &given, read)?;
-            let out = scratch.out()?.to_owned();
-            Ok(Room { scratch, placed, out })
+            Ok(Room { scratch, placed })
         };
         Ok(room()?)
     }
@@ -117,14 +115,14 @@ impl Room {
 
     /// Runs a command here to its end.
     pub(super) fn run(
-        &self,
+        &mut self,
         assignment: &Assignment,
         call: Call<'_>,
         stop: &AtomicBool,
     ) -> Result<Ended, ExecuteError> {
         let variables: Vec<(String, String)> = call.environment.iter().map(pair).collect();
         let mut convoke = vec![
-            (OUT_VARIABLE, self.out.clone().into_os_string()),
+            (OUT_VARIABLE, self.scratch.out().as_os_str().to_owned()),
             ("CONVOKE_JOB", assignment.task.job.to_string().into()),
             ("CONVOKE_INDEX", assignment.task.index.to_string().into()),
             ("CONVOKE_SEED", assignment.seed.to_string().into()),
@@ -147,6 +145,9 @@ impl Room {
             mark: format!("{}.{}.{}", assignment.task, assignment.attempt, assignment.lease),
         };
         let ended = process::run(&invocation, stop).map_err(CommandError::from)?;
+        if ended.nobody_left {
+            self.scratch.nobody_is_left();
+        }
         let name = invocation.argv.first().map_or("", String::as_str);
         judge(name, &ended, assignment)?;
         self.placed.check().map_err(CommandError::from)?;
@@ -155,7 +156,7 @@ impl Room {
 
     /// The files that the command left.
     pub(super) fn left(&self) -> Result<Vec<Left>, CommandError> {
-        let written = collect::collect(&self.out, &LEFT)?;
+        let written = collect::collect(self.scratch.out(), &LEFT)?;
         let left = written.into_iter().map(|written| {
             let bytes = written.read()?;
             Ok(Left { path: written.path, executable: written.executable, bytes })
@@ -184,7 +185,7 @@ pub(super) fn run(
     resources: Vec<(String, String)>,
     stop: &AtomicBool,
 ) -> Result<(Computed, Vec<Left>), ExecuteError> {
-    let room = commands.room(command, sources)?;
+    let mut room = commands.room(command, sources)?;
     let mut call = Call {
         argv: command.argv.clone(),
         environment: &command.environment,

@@ -44,7 +44,7 @@ pub(super) fn run(
         let given = given.input.kind();
         return Err(ExecuteError::WrongInput { ability: STEP, given, expected: "an entry of a manifest" });
     };
-    let room = commands.room(command, sources)?;
+    let mut room = commands.room(command, sources)?;
     let folder = room.directory().join(GIVEN);
     let give = |path: &'static str, file: &PathBuf, bytes: &[u8]| {
         fs::write(file, bytes).map_err(|source| CommandError::Give { path, source })

@@ -15,6 +15,7 @@ pub mod files;
 pub mod guard;
 mod orphans;
 pub mod scratch;
+mod spare;
 mod program;
 mod spawn;
 
@@ -103,6 +104,8 @@ pub struct Ended {
     /// The most memory that one of its processes had at once. The system counts from what the worker itself has at most; of a
     /// command that stays below, this is the most that was seen while it ran, and 0 if it was over before.
     pub peak_memory_bytes: u64,
+    /// Whether nothing that it started can still run, as far as the system tells.
+    pub nobody_left: bool,
 }
 
 /// Why a command did not run.
@@ -171,7 +174,8 @@ pub fn run(invocation: &Invocation, stop: &AtomicBool) -> Result<Ended, RunError
         child.drain(stream, |bytes| output.take(stream, bytes));
     }
     let pid = child.pid;
-    let reaped = orphans::ended(&invocation.mark, pid, || child.reap()).map_err(RunError::Reap)?;
+    let (reaped, nobody_left) = orphans::ended(&invocation.mark, pid, || child.reap());
+    let reaped = reaped.map_err(RunError::Reap)?;
     let how = match ending {
         Some(how) => how,
         None if output.is_too_much => How::TooMuchOutput { limit: output.stdout_bytes_max },
@@ -183,6 +187,7 @@ pub fn run(invocation: &Invocation, stop: &AtomicBool) -> Result<Ended, RunError
         stderr: output.stderr.end().into(),
         cpu_us: reaped.cpu_us,
         peak_memory_bytes: reaped.peak_memory_bytes.or(peak_memory_seen).unwrap_or(0),
+        nobody_left,
     })
 }
 

@@ -85,9 +85,9 @@ pub(super) fn starting<C, E>(
     Ok(child)
 }
 
-/// Reaps a command that has ended, then its orphans.
-pub(super) fn ended<T>(mark: &str, pid: Pid, reap: impl FnOnce() -> T) -> T {
-    let Some(adoption) = ADOPTION.get() else { return reap() };
+/// Reaps a command that has ended, then its orphans. Says as well whether no orphan is left, of whichever command.
+pub(super) fn ended<T>(mark: &str, pid: Pid, reap: impl FnOnce() -> T) -> (T, bool) {
+    let Some(adoption) = ADOPTION.get() else { return (reap(), false) };
     let reaped = {
         let _starting = adoption.starting.read().unwrap_or_else(PoisonError::into_inner);
         let reaped = reap();
@@ -98,14 +98,13 @@ pub(super) fn ended<T>(mark: &str, pid: Pid, reap: impl FnOnce() -> T) -> T {
         }
         reaped
     };
-    adoption.chase();
-    reaped
+    (reaped, adoption.chase())
 }
 
 /// Reaps orphans that are dead, and kills those whose command has ended.
 pub(super) fn reap() {
     if let Some(adoption) = ADOPTION.get() {
-        adoption.chase();
+        let _others_may_be_left = adoption.chase();
     }
 }
 
@@ -119,6 +118,7 @@ struct Adoption {
 }
 
 /// What becomes of a child that is no command.
+#[derive(PartialEq, Eq)]
 enum Orphan {
     Gone,
     Doomed,
@@ -131,28 +131,30 @@ impl Adoption {
     }
 
     /// Kills and reaps until no orphan of an ended command is left, or time is up. Whoever is killed leaves its own children
-    /// here, so this goes on until a look finds none.
-    fn chase(&self) {
+    /// here, so this goes on until a look finds none. Says whether none is left of any command.
+    fn chase(&self) -> bool {
         // Almost always there is none, and this is all: one call to the system.
         if self.children().is_empty() {
-            return;
+            return true;
         }
         let _nothing_starts = self.starting.write().unwrap_or_else(PoisonError::into_inner);
         let running = self.running();
         let until = Instant::now() + CHASE_MAX;
         loop {
-            let mut is_done = true;
+            let (mut is_done, mut nobody_left) = (true, true);
             for child in self.children() {
                 if !running.contains_key(&child) {
-                    is_done &= !matches!(end(child, &running), Orphan::Doomed);
+                    let orphan = end(child, &running);
+                    is_done &= orphan != Orphan::Doomed;
+                    nobody_left &= orphan == Orphan::Gone;
                 }
             }
             if is_done {
-                return;
+                return nobody_left;
             }
             if Instant::now() >= until {
                 tracing::warn!("processes that left their command's group still run");
-                return;
+                return false;
             }
             std::thread::sleep(CHASE_PAUSE);
         }

@@ -2,19 +2,24 @@
 //!
 //! Below a folder that is the user's alone, each worker has one of its own and holds its lock; whoever starts removes those
 //! whose lock nobody holds. A task has two directories there, side by side: where it works, `N`, and what it leaves,
-//! `N.out`. What lies in them, this does not know, nor how somebody made it hard to remove.
+//! `N.out`. Those that come back as they were made go to the next task. What lies in the others, this does not know, nor
+//! how somebody made it hard to remove.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::spare::Pristine;
 
 /// What the folder of a worker is called, before its process id and a number.
 const WORKER: &str = "worker-";
 /// The file that is locked: by a worker in its own folder as long as it lives, in the folder above while it starts.
 const LOCK: &str = "lock";
+/// How many pairs of directories wait for a next task: more than most workers have slots.
+const SPARE_MAX: usize = 64;
 /// How often a directory is emptied into which somebody goes on writing.
 const EMPTYING_TRIES: u32 = 5;
 
@@ -51,7 +56,17 @@ pub struct ScratchRoot(Arc<Root>);
 #[derive(Debug)]
 struct Root {
     path: PathBuf,
+    spare: Mutex<Vec<Pair>>,
     _lock: File,
+}
+
+/// A task's directories.
+#[derive(Default, Debug)]
+struct Pair {
+    directory: PathBuf,
+    out: PathBuf,
+    /// What both were like; `None` where that cannot be told.
+    pristine: Option<[Pristine; 2]>,
 }
 
 impl ScratchRoot {
@@ -78,14 +93,14 @@ impl ScratchRoot {
         DirBuilder::new().mode(0o700).create(&path).map_err(make(&path))?;
         let lock = lock_file(&path.join(LOCK)).map_err(make(&path))?;
         lock.try_lock().map_err(|error| make(&path)(error.into()))?;
-        Ok(Self(Arc::new(Root { path, _lock: lock })))
+        Ok(Self(Arc::new(Root { path, spare: Mutex::default(), _lock: lock })))
     }
 
     /// Where a task works.
     pub fn scratch(&self) -> Result<Scratch, ScratchError> {
-        let directory = self.path().join(NUMBER.fetch_add(1, Ordering::Relaxed).to_string());
-        make_private(&directory)?;
-        Ok(Scratch { directory, out: None, root: self.clone() })
+        let spare = self.0.spare().pop();
+        let pair = spare.map_or_else(|| Pair::make(self.path()), Ok)?;
+        Ok(Scratch { pair, nobody_left: false, root: self.clone() })
     }
 
     /// The worker's folder.
@@ -107,34 +122,64 @@ pub fn folders_of(parent: &Path, process: u32) -> PathBuf {
     parent.join(format!("{WORKER}{process}-"))
 }
 
-/// A task's directories. They are removed when this is dropped.
+impl Root {
+    fn spare(&self) -> MutexGuard<'_, Vec<Pair>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pair {
+    fn make(root: &Path) -> Result<Self, ScratchError> {
+        let directory = root.join(NUMBER.fetch_add(1, Ordering::Relaxed).to_string());
+        let out = directory.with_extension("out");
+        make_private(&directory)?;
+        make_private(&out).inspect_err(|_| drop(fs::remove_dir(&directory)))?;
+        let pristine = Pristine::of(&directory).zip(Pristine::of(&out)).map(|(directory, out)| [directory, out]);
+        Ok(Self { directory, out, pristine })
+    }
+
+    fn is_pristine(&self) -> bool {
+        let places = [&self.directory, &self.out];
+        self.pristine.as_ref().is_some_and(|pristine| pristine.iter().zip(places).all(|(one, path)| one.is_still(path)))
+    }
+}
+
+/// A task's directories. They are removed when this is dropped, or kept for the next task where nobody could tell them from
+/// new ones.
 #[derive(Debug)]
 pub struct Scratch {
-    directory: PathBuf,
-    out: Option<PathBuf>,
+    pair: Pair,
+    nobody_left: bool,
     root: ScratchRoot,
 }
 
 impl Scratch {
     /// Where the command works.
     pub fn directory(&self) -> &Path {
-        &self.directory
+        &self.pair.directory
     }
 
-    /// Where it leaves files: made when it is first asked for.
-    pub fn out(&mut self) -> Result<&Path, ScratchError> {
-        if self.out.is_none() {
-            let path = self.directory.with_extension("out");
-            make_private(&path)?;
-            self.out = Some(path);
-        }
-        Ok(self.out.as_deref().unwrap_or(&self.directory))
+    /// Where it leaves files.
+    pub fn out(&self) -> &Path {
+        &self.pair.out
+    }
+
+    /// No process is left that could still write there.
+    pub fn nobody_is_left(&mut self) {
+        self.nobody_left = true;
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        for directory in [Some(&self.directory), self.out.as_ref()].into_iter().flatten() {
+        let pair = std::mem::take(&mut self.pair);
+        if self.nobody_left && pair.is_pristine() {
+            let mut spare = self.root.0.spare();
+            if spare.len() < SPARE_MAX {
+                return spare.push(pair);
+            }
+        }
+        for directory in [&pair.directory, &pair.out] {
             // What cannot be removed now goes with the worker, or at the next one's start.
             if let Err(error) = remove(directory, self.root.path()) {
                 tracing::warn!("{error}");
@@ -270,9 +315,9 @@ mod tests {
     fn a_tasks_directories_are_private_and_go_with_it() {
         let parent = tempfile::tempdir().unwrap();
         let root = ScratchRoot::open(&parent.path().join("scratch")).unwrap();
-        let mut scratch = root.scratch().unwrap();
+        let scratch = root.scratch().unwrap();
         assert_eq!(mode(scratch.directory()), 0o700);
-        let out = scratch.out().unwrap().to_owned();
+        let out = scratch.out().to_owned();
         assert_eq!(mode(&out), 0o700);
         assert_eq!(names(scratch.directory()), [""; 0], "what it leaves is not among what it was given");
         fs::write(scratch.directory().join("kept"), "x").unwrap();
@@ -281,6 +326,27 @@ mod tests {
         assert_eq!(names(root.path()), ["lock"]);
         drop(root);
         assert_eq!(names(&parent.path().join("scratch")), ["lock"]);
+    }
+
+    #[test]
+    fn directories_that_nothing_happened_to_go_to_the_next_task_and_others_do_not() {
+        let parent = tempfile::tempdir().unwrap();
+        let root = ScratchRoot::open(&parent.path().join("scratch")).unwrap();
+        let after = |use_it: &dyn Fn(&mut Scratch)| {
+            let mut scratch = root.scratch().unwrap();
+            let used = scratch.directory().to_owned();
+            use_it(&mut scratch);
+            drop(scratch);
+            let next = root.scratch().unwrap();
+            assert_eq!((names(next.directory()), names(next.out())), (Vec::new(), Vec::new()));
+            next.directory() == used
+        };
+        let can_tell = cfg!(target_os = "linux");
+        assert_eq!(after(&|scratch| scratch.nobody_is_left()), can_tell);
+        assert!(!after(&|_| {}), "somebody may still write there");
+        let left = |path: &Path| fs::write(path.join("file"), "x").unwrap();
+        assert!(!after(&|scratch| (scratch.nobody_is_left(), left(scratch.directory())).0));
+        assert!(!after(&|scratch| (scratch.nobody_is_left(), left(scratch.out())).0));
     }
 
     #[test]
@@ -311,7 +377,8 @@ mod tests {
         fs::write(precious.join("file"), "x").unwrap();
         fs::set_permissions(&precious, Permissions::from_mode(0o755)).unwrap();
         let mut scratch = root.scratch().unwrap();
-        let out = scratch.out().unwrap().to_owned();
+        scratch.nobody_is_left();
+        let out = scratch.out().to_owned();
         for replaced in [scratch.directory(), &out] {
             fs::remove_dir(replaced).unwrap();
             std::os::unix::fs::symlink(&precious, replaced).unwrap();
