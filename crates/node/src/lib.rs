@@ -44,6 +44,7 @@ pub mod devices;
 pub mod executor;
 pub mod membership;
 pub mod link;
+mod reports;
 mod runs;
 pub mod worker;
 

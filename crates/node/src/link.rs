@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use convoke_core::message::{FromWorker, Hello, ToWorker};
+use convoke_core::message::{Hello, ToWorker};
 use convoke_wire::CallError;
 use convoke_wire::channel::{self, ConnectError, Target};
 use convoke_wire::protocol::{MESSAGE_BYTES_MAX, SayVersion};
@@ -124,21 +124,12 @@ impl fmt::Display for Way {
 }
 
 /// The frames on their way to the coordinator.
-pub(crate) struct Frames(mpsc::Sender<v1::WorkerFrame>);
+pub(crate) struct Frames(pub(crate) mpsc::Sender<v1::WorkerFrame>);
 
 impl Frames {
-    /// Sends a message. False if the coordinator does not keep up and the message does not fit.
-    pub(crate) fn send(&self, message: FromWorker) -> bool {
-        self.fits(WorkerFrame::Message(message))
-    }
-
-    /// Sends a small blob, ahead of the message that names it. False as for a message.
-    pub(crate) fn send_blob(&self, bytes: &Bytes) -> bool {
-        self.fits(WorkerFrame::Blob(bytes.to_vec()))
-    }
-
-    /// Where the session is over, its end is on its way as an event, and says why.
-    fn fits(&self, frame: WorkerFrame) -> bool {
+    /// Sends one. False if the coordinator does not keep up and it does not fit. Where the session is over, its end is on its
+    /// way as an event, and says why.
+    pub(crate) fn send(&self, frame: WorkerFrame) -> bool {
         !matches!(self.0.try_send(frame.into()), Err(TrySendError::Full(_)))
     }
 }

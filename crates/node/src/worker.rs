@@ -30,8 +30,9 @@ use crate::executor::{
     COMMANDS, CommandError, Commands, EVALUATE, ExecuteError, Executed, Executors, Failed, Guests, PREDICT, TRAIN,
     WASM, WasmLimits,
 };
-use crate::link::{self, Frames, LinkError, LinkEvent, Way};
+use crate::link::{self, LinkError, LinkEvent, Way};
 use crate::membership::Membership;
+use crate::reports::Reports;
 use crate::runs::Runs;
 use crate::trouble::Trouble;
 
@@ -127,9 +128,10 @@ pub struct Worker {
 /// The connection of the day. What a dropped one still reports is heard by nobody.
 struct Link {
     events: mpsc::Receiver<LinkEvent>,
-    reports: mpsc::Sender<LinkEvent>,
+    heard: mpsc::Sender<LinkEvent>,
     channel: Option<Channel>,
-    frames: Option<Frames>,
+    /// Once the session is open.
+    reports: Option<Reports>,
     tasks: JoinSet<()>,
 }
 
@@ -196,15 +198,13 @@ impl Worker {
         }
         loop {
             let due = self.machine.poll_timeout().map(|at| self.started + Duration::from_millis(at));
-            let wake = async {
-                match due {
-                    Some(due) => tokio::time::sleep_until(due.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
             let input = tokio::select! {
                 () = &mut leave => break,
-                () = wake => Input::Tick,
+                () = at(due) => Input::Tick,
+                () = at(self.reports_due()) => {
+                    self.send_reports();
+                    continue;
+                }
                 Some(ended) = self.running.join_next_with_id() => match self.ended(ended) {
                     Some(input) => input,
                     None => continue,
@@ -317,9 +317,7 @@ impl Worker {
         for output in self.machine.handle(u64::try_from(now).unwrap_or(u64::MAX), input) {
             self.perform(output);
         }
-        if std::mem::take(&mut self.overflowed) {
-            self.handle(Input::Disconnected);
-        }
+        self.hear_of_overflow();
     }
 
     /// An executor came to its end; one that panicked has failed, as for any other reason.
@@ -366,10 +364,10 @@ impl Worker {
     }
 
     fn dial(&mut self) {
-        let (reports, events) = mpsc::channel(EVENTS_MAX);
+        let (heard, events) = mpsc::channel(EVENTS_MAX);
         let mut tasks = JoinSet::new();
-        tasks.spawn(self.options.way.clone().connect(self.options.membership.clone(), reports.clone()));
-        self.link = Some(Link { events, reports, channel: None, frames: None, tasks });
+        tasks.spawn(self.options.way.clone().connect(self.options.membership.clone(), heard.clone()));
+        self.link = Some(Link { events, heard, channel: None, reports: None, tasks });
     }
 
     fn greet(&mut self, hello: Hello) {
@@ -380,13 +378,13 @@ impl Worker {
             // Whoever dials is its coordinator, and the next one may have another journal.
             Way::Listen { .. } => Seen::default(),
         };
-        let (frames, session) = link::open(channel, hello, seen, link.reports.clone());
-        link.frames = Some(frames);
+        let (frames, session) = link::open(channel, hello, seen, link.heard.clone());
+        link.reports = Some(Reports::new(frames));
         link.tasks.spawn(session);
     }
 
     fn send(&mut self, message: FromWorker) {
-        let Some(frames) = self.link.as_ref().and_then(|link| link.frames.as_ref()) else { return };
+        let Some(reports) = self.link.as_mut().and_then(|link| link.reports.as_mut()) else { return };
         let (blobs, message) = match message {
             FromWorker::Done { lease, completion } => match self.runs.blobs(lease) {
                 Some(blobs) => (blobs, FromWorker::Done { lease, completion }),
@@ -399,11 +397,35 @@ impl Worker {
             },
             message => (&[][..], message),
         };
-        if !(blobs.iter().all(|blob| frames.send_blob(blob)) && frames.send(message)) {
-            // The machine counts on every report being heard, or on a new session, in which it reports again.
-            tracing::debug!("the coordinator does not keep up: a message did not fit into the session");
-            self.link = None;
-            self.overflowed = true;
+        let more = !self.running.is_empty();
+        if !reports.send(blobs, message, more, Instant::now()) {
+            self.overflow();
+        }
+    }
+
+    /// When reports that wait are to go.
+    fn reports_due(&self) -> Option<Instant> {
+        self.link.as_ref()?.reports.as_ref()?.due()
+    }
+
+    fn send_reports(&mut self) {
+        let reports = self.link.as_mut().and_then(|link| link.reports.as_mut());
+        if reports.is_some_and(|reports| !reports.flush(Instant::now())) {
+            self.overflow();
+            self.hear_of_overflow();
+        }
+    }
+
+    /// The machine counts on every report being heard, or on a new session, in which it reports again.
+    fn overflow(&mut self) {
+        tracing::debug!("the coordinator does not keep up: a message did not fit into the session");
+        self.link = None;
+        self.overflowed = true;
+    }
+
+    fn hear_of_overflow(&mut self) {
+        if std::mem::take(&mut self.overflowed) {
+            self.handle(Input::Disconnected);
         }
     }
 
@@ -425,6 +447,13 @@ impl Worker {
             outcome
         });
         self.tasks.insert(task.id(), run);
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
     }
 }
 
