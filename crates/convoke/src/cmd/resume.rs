@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use convoke_node::record::Record;
+use convoke_wire::core::Counted;
 use convoke_wire::core::event::Outcome;
 use convoke_wire::results::Arrivals;
 use convoke_wire::{Client, JobSummary};
@@ -67,7 +68,8 @@ async fn resume_tasks(args: &ResumeArgs, began: Instant, global: &Global) -> Res
     let work = Work { tasks: tasks.all, results: arrivals.count().unwrap_or(tasks.all), labels };
     drop(source);
     let progress = wanted.progress(global);
-    progress.say(format!("job {job}: resumed after {} of {} tasks", tasks.done, tasks.all));
+    let all = Counted(tasks.all as usize, "task");
+    progress.say(format!("job {job}: resumed after {} of {all}", tasks.done));
     let workers = args.workers.unwrap_or_else(place::cores);
     let cluster = Cluster::start(job, workers, load(&args.load)?).await?;
     let target = cluster.target();

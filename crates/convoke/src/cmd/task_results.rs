@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use convoke_wire::core::Payload;
+use convoke_wire::core::{Counted, Payload};
 use convoke_wire::results::Arrivals;
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -59,7 +59,8 @@ pub async fn write(
     if missing == 0 {
         return Ok(ExitCode::SUCCESS);
     }
-    let error = format!("{missing} of {count} results of job {} are missing: the job {}", report.job, state_of(report));
+    let (results, are) = (Counted(count as usize, "result"), if missing == 1 { "is" } else { "are" });
+    let error = format!("{missing} of {results} of job {} {are} missing: the job {}", report.job, state_of(report));
     Err(Failure::failed(error).hint(format!("`convoke job {}` shows which tasks failed, and why", report.job)))
 }
 
@@ -73,7 +74,8 @@ fn check(args: &ResultArgs, report: &Report) -> Result<(), Failure> {
         return Ok(());
     }
     let tasks = report.history.task_counts().unwrap_or_default();
-    let error = format!("job {job} is {}: {} of {} tasks are done", report.state(), tasks.done, tasks.all);
+    let all = Counted(tasks.all as usize, "task");
+    let error = format!("job {job} is {}: {} of {all} done", report.state(), tasks.done);
     Err(Failure::bad_input(error).hint(match report.state() {
         "interrupted" => format!("`convoke resume {job} -o FILE` goes on with it"),
         _ => format!("`convoke job {job} --follow` waits for it; --task N has the result of a task that is done"),

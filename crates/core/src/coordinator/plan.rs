@@ -4,7 +4,7 @@
 
 use crate::event::{Outcome, Purpose};
 use crate::sabotage::{self, Bug};
-use crate::{Counted, MapReduce, Payload, Plan, Reduce, Rounds, Split, Work};
+use crate::{MapReduce, Payload, Plan, Reduce, Rounds, Split, Work};
 
 use super::durable::Job;
 use super::progress::{Progress, Reduction, Results, Training};
@@ -61,11 +61,15 @@ fn next_of_map_reduce(plan: &MapReduce, reduction: &Reduction) -> Step {
             open(Purpose::Reduce { level }, level_of(plan, reduce, results))
         }
         _ if reduction.failed > 0 => {
-            let (failed, tasks) = (reduction.failed, plan.map.count);
-            Step::Finish(Outcome::Failed { reason: format!("{failed} of {} failed", Counted(tasks as usize, "task")) })
+            Step::Finish(Outcome::Failed { reason: some_failed(reduction.failed, plan.map.count) })
         }
         _ => Step::Finish(Outcome::Succeeded),
     }
+}
+
+/// Why a job failed that went on without some of its tasks.
+fn some_failed(failed: u32, tasks: u32) -> String {
+    if tasks == 1 { "its only task failed".to_owned() } else { format!("{failed} of {tasks} tasks failed") }
 }
 
 fn level_of(plan: &MapReduce, reduce: &Reduce, results: &Results) -> Work {

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use convoke_core::event::{Outcome, Purpose};
-use convoke_core::{Counted, Event, JobId, TaskId};
+use convoke_core::{Event, JobId, TaskId};
 
 use super::stages::Stages;
 use crate::scenario::Scenario;
@@ -39,7 +39,10 @@ impl KeepingGoing {
             Event::JobFinished { job: id, outcome } => {
                 let Some(job) = self.0.get(id) else { return Ok(()) };
                 let dead = job.dead.len();
-                let counted = format!("{dead} of {} failed", Counted(job.maps as usize, "task"));
+                let counted = match job.maps {
+                    1 => "its only task failed".to_owned(),
+                    maps => format!("{dead} of {maps} tasks failed"),
+                };
                 match outcome {
                     Outcome::Succeeded if dead > 0 => Err(format!("(going on) job {id} succeeded, and {counted}")),
                     Outcome::Failed { reason } if reason.ends_with(" failed") && (dead == 0 || *reason != counted) => {

@@ -137,7 +137,7 @@ fn with_every_task_dead_there_is_nothing_to_reduce() {
           combine 00000001/1: 0 parts
         0 > combine of 00000001/1 made blob 21212121
           + stage 00000001/1 combined: blob 21212121
-          + job 00000001 failed: 1 of 1 task failed
+          + job 00000001 failed: its only task failed
     "#]]);
 }
 
