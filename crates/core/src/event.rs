@@ -71,7 +71,7 @@ pub enum Event {
         /// Why.
         fault: Fault,
     },
-    /// A task has failed for good; its stage goes on without it.
+    /// A task has failed for good: its job ends with it, or its stage goes on without it.
     TaskFailed {
         /// The task.
         task: TaskId,

@@ -73,6 +73,8 @@ pub enum ResultsError {
 #[derive(Clone, Debug, Default)]
 pub struct Arrivals {
     plan: Option<Told>,
+    /// Whether the job goes on without tasks that fail for good.
+    keeps_going: bool,
     /// The stage that was opened last.
     open: Option<(StageNumber, Purpose, u32)>,
     /// What the stage that was combined last was for, its tasks, and what it brought.
@@ -94,6 +96,7 @@ impl Arrivals {
             Event::JobSubmitted { spec, .. } => {
                 if let Plan::MapReduce(plan) = &spec.plan {
                     self.plan = Some(Told { tasks: plan.map.count, reduces: Some(plan.reduce.is_some()) });
+                    self.keeps_going = plan.keep_going;
                 }
             }
             Event::StageOpened { stage, purpose, work, .. } => {
@@ -112,7 +115,10 @@ impl Arrivals {
                 let (files, log) = (completion.extras.files.clone(), completion.extras.log.clone());
                 return Some(TaskResult { index: task.index, result: Some(completion.result.clone()), files, log });
             }
-            Event::TaskFailed { task } if self.tells_of(task.stage) => return Some(TaskResult::failed(task.index)),
+            // Of a task that ends its job there is nothing to tell: nothing comes after it.
+            Event::TaskFailed { task } if self.keeps_going && self.tells_of(task.stage) => {
+                return Some(TaskResult::failed(task.index));
+            }
             _ => {}
         }
         None

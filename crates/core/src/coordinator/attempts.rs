@@ -75,11 +75,11 @@ impl Coordinator {
         let job = self.durable.job(task.job);
         let is_map = job.and_then(|job| job.stages.get(&task.stage)).is_some_and(|stage| stage.purpose == Purpose::Map);
         let keeps_going = job.is_some_and(|job| matches!(&job.spec.plan, Plan::MapReduce(plan) if plan.keep_going));
+        self.record(Event::TaskFailed { task });
         if !(is_map && keeps_going) {
             self.fail(task.job, reason);
             return;
         }
-        self.record(Event::TaskFailed { task });
         let Some((stage, queue)) = self.stage(task.job, task.stage) else { return };
         let is_complete = stage.is_complete();
         queue.finish(task.index, None).into_iter().for_each(|other| self.revoke(other));

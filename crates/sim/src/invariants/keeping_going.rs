@@ -1,4 +1,4 @@
-//! A job that keeps going ends failed, with the number of its tasks that have failed for good; no other goes on without one.
+//! A job that keeps going ends failed, with the number of its tasks that have failed for good; any other ends with the first.
 //!
 //! That a task may fail for good is checked by `every_job_ends`. It does not know what the others came to.
 
@@ -10,7 +10,11 @@ use convoke_core::{Event, JobId, TaskId};
 use super::stages::Stages;
 use crate::scenario::Scenario;
 
-pub struct KeepingGoing(BTreeMap<JobId, Job>);
+pub struct KeepingGoing {
+    divisible: BTreeMap<JobId, Job>,
+    /// The task that has failed for good, of jobs that end with it.
+    doomed: BTreeMap<JobId, TaskId>,
+}
 
 struct Job {
     keeps_going: bool,
@@ -24,20 +28,28 @@ impl KeepingGoing {
         let job = |(id, plan): (JobId, &convoke_core::MapReduce)| {
             (id, Job { keeps_going: plan.keep_going, maps: plan.map.count, dead: BTreeSet::new() })
         };
-        Self(divisible.map(job).collect())
+        Self { divisible: divisible.map(job).collect(), doomed: BTreeMap::new() }
     }
 
     pub fn on_event(&mut self, event: &Event, stages: &Stages) -> Result<(), String> {
+        let ends_failed = matches!(event, Event::JobFinished { outcome: Outcome::Failed { .. }, .. });
+        if let Some(task) = event.job().and_then(|job| self.doomed.remove(&job))
+            && !ends_failed
+        {
+            return Err(format!("(going on) its job does not go on without {task}, and there is {event}"));
+        }
         match event {
             Event::TaskFailed { task } => {
                 let purpose = stages.purpose(task.job, task.stage);
-                let job = self.0.get_mut(&task.job).filter(|job| job.keeps_going && purpose == Some(Purpose::Map));
-                let Some(job) = job else { return Err(format!("(going on) its job does not go on without {task}")) };
-                job.dead.insert(*task);
+                let goes_on = |job: &&mut Job| job.keeps_going && purpose == Some(Purpose::Map);
+                match self.divisible.get_mut(&task.job).filter(goes_on) {
+                    Some(job) => drop(job.dead.insert(*task)),
+                    None => drop(self.doomed.insert(task.job, *task)),
+                }
                 Ok(())
             }
             Event::JobFinished { job: id, outcome } => {
-                let Some(job) = self.0.get(id) else { return Ok(()) };
+                let Some(job) = self.divisible.get(id) else { return Ok(()) };
                 let dead = job.dead.len();
                 let counted = match job.maps {
                     1 => "its only task failed".to_owned(),

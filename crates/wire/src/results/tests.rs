@@ -20,8 +20,12 @@ fn work(tasks: u32) -> Work {
 }
 
 fn submitted(reduces: bool) -> Event {
+    submitted_to(reduces, true)
+}
+
+fn submitted_to(reduces: bool, keep_going: bool) -> Event {
     let reduce = reduces.then(|| job::reduce(Program::new(COMMAND, Payload::default()), 2));
-    let plan = MapReduce { base: Payload::default(), map: work(3), reduce, keep_going: true };
+    let plan = MapReduce { base: Payload::default(), map: work(3), reduce, keep_going };
     let spec = Box::new(job::spec("three", Plan::MapReduce(plan)));
     Event::JobSubmitted { job: JOB, spec, submitter: "ann".to_owned(), owner: TokenId::LOCAL }
 }
@@ -58,6 +62,9 @@ fn a_map_is_told_task_by_task() {
     let events = [submitted(false), map, done(1, 2), failed, done(1, 1), combined(1, "all")];
     check(None, &events, &[(2, true), (0, false), (1, true)], Some("all"), 3);
     check(None, &events[..4], &[(2, true), (0, false)], None, 3);
+    // Where the job ends with a task, the task is no result.
+    let ending = [&[submitted_to(false, false)], &events[1..4]].concat();
+    check(None, &ending, &[(2, true)], None, 3);
 }
 
 #[test]

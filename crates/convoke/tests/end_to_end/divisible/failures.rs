@@ -13,7 +13,7 @@ fn a_death_certificate_says_how_a_command_died() {
     let check = |terms: &[&str], script: &str, reason: &str, field: (&str, i64)| {
         let (status, report) = farm.reports(&[&["run"], terms, &["--", "sh", "-c", script]].concat());
         let attempt = &report["failures"][0]["attempts"][0];
-        assert_eq!(status, Some(1), "{report}");
+        assert_eq!((status, &report["tasks_failed"]), (Some(1), &1.into()), "{report}");
         assert!(attempt["reason"].as_str().is_some_and(|said| said.contains(reason)), "{report}");
         assert_eq!(attempt[field.0].as_i64(), Some(field.1).filter(|_| !field.0.is_empty()), "{report}");
         assert!(!farm.path("results").exists());

@@ -45,6 +45,7 @@ fn the_third_death_fails_the_job_with_its_certificate() {
           notice: job 00000001 waits: no worker is connected
         15000 > time
           + task 00000001/1/0 attempt 3 failed on cat: the worker was lost
+          + task 00000001/1/0 failed for good
           + job 00000001 failed: task 0 of stage 1 was running on 3 workers when they were lost: ann, bob, cat
     "#]]);
 }
@@ -107,6 +108,7 @@ fn the_third_error_fails_the_job() {
           to session 1: assign 00000001/1/0 as 1.4
         0 > session 1: failed 1.4: no such file
           + task 00000001/1/0 attempt 3 failed on ann: no such file
+          + task 00000001/1/0 failed for good
           + job 00000001 failed: task 0 of stage 1 failed on ann: no such file (the last of 3 attempts)
           to session 1: accepted 1.4
           to session 1: revoke 1.2
@@ -128,6 +130,7 @@ fn errors_survive_a_restart() {
     trace.check(expect![[r#"
         2000 > session 1: failed 2.1: no such file
           + task 00000001/1/0 attempt 3 failed on ann: no such file
+          + task 00000001/1/0 failed for good
           + job 00000001 failed: task 0 of stage 1 failed on ann: no such file (the last of 3 attempts)
           to session 1: accepted 2.1
     "#]]);

@@ -155,6 +155,7 @@ fn a_reduction_that_fails_for_good_fails_a_job_that_keeps_going() {
     trace.check(expect![[r#"
         0 > session 1: failed 1.2: no such file
           + task 00000001/2/0 attempt 1 failed on ann: no such file
+          + task 00000001/2/0 failed for good
           + job 00000001 failed: task 0 of stage 2 failed on ann: no such file
           to session 1: accepted 1.2
     "#]]);
@@ -204,6 +205,7 @@ fn a_task_is_tried_again_as_often_as_the_job_says() {
           to session 1: assign 00000001/1/0 as 1.2
         0 > session 1: failed 1.2: no such file
           + task 00000001/1/0 attempt 2 failed on ann: no such file
+          + task 00000001/1/0 failed for good
           + job 00000001 failed: task 0 of stage 1 failed on ann: no such file (the last of 2 attempts)
           to session 1: accepted 1.2
     "#]]);
