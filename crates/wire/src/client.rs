@@ -2,7 +2,6 @@
 //!
 //! It returns what the coordinator says; how that is shown is the caller's.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -119,18 +118,6 @@ impl Client {
     /// The coordinator's blobs.
     pub fn blobs(&mut self) -> &mut BlobClient {
         &mut self.blobs
-    }
-
-    /// Stores those of the blobs that the coordinator has not, so that they survive a power cut. `progress` is told how
-    /// many of all are there, as they become more.
-    pub async fn upload(&mut self, blobs: &[(Digest, Bytes)], progress: impl Fn(usize)) -> Result<(), CallError> {
-        let digests: Vec<_> = blobs.iter().map(|(digest, _)| *digest).collect();
-        let missing: BTreeSet<_> = self.blobs.missing(&digests).await?.into_iter().collect();
-        for (place, (digest, bytes)) in blobs.iter().enumerate().filter(|(_, (digest, _))| missing.contains(digest)) {
-            progress(place);
-            self.blobs.put_as(*digest, bytes.clone(), true).await?;
-        }
-        Ok(())
     }
 
     /// Submits a job. The same id with the same spec is the same job, however often it is submitted.

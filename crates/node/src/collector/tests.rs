@@ -15,7 +15,7 @@ use convoke_store::blobs::{Blobs, Durability, LayeredBlobs, MemoryBlobs};
 use convoke_store::digest_of;
 use convoke_store::holds::Times;
 use convoke_wire::program::{self, Combine, Entry, FullBatch, Manifest, Mean, Merge, Train};
-use convoke_wire::{Client, Followed};
+use convoke_wire::{CallError, Client, Followed};
 use tokio_stream::StreamExt;
 
 use super::*;
@@ -98,8 +98,18 @@ fn work_for(coordinator: &Coordinator) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move { drop(worker.run(std::future::pending()).await) })
 }
 
+/// Stores what the coordinator has not.
+async fn upload(client: &mut Client, blobs: &[(Digest, Bytes)]) -> Result<(), CallError> {
+    let digests: Vec<_> = blobs.iter().map(|(digest, _)| *digest).collect();
+    let missing = client.blobs().missing(&digests).await?;
+    for (digest, bytes) in blobs.iter().filter(|(digest, _)| missing.contains(digest)) {
+        client.blobs().put_as(*digest, bytes.clone(), true).await?;
+    }
+    Ok(())
+}
+
 async fn submit(client: &mut Client, job: JobId, (spec, blobs): &(JobSpec, Vec<(Digest, Bytes)>)) {
-    client.upload(blobs, |_| {}).await.unwrap();
+    upload(client, blobs).await.unwrap();
     client.submit(job, spec, "kim").await.unwrap();
 }
 
@@ -178,7 +188,7 @@ async fn where_room_is_short_the_oldest_jobs_are_forgotten_and_then_uploads_are_
         let began = Instant::now();
         let prepared = tiny(10, seed);
         loop {
-            match client.upload(&prepared.1, |_| {}).await {
+            match upload(&mut client, &prepared.1).await {
                 Ok(()) if client.submit(job, &prepared.0, "kim").await.is_ok() => break,
                 // A slow machine may take longer than the short holds here last.
                 Ok(()) => {}
@@ -206,7 +216,7 @@ async fn where_room_is_short_the_oldest_jobs_are_forgotten_and_then_uploads_are_
     }
     let large = Bytes::from(vec![0; limit as usize + 1]);
     let on_record = client.jobs().await.unwrap().len();
-    client.upload(&[(digest_of(&large), large)], |_| {}).await.unwrap_err();
+    upload(&mut client, &[(digest_of(&large), large)]).await.unwrap_err();
     tokio::time::sleep(Duration::from_millis(5 * QUICK.sweep_ms)).await;
     assert_eq!(client.jobs().await.unwrap().len(), on_record, "for what never fits nobody makes room");
     worker.abort();
@@ -220,9 +230,9 @@ async fn a_live_jobs_shards_stay_and_go_once_it_has_ended() {
     let mut client = Client::connect(&coordinator.target()).await.unwrap();
     let (job, prepared) = (JobId::from_bits(1), tiny(1, 1));
     // A slow machine may take longer than the short holds here last.
-    while client.upload(&prepared.1, |_| {}).await.is_err() || client.submit(job, &prepared.0, "kim").await.is_err() {}
+    while upload(&mut client, &prepared.1).await.is_err() || client.submit(job, &prepared.0, "kim").await.is_err() {}
     let garbage = Bytes::from_static(b"named by nothing");
-    client.upload(&[(digest_of(&garbage), garbage)], |_| {}).await.unwrap();
+    upload(&mut client, &[(digest_of(&garbage), garbage)]).await.unwrap();
     let blobs = LayeredBlobs::open(&folder.path().join("blobs.sqlite"), &folder.path().join("blobs")).unwrap();
     // Its hold began later than theirs.
     until_left(&blobs, 4).await;
