@@ -2,9 +2,19 @@
 //!
 //! What is in one is for the caller.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use convoke_wire::core::event::bounded;
+
+/// The most bytes of a file's name.
+const NAME_BYTES_MAX: usize = 255;
+
+static NUMBER: AtomicU64 = AtomicU64::new(0);
 
 /// A file that is being written beside its place. Unless it is published, nothing is left of it.
 pub struct Unpublished {
@@ -18,9 +28,14 @@ impl Unpublished {
     /// Begins a file. What a link leads to is written; devices and pipes are written to.
     pub fn create(path: &Path) -> io::Result<Self> {
         let place = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        if place.metadata().is_ok_and(|there| !there.is_file()) {
-            let file = File::options().write(true).open(&place)?;
-            return Ok(Self { file, place, beside: None });
+        match place.metadata() {
+            Ok(there) if !there.is_file() => {
+                let file = File::options().write(true).open(&place)?;
+                return Ok(Self { file, place, beside: None });
+            }
+            // It would only be refused in the end, such as a name that is too long.
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
         let beside = beside(&place);
         Ok(Self { file: File::create(&beside)?, place, beside: Some(beside) })
@@ -68,10 +83,20 @@ pub fn probe(path: &Path) -> io::Result<()> {
     Unpublished::create(path).map(drop)
 }
 
+/// Where a file is until it is whole. Its name is the file's, cut where the system takes no longer one, and not that of
+/// another file that this process writes.
 fn beside(path: &Path) -> PathBuf {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}.tmp", std::process::id()));
-    beside.into()
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let end = format!(".{}-{number}.tmp", std::process::id());
+    let (folder, name) = path.as_os_str().as_bytes().split_at(name_starts(path));
+    let name = bounded(String::from_utf8_lossy(name).into_owned(), NAME_BYTES_MAX - end.len());
+    OsString::from_vec([folder, name.as_bytes(), end.as_bytes()].concat()).into()
+}
+
+/// Where in a path the last name begins, which is empty where a folder is named.
+fn name_starts(path: &Path) -> usize {
+    let slash = path.as_os_str().as_bytes().iter().rposition(|byte| *byte == b'/');
+    slash.map_or(0, |slash| slash + 1)
 }
 
 #[cfg(test)]
@@ -91,5 +116,33 @@ mod tests {
         write(&path, b"whole").unwrap();
         probe(&path).unwrap();
         assert_eq!((names(), fs::read(&path).unwrap()), (vec!["model".into()], b"whole".to_vec()));
+    }
+
+    #[test]
+    fn a_name_may_be_as_long_as_the_system_takes_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = ["x".repeat(255), format!("y{}", "\u{e9}".repeat(127)), "z".repeat(254)];
+        // All at once, and two that differ only at the end.
+        let other = format!("{}w", "x".repeat(254));
+        let paths = names.iter().chain([&other]).map(|name| folder.path().join(name));
+        let mut files: Vec<_> = paths.map(|path| (Unpublished::create(&path).unwrap(), path)).collect();
+        for (place, (file, _)) in files.iter_mut().enumerate() {
+            write!(file, "{place}").unwrap();
+        }
+        for (place, (file, path)) in files.into_iter().enumerate() {
+            file.publish().unwrap();
+            assert_eq!(fs::read_to_string(path).unwrap(), place.to_string());
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4);
+        assert!(probe(&folder.path().join("x".repeat(256))).is_err(), "one that is too long is not cut");
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["gone/", "gone/..", "gone/model"] {
+            let refused = probe(&folder.path().join(name)).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::NotFound, "{name}");
+        }
     }
 }

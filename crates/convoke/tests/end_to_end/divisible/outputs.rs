@@ -78,13 +78,16 @@ fn files_go_along_and_come_back() {
     fs::set_permissions(farm.path("tool"), fs::Permissions::from_mode(0o755)).expect("rights");
     fs::create_dir_all(farm.path("folder/inner")).expect("a folder");
     farm.write("folder/inner/text", "inside\n");
+    let long = "x".repeat(255);
     let command = "./tool $CONVOKE_ITEM; mkdir \"$CONVOKE_OUT/a\\b\"; cp tool \"$CONVOKE_OUT/a\\b/c\nd\"";
+    let command = &format!("{command}; echo long >\"$CONVOKE_OUT/{long}\"");
     let along = ["--with", "tool", "--with", "folder", "--env", "GREETING=hello"];
     let job = [&["run", "--array", "1-3", "--out", "left"], &along[..], &["--", "sh", "-c", command]].concat();
     assert_eq!(printed(farm.does(&job)), "inside\n".repeat(3));
     for task in 0..3 {
         let left = farm.path("left").join(task.to_string());
         assert_eq!(fs::read_to_string(left.join("said")).expect("a file"), format!("hello {}\n", task + 1));
+        assert_eq!(fs::read_to_string(left.join(&long)).expect("a file"), "long\n");
         let copied = left.join("a\\b/c\nd");
         assert_eq!(fs::read(&copied).expect("a file"), fs::read(farm.path("tool")).expect("a file"));
         let is_executable = |path| fs::metadata(path).expect("a file").permissions().mode() & 0o100 != 0;
