@@ -25,7 +25,7 @@ pub use array::Array;
 pub use content::Content;
 pub use error::InputError;
 use files::Files;
-pub use rows::{Rows, Skipped};
+pub use rows::Rows;
 use text::Text;
 
 /// The most bytes of an item that is cut from a text: it is in memory while it is packed.
@@ -154,11 +154,6 @@ impl Input {
             manifest_bytes: 0,
             ended: false,
         }
-    }
-
-    /// How many items there are so far; once all parts were taken, how many there are at all.
-    pub fn items(&self) -> u32 {
-        self.items_taken
     }
 
     /// How many things in the directory are no items: hidden files, folders, devices.

@@ -11,12 +11,9 @@ mod logging;
 mod output;
 mod natural;
 mod data;
-#[allow(dead_code, unused_imports, reason = "the commands that cut inputs come next")]
 mod input;
-#[allow(dead_code, reason = "the commands that upload inputs come next")]
 mod upload;
 mod whole_file;
-#[allow(dead_code, unused_imports, reason = "the commands that write results come next")]
 mod ordered_output;
 mod model;
 mod training_job;

@@ -14,6 +14,7 @@ use crate::args::{Global, MapArgs};
 use crate::divisible::{Divisible, Program, Source, words};
 use crate::failure::Failure;
 use crate::input::{Chunk, Cut, Input};
+use crate::output;
 
 /// How much a chunk holds where nothing is said.
 const CHUNK_BYTES: NonZeroU64 = NonZeroU64::new(4 << 20).unwrap();
@@ -36,6 +37,9 @@ pub async fn run(args: MapArgs, global: &Global) -> Result<ExitCode, Failure> {
         Some(line) => Some((command(line)?, args.fan_in)),
     };
     let input = Input::open(&args.input, cut(&args)?)?;
+    if let Some(said) = said_of_left_out(input.left_out()) {
+        output::note(format!("{}: {said}", args.input.display()));
+    }
     let name = format!("{what} < {}", args.input.display());
     let source = Source::Input(Box::new(input));
     let job = Divisible { name, program, source, reduce, tasks: &args.tasks, run: &args.run };
@@ -61,4 +65,24 @@ fn cut(args: &MapArgs) -> Result<Cut, Failure> {
         true => Cut::Records { chunk, delimiter: b',', header: true },
         false => Cut::Lines(chunk),
     })
+}
+
+/// What a person is told of entries of a directory that are no items.
+fn said_of_left_out(entries: usize) -> Option<String> {
+    match entries {
+        0 => None,
+        1 => Some("1 entry left out: hidden, or no file".to_owned()),
+        entries => Some(format!("{entries} entries left out: hidden, or no files")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_is_counted() {
+        let said = [0, 1, 2].map(|entries| said_of_left_out(entries).unwrap_or_default());
+        assert_eq!(said, ["", "1 entry left out: hidden, or no file", "2 entries left out: hidden, or no files"]);
+    }
 }

@@ -29,8 +29,12 @@ impl Files {
         for entry in fs::read_dir(directory).map_err(fail)? {
             let entry = entry.map_err(fail)?;
             let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
-            let kind = fs::metadata(&path).map_err(|source| InputError::Open { path: path.clone(), source })?;
-            if name.starts_with('.') || !kind.is_file() {
+            let is_file = || match fs::metadata(&path) {
+                Ok(kind) => Ok(kind.is_file()),
+                Err(source) => Err(InputError::Open { path: path.clone(), source }),
+            };
+            // A hidden link may lead nowhere: editors leave such ones.
+            if name.starts_with('.') || !is_file()? {
                 left_out += 1;
                 continue;
             }

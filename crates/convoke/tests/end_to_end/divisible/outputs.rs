@@ -53,7 +53,13 @@ fn an_input_is_cut_between_lines_records_and_files() {
     for (name, content) in [("f10", "ten\n"), ("f2", "two\n"), ("f1", "one\n")] {
         farm.write(&format!("folder/{name}"), content);
     }
-    assert_eq!(printed(farm.does(&["map", "--command", "cat", "folder"])), "one\ntwo\nten\n");
+    let whole = farm.does(&["map", "--command", "cat", "folder"]).with_status(0);
+    assert_eq!((whole.stdout.as_str(), whole.count(&["left out"])), ("one\ntwo\nten\n", 0));
+    fs::create_dir(farm.path("folder/inner")).expect("a folder");
+    farm.write("folder/.hidden", "hidden\n");
+    let part = farm.does(&["map", "--command", "cat", "folder"]).with_status(0);
+    let said = "folder: 2 entries left out: hidden, or no files";
+    assert_eq!((&part.stdout, part.count(&[said])), (&whole.stdout, 1));
     let sum = ["map", "--command", "cat", &lines, "--chunk-lines", "3", "--reduce", "awk '{s+=$1} END {print s}'"];
     assert_eq!(printed(farm.does(&[&sum[..], &["--fan-in", "3"]].concat())), "5050\n");
 }
