@@ -3,6 +3,7 @@
 //! Nothing is submitted here, and nothing large is held. What a step makes of its shard it does not know.
 
 use std::fs::File;
+use std::io;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -97,7 +98,11 @@ fn attempts(step: &StepArgs) -> Attempts {
 /// What the first round begins with, checked as the first merge would check it.
 fn base(step: &StepArgs, contents: &mut Contents) -> Result<Payload, Failure> {
     let path = step.init.as_deref().unwrap_or(Path::new(""));
-    let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
+    // To open a pipe could take for ever, and it cannot be read twice.
+    let opened = path.metadata().and_then(|metadata| match metadata.is_file() {
+        true => Ok((metadata.len(), File::open(path)?)),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")),
+    });
     let (bytes, file) = opened.map_err(|error| {
         Failure::bad_input(format!("cannot read --init {}: {error}", path.display()))
             .hint("check the path and its permissions")

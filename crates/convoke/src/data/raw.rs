@@ -85,14 +85,9 @@ fn whole(sources: &[Source], delimiter: u8) -> Result<Vec<RawShard>, DataError> 
         let name = source.file_name();
         Ok(match source {
             Source::File(path) => {
-                let bytes = path.metadata().map_err(|source| cannot_read(path, source))?;
-                // A pipe cannot be read twice.
-                if !bytes.is_file() {
-                    let source = io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file");
-                    return Err(cannot_read(path, source));
-                }
+                let bytes = size(path)?;
                 let samples = if is_text(path) { lines(path, delimiter)?.count } else { SAMPLES_MAX };
-                RawShard { name, samples, content: Content::File { path: path.clone(), bytes: bytes.len() } }
+                RawShard { name, samples, content: Content::File { path: path.clone(), bytes } }
             }
             Source::Text { bytes, .. } => {
                 let samples = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count() as u64;
@@ -215,7 +210,17 @@ fn ending(path: &Path) -> String {
     path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase()
 }
 
+/// A regular file's size. A pipe has none, and cannot be read twice.
+fn size(path: &Path) -> Result<u64, DataError> {
+    let metadata = path.metadata().map_err(|source| cannot_read(path, source))?;
+    if !metadata.is_file() {
+        return Err(cannot_read(path, io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")));
+    }
+    Ok(metadata.len())
+}
+
 fn open(path: &Path) -> Result<BufReader<File>, DataError> {
+    size(path)?;
     let file = File::open(path).map_err(|source| cannot_read(path, source))?;
     Ok(BufReader::with_capacity(READ_BYTES, file))
 }
@@ -257,6 +262,9 @@ mod tests {
         assert!(refused.ends_with("rows.csv has 2 rows to train on, too few for --shards 3"), "{refused}");
         fs::write(&file, "word,kind\n").unwrap();
         assert!(read(&file, None).unwrap_err().contains("rows.csv"), "a header is nothing to train on");
+        let socket = folder.path().join("socket.csv");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        assert!(read(&socket, None).unwrap_err().contains("it is no regular file"), "it could not be read twice");
         fs::write(&file, "1,\"a\nb\"\n2,c\n").unwrap();
         let refused = read(&file, Some(3)).unwrap_err();
         assert!(refused.ends_with("rows.csv, line 1: a cut would fall into a quoted cell"), "{refused}");

@@ -1,7 +1,9 @@
 //! The files that a job brings along: what `--with` names, and modules and models.
 //!
-//! What tasks make of them is not known here.
+//! Each is a regular file, so that reading it ends. What tasks make of it is not known here.
 
+use std::fs::Metadata;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use convoke_wire::Client;
@@ -17,12 +19,14 @@ const FILES_MAX: usize = 10_000;
 
 /// The files that paths name, by their places in the command's directory: a file by its name, those of a directory below its.
 pub(super) fn files_with(paths: &[PathBuf]) -> Result<Vec<(String, PathBuf)>, Failure> {
-    let mut files = Vec::new();
+    let mut with = With::default();
     for path in paths {
+        let metadata = metadata_of(path)?;
         let whole = path.canonicalize().map_err(|error| cannot_read(path, &error))?;
         let name = name_of(&whole)?;
-        add_files(&whole, name, &mut files)?;
+        with.add(&whole, &metadata, name)?;
     }
+    let files = with.files;
     let mut places: Vec<&str> = files.iter().map(|(place, _)| place.as_str()).collect();
     places.sort_unstable();
     match places.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -32,25 +36,62 @@ pub(super) fn files_with(paths: &[PathBuf]) -> Result<Vec<(String, PathBuf)>, Fa
     }
 }
 
-fn add_files(path: &Path, place: String, files: &mut Vec<(String, PathBuf)>) -> Result<(), Failure> {
-    if !path.is_dir() {
-        files.push((place, path.to_owned()));
-        if files.len() > FILES_MAX {
-            let error = format!("--with names more than {FILES_MAX} files");
-            return Err(Failure::bad_input(error).hint("pack them into an archive"));
+/// What `--with` names, as it is found.
+#[derive(Default)]
+struct With {
+    files: Vec<(String, PathBuf)>,
+    /// The directories that lead to where it looks, by device and inode: a link may lead back to one of them.
+    above: Vec<(u64, u64)>,
+}
+
+impl With {
+    /// Adds a file, or those of a directory and of what links in it lead to.
+    fn add(&mut self, path: &Path, metadata: &Metadata, place: String) -> Result<(), Failure> {
+        if metadata.is_file() {
+            self.files.push((place, path.to_owned()));
+            if self.files.len() > FILES_MAX {
+                let error = format!("--with names more than {FILES_MAX} files");
+                return Err(Failure::bad_input(error).hint("pack them into an archive"));
+            }
+            return Ok(());
         }
-        return Ok(());
+        let own = (metadata.dev(), metadata.ino());
+        if self.above.contains(&own) {
+            let error = format!("--with: {} leads back to a directory that it is in", path.display());
+            return Err(Failure::bad_input(error).hint("remove that link, or name what is to go along one by one"));
+        }
+        self.above.push(own);
+        let mut inside = Vec::new();
+        for entry in path.read_dir().map_err(|error| cannot_read(path, &error))? {
+            inside.push(entry.map_err(|error| cannot_read(path, &error))?.path());
+        }
+        inside.sort_by_cached_key(|path| natural::natural(&path.to_string_lossy()));
+        for inner in inside {
+            let name = name_of(&inner)?;
+            self.add(&inner, &metadata_of(&inner)?, format!("{place}/{name}"))?;
+        }
+        self.above.pop();
+        Ok(())
     }
-    let mut inside = Vec::new();
-    for entry in path.read_dir().map_err(|error| cannot_read(path, &error))? {
-        inside.push(entry.map_err(|error| cannot_read(path, &error))?.path());
+}
+
+/// Stores a file.
+pub(super) async fn store_file(client: &mut Client, path: &Path) -> Result<Digest, Failure> {
+    let bytes = metadata_of(path)?.len();
+    let content = Content::File { path: path.to_owned(), bytes };
+    let digest = digest_of_content(&content)?;
+    upload::store(client.blobs(), digest, content).await?;
+    Ok(digest)
+}
+
+/// What a path, or what a link leads to, is: a file or a directory. To read anything else could take for ever.
+fn metadata_of(path: &Path) -> Result<Metadata, Failure> {
+    let metadata = path.metadata().map_err(|error| cannot_read(path, &error))?;
+    if metadata.is_file() || metadata.is_dir() {
+        return Ok(metadata);
     }
-    inside.sort_by_cached_key(|path| natural::natural(&path.to_string_lossy()));
-    for inner in inside {
-        let name = name_of(&inner)?;
-        add_files(&inner, format!("{place}/{name}"), files)?;
-    }
-    Ok(())
+    let error = format!("{} is neither a file nor a directory, and cannot be sent", path.display());
+    Err(Failure::bad_input(error).hint("write what it gives into a file, and name that"))
 }
 
 fn name_of(path: &Path) -> Result<String, Failure> {
@@ -59,20 +100,60 @@ fn name_of(path: &Path) -> Result<String, Failure> {
         .ok_or_else(|| Failure::bad_input(format!("--with {}: its name is not text", path.display())).hint("rename it"))
 }
 
-/// Stores a file.
-pub(super) async fn store_file(client: &mut Client, path: &Path) -> Result<Digest, Failure> {
-    let bytes = path.metadata().map_err(|error| cannot_read(path, &error))?.len();
-    let content = Content::File { path: path.to_owned(), bytes };
-    let digest = digest_of_content(&content)?;
-    upload::store(client.blobs(), digest, content).await?;
-    Ok(digest)
-}
-
-pub(super) fn is_executable(metadata: &std::fs::Metadata) -> bool {
-    use std::os::unix::fs::PermissionsExt;
+pub(super) fn is_executable(metadata: &Metadata) -> bool {
     metadata.permissions().mode() & 0o100 != 0
 }
 
 pub(super) fn cannot_read(path: &Path, error: &std::io::Error) -> Failure {
     Failure::bad_input(format!("cannot read {}: {error}", path.display())).hint("check the path and its permissions")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    fn check(folder: &Path, expected: Result<&[&str], &str>) {
+        match (files_with(&[folder.to_owned()]), expected) {
+            (Ok(files), Ok(places)) => {
+                assert_eq!(files.iter().map(|(place, _)| place.as_str()).collect::<Vec<_>>(), places);
+            }
+            (found, expected) => {
+                let refused = found.err().map(|failure| failure.to_string());
+                assert!(refused.as_ref().is_some_and(|said| said.contains(expected.unwrap_err())), "{refused:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_goes_along_is_what_links_lead_to_and_ends() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("folder");
+        fs::create_dir_all(folder.join("b/c")).unwrap();
+        fs::write(folder.join("b/c/10"), "").unwrap();
+        fs::write(folder.join("b/2"), "").unwrap();
+        symlink("b/2", folder.join("a")).unwrap();
+        // The same directory in two places is in both.
+        symlink("b/c", folder.join("d")).unwrap();
+        check(&folder, Ok(&["folder/a", "folder/b/2", "folder/b/c/10", "folder/d/10"]));
+
+        symlink("..", folder.join("b/c/up")).unwrap();
+        check(&folder, Err("folder/b/c/up leads back to a directory that it is in"));
+        fs::remove_file(folder.join("b/c/up")).unwrap();
+        symlink(".", folder.join("b/itself")).unwrap();
+        check(&folder, Err("folder/b/itself leads back"));
+        fs::remove_file(folder.join("b/itself")).unwrap();
+        symlink("gone", folder.join("b/nowhere")).unwrap();
+        check(&folder, Err("folder/b/nowhere: No such file"));
+        fs::remove_file(folder.join("b/nowhere")).unwrap();
+
+        let socket = folder.join("b/socket");
+        let _listener = UnixListener::bind(&socket).unwrap();
+        check(&folder, Err("folder/b/socket is neither a file nor a directory"));
+        check(&socket, Err("folder/b/socket is neither a file nor a directory"));
+        check(Path::new("/dev/null"), Err("/dev/null is neither a file nor a directory"));
+    }
 }

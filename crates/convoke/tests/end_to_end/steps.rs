@@ -196,6 +196,7 @@ fn what_cannot_be_a_step_job_is_named_before_anything_is_submitted() {
         (&[&step[..], &[&bytes]].concat(), "the first, `w`, holds U8"),
         (&[&step[..], &["rows.csv"]].concat(), "--init rows.csv cannot be trained: "),
         (&[&step[..], &["gone"]].concat(), "cannot read --init gone"),
+        (&[&step[..], &["/dev/null"]].concat(), "cannot read --init /dev/null: it is no regular file"),
         (&[&step[..], &[&good, "--validate", "0.2"]].concat(), "--validate 0.2"),
         (&[&step[..], &[&good, "--validate", "rows.csv"]].concat(), "--validate names data for --eval"),
         (&[&step[..], &[&good, "--with", "gone"]].concat(), "cannot read gone"),

@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 
 use super::{Farm, entries, numbers};
+use crate::cluster::text;
 use crate::process::Ended;
 use crate::refusals::check_refused;
 
@@ -73,6 +75,12 @@ fn what_there_is_not_is_refused_before_anything_is_submitted() {
     check_refused(farm.does(&["map", "--command", "cat", "missing"]), 2, &["missing", "No such file"]);
     check_refused(farm.does(&["run", "--with", "missing", "--", "true"]), 2, &["missing", "No such file"]);
     check_refused(farm.does(&["map", "--command", "'", &empty]), 2, &["a quote that is not closed"]);
+    let lines = farm.write("lines", &numbers(3));
+    let pipe = farm.path("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    let said = ["pipe is neither a file nor a directory"];
+    check_refused(farm.does(&["run", "--with", text(&pipe), "--", "true"]), 2, &said);
+    check_refused(farm.does(&["map", "--wasm", text(&pipe), &lines]), 2, &said);
     assert!(farm.cluster.jobs().is_empty());
 }
 
