@@ -18,7 +18,7 @@ use crate::data::digest_of;
 use crate::failure::Failure;
 use crate::input::{Array, Content, Input};
 use crate::upload::{self, digest_of_content, upload};
-use along::{cannot_read, files_with, is_executable, store_file};
+use along::{cannot_read, files_with, is_executable, store_file, store_module};
 
 /// The most bytes of a program or a list that a spec carries in place.
 const INLINE_BYTES_MAX: usize = 6 * 1024;
@@ -183,7 +183,7 @@ async fn stored(client: &mut Client, program: &Program) -> Result<job::Program, 
             Ok(job::Program::new(COMMAND, client.payload_of(&command).await?))
         }
         Program::Wasm { module, memory_bytes_max, clock } => {
-            let digest = store_file(client, module).await?;
+            let digest = store_module(client, module).await?;
             let (memory_bytes_max, clock) = (*memory_bytes_max, *clock);
             let arguments = vec![module.file_name().unwrap_or_default().to_string_lossy().into_owned()];
             let wasm = Wasm { module: digest.0.to_vec(), memory_bytes_max, clock, arguments, ..Wasm::default() };

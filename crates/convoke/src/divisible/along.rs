@@ -2,13 +2,17 @@
 //!
 //! Each is a regular file, so that reading it ends. What tasks make of it is not known here.
 
+use std::fmt::Display;
 use std::fs::Metadata;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
+use convoke_node::executor::{MODULE_BYTES_MAX, check_module};
 use convoke_wire::Client;
 use convoke_wire::core::Digest;
 
+use crate::data::digest_of;
 use crate::failure::Failure;
 use crate::input::Content;
 use crate::natural;
@@ -84,6 +88,29 @@ pub(super) async fn store_file(client: &mut Client, path: &Path) -> Result<Diges
     Ok(digest)
 }
 
+/// Stores a module that workers take.
+pub(super) async fn store_module(client: &mut Client, path: &Path) -> Result<Digest, Failure> {
+    let module = read_module(path)?;
+    let digest = digest_of(&module);
+    upload::store(client.blobs(), digest, Content::Bytes(module)).await?;
+    Ok(digest)
+}
+
+fn read_module(path: &Path) -> Result<Bytes, Failure> {
+    let unusable = |error: &dyn Display| Failure::bad_input(format!("{}: {error}", path.display()));
+    let bytes = metadata_of(path)?.len();
+    if bytes > MODULE_BYTES_MAX {
+        let error = format!("{bytes} bytes are too many: a module has at most {MODULE_BYTES_MAX}");
+        return Err(unusable(&error).hint("build it optimized, and without debug information"));
+    }
+    let module = std::fs::read(path).map_err(|error| cannot_read(path, &error))?;
+    check_module(&module).map_err(|error| {
+        unusable(&error)
+            .hint("name what a compiler makes for the target wasm32-wasip1; text (.wat) is not compiled here")
+    })?;
+    Ok(module.into())
+}
+
 /// What a path, or what a link leads to, is: a file or a directory. To read anything else could take for ever.
 fn metadata_of(path: &Path) -> Result<Metadata, Failure> {
     let metadata = path.metadata().map_err(|error| cannot_read(path, &error))?;
@@ -125,6 +152,29 @@ mod tests {
                 let refused = found.err().map(|failure| failure.to_string());
                 assert!(refused.as_ref().is_some_and(|said| said.contains(expected.unwrap_err())), "{refused:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_module_is_named_on_one_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("count.wasm");
+        let said = |bytes: &[u8]| {
+            fs::write(&path, bytes).unwrap();
+            read_module(&path).err().map_or_else(String::new, |failure| failure.to_string())
+        };
+        let empty = b"\0asm\x01\0\0\0";
+        assert_eq!(said(empty), "");
+        for (bytes, expected) in [
+            (&b"(module)"[..], "the module is not WebAssembly: it does not begin with `\\0asm`"),
+            (b"", "the module is not WebAssembly: it does not begin with `\\0asm`"),
+            (&[&empty[..], &[1, 9]].concat(), "the module is not WebAssembly that workers take: "),
+            (&[&empty[..4], &[9, 0, 0, 0]].concat(), "the module is not WebAssembly that workers take: "),
+            (b"\0asm\x0d\0\x01\0", "the module is a component: build it for WASI preview1, wasm32-wasip1"),
+        ] {
+            let said = said(bytes);
+            assert!(said.starts_with(&format!("{}: {expected}", path.display())), "{said}");
+            assert!(said.len() < 300 && !said.contains("\\n") && !said.contains("  "), "{said}");
         }
     }
 

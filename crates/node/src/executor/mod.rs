@@ -33,7 +33,7 @@ use learn::Models;
 pub use command::CommandError;
 pub(crate) use command::Commands;
 pub(crate) use wasm::Guests;
-pub use wasm::WasmLimits;
+pub use wasm::{MODULE_BYTES_MAX, ModuleError, WasmLimits, check_module};
 
 /// What a worker is able to do.
 pub use convoke_wire::job::{COMMAND, EVALUATE, PREDICT, STEP, TRAIN, WASM};

@@ -12,10 +12,10 @@ use convoke_core::message::Assignment;
 use convoke_wire::program::Wasm;
 
 use super::{Computed, Death, ExecuteError, Input, STDOUT_BYTES_MAX};
-use crate::wasm::{Call, Engine, Failure as Died, Limits, WasmError};
+use crate::wasm::{Call, Engine, Failure as Died, Limits, WasmError, check};
 
 /// The most bytes of a module.
-pub(super) const MODULE_BYTES_MAX: u64 = 64 << 20;
+pub const MODULE_BYTES_MAX: u64 = 64 << 20;
 
 /// What a worker lets guests have, whatever a job says.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +31,16 @@ impl Default for WasmLimits {
     fn default() -> Self {
         Self { memory_bytes_max: 1 << 30, time_max: Duration::from_secs(3_600) }
     }
+}
+
+/// A module that no worker takes.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct ModuleError(#[from] WasmError);
+
+/// Whether workers that are like this build take a module, as far as that shows before it is compiled.
+pub fn check_module(module: &[u8]) -> Result<(), ModuleError> {
+    Ok(check(module)?)
 }
 
 /// A worker's guests.

@@ -11,7 +11,7 @@ use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::Program;
 use super::guest::TABLE_ELEMENTS_MAX;
-use super::programs::{Compiler, Programs};
+use super::programs::{self, Compiler, Programs};
 use super::ticker::Ticker;
 
 /// A guest's native stack: half of what a Rust thread has, so that the other half is the host functions'.
@@ -49,7 +49,9 @@ pub(crate) enum WasmError {
     Start(String),
     #[error("the module is larger than a module may be: {bytes} bytes, of {bytes_max}")]
     TooLarge { bytes: u64, bytes_max: u64 },
-    #[error("the module is not WebAssembly that this worker takes: {0}")]
+    #[error("the module is not WebAssembly: it does not begin with `\\0asm`")]
+    Foreign,
+    #[error("the module is not WebAssembly that workers take: {0}")]
     Invalid(String),
     #[error("the module is a component: build it for WASI preview1, wasm32-wasip1")]
     Component,
@@ -63,6 +65,20 @@ pub(crate) enum WasmError {
     CompilerBusy { waiting_max: usize },
     #[error("the compiler panicked at the module")]
     CompilerPanicked,
+}
+
+impl WasmError {
+    /// What the engine says of a module, on one line: it may show what it found over many.
+    pub(super) fn invalid(error: &wasmtime::Error) -> Self {
+        let said = format!("{error:#}");
+        Self::Invalid(said.split_whitespace().collect::<Vec<_>>().join(" "))
+    }
+}
+
+/// Whether workers take a module, as far as that shows before it is compiled.
+pub(crate) fn check(module: &[u8]) -> Result<(), WasmError> {
+    let engine = wasmtime::Engine::new(&config(None)).map_err(|error| WasmError::Start(format!("{error:#}")))?;
+    programs::check(&engine, module)
 }
 
 /// Compiles modules and keeps them.

@@ -14,5 +14,5 @@ mod engine;
 mod tests;
 
 pub(crate) use call::{Call, Program};
-pub(crate) use engine::{Engine, Limits, WasmError};
+pub(crate) use engine::{Engine, Limits, WasmError, check};
 pub(crate) use guest::Failure;

@@ -26,6 +26,9 @@ const PROGRAM_BYTES_MIN: u64 = 64 << 10;
 /// The compiler's functions nest as deeply as the module's blocks.
 const COMPILER_STACK_BYTES: usize = 16 << 20;
 
+/// What a module begins with.
+const MAGIC: &[u8] = b"\0asm";
+
 type Compiled = Result<Arc<Program>, WasmError>;
 
 /// Makes programs of modules.
@@ -41,12 +44,9 @@ impl Compiler {
     }
 
     fn compile(&self, bytes: &[u8]) -> Compiled {
-        // A component begins like a module, but for the layer.
-        if bytes.get(..4) == Some(b"\0asm") && bytes.get(6..8) == Some(&[1, 0]) {
-            return Err(WasmError::Component);
-        }
+        check_beginning(bytes)?;
         let module = Module::from_binary(self.linker.engine(), bytes);
-        let module = module.map_err(|error| WasmError::Invalid(format!("{error:#}")))?;
+        let module = module.map_err(|error| WasmError::invalid(&error))?;
         let start = module.get_export(START);
         let start = start.and_then(|start| start.func().map(|start| (start.params().len(), start.results().len())));
         if start != Some((0, 0)) {
@@ -56,6 +56,21 @@ impl Compiler {
         let instance = linked.map_err(|error| WasmError::Link(format!("{error:#}")))?;
         Ok(Arc::new(Program { instance, ticker: self.ticker.clone() }))
     }
+}
+
+/// Whether a module may be compiled at all: a compiler finds no more fault with its form.
+pub(super) fn check(engine: &wasmtime::Engine, bytes: &[u8]) -> Result<(), WasmError> {
+    check_beginning(bytes)?;
+    Module::validate(engine, bytes).map_err(|error| WasmError::invalid(&error))
+}
+
+/// What is no module at all, or one of another kind, is told so in plain words.
+fn check_beginning(bytes: &[u8]) -> Result<(), WasmError> {
+    if bytes.get(..MAGIC.len()) != Some(MAGIC) {
+        return Err(WasmError::Foreign);
+    }
+    // A component begins like a module, but for the layer.
+    if bytes.get(6..8) == Some(&[1, 0]) { Err(WasmError::Component) } else { Ok(()) }
 }
 
 /// The programs at hand.

@@ -76,6 +76,10 @@ fn what_there_is_not_is_refused_before_anything_is_submitted() {
     check_refused(farm.does(&["run", "--with", "missing", "--", "true"]), 2, &["missing", "No such file"]);
     check_refused(farm.does(&["map", "--command", "'", &empty]), 2, &["a quote that is not closed"]);
     let lines = farm.write("lines", &numbers(3));
+    let garbage = farm.write("garbage.wasm", "garbage");
+    let said = ["garbage.wasm: the module is not WebAssembly"];
+    check_refused(farm.does(&["map", "--wasm", &garbage, &lines]), 2, &said);
+    check_refused(farm.does(&["map", "--command", "cat", "--reduce", &garbage, &lines]), 2, &said);
     let pipe = farm.path("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
     let said = ["pipe is neither a file nor a directory"];
