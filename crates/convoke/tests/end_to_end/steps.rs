@@ -157,7 +157,9 @@ fn a_shell_is_enough_and_steps_see_their_shards() {
     for name in ["a.bin", "b.bin"] {
         fs::write(home.path("files").join(name), name).expect("a shard");
     }
-    let step = "cp $CONVOKE_BASE $CONVOKE_RESULT && test \"$(cat $CONVOKE_SHARD)\" = \"$(basename $CONVOKE_SHARD)\"";
+    // Its directory is its own, and it is not promised that other files come back.
+    let step = "cp $CONVOKE_BASE $CONVOKE_RESULT && test \"$(cat $CONVOKE_SHARD)\" = \"$(basename $CONVOKE_SHARD)\" && \
+                test \"$PWD\" = \"$CONVOKE_DIRECTORY\" && test -z \"${CONVOKE_OUT+set}\"";
     // Without validation data, there is one measurement, and no shard for it.
     let eval = r#"test -z "$CONVOKE_SHARD" && echo "{\"error\": 0.$CONVOKE_ROUND, \"other\": 1}""#;
     let fixed = ["train", "files", "--init", "init", "--shell", "--rounds", "2", "--workers", "1", "--output", "json"];

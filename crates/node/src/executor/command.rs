@@ -20,7 +20,7 @@ use super::{Computed, Death, ExecuteError, Input, STDOUT_BYTES_MAX};
 use crate::process::collect::{self, CollectError};
 use crate::process::environment::{VariableError, View};
 use crate::process::files::{FileCache, FilesError, Given as GivenFile};
-use crate::process::guard::OUT_VARIABLE;
+use crate::process::guard::DIRECTORY_VARIABLE;
 use crate::process::scratch::{Scratch, ScratchError, ScratchRoot};
 use crate::process::{self, Ended, How, Invocation, RunError};
 
@@ -113,6 +113,11 @@ impl Room {
         self.scratch.directory()
     }
 
+    /// Where the command leaves files that come back.
+    fn out(&self) -> &Path {
+        self.scratch.out()
+    }
+
     /// Runs a command here to its end.
     pub(super) fn run(
         &mut self,
@@ -122,7 +127,7 @@ impl Room {
     ) -> Result<Ended, ExecuteError> {
         let variables: Vec<(String, String)> = call.environment.iter().map(pair).collect();
         let mut convoke = vec![
-            (OUT_VARIABLE, self.scratch.out().as_os_str().to_owned()),
+            (DIRECTORY_VARIABLE, self.directory().into()),
             ("CONVOKE_JOB", assignment.task.job.to_string().into()),
             ("CONVOKE_INDEX", assignment.task.index.to_string().into()),
             ("CONVOKE_SEED", assignment.seed.to_string().into()),
@@ -153,16 +158,6 @@ impl Room {
         self.placed.check().map_err(CommandError::from)?;
         Ok(ended)
     }
-
-    /// The files that the command left.
-    pub(super) fn left(&self) -> Result<Vec<Left>, CommandError> {
-        let written = collect::collect(self.scratch.out(), &LEFT)?;
-        let left = written.into_iter().map(|written| {
-            let bytes = written.read()?;
-            Ok(Left { path: written.path, executable: written.executable, bytes })
-        });
-        left.collect()
-    }
 }
 
 /// How a command is called.
@@ -189,7 +184,7 @@ pub(super) fn run(
     let mut call = Call {
         argv: command.argv.clone(),
         environment: &command.environment,
-        convoke: Vec::new(),
+        convoke: vec![("CONVOKE_OUT", room.out().into())],
         resources,
         stdin: Bytes::new(),
     };
@@ -208,9 +203,19 @@ pub(super) fn run(
         }
     }
     let ended = room.run(assignment, call, stop)?;
-    let left = room.left()?;
+    let left = left_in(room.out())?;
     let usage = usage(&ended);
     Ok((Computed { result: ended.stdout, log: ended.stderr, usage, ..Computed::default() }, left))
+}
+
+/// The files that a command left.
+fn left_in(out: &Path) -> Result<Vec<Left>, CommandError> {
+    let written = collect::collect(out, &LEFT)?;
+    let left = written.into_iter().map(|written| {
+        let bytes = written.read()?;
+        Ok(Left { path: written.path, executable: written.executable, bytes })
+    });
+    left.collect()
 }
 
 /// What it took of the machine.

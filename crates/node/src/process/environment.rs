@@ -39,7 +39,7 @@ pub struct View<'a> {
     pub directory: &'a Path,
     /// What the user gave.
     pub variables: &'a [(String, String)],
-    /// What Convoke says: `CONVOKE_OUT` and its like, and what the task has of the worker's resources.
+    /// What Convoke says: `CONVOKE_JOB` and its like, and what the task has of the worker's resources.
     pub convoke: &'a [(&'a str, OsString)],
 }
 

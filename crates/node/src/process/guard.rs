@@ -20,8 +20,8 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, geteuid, getpgid, getpgrp, getpid, getppid};
 
-/// The variable that says whose a process is: it names a directory of its task's.
-pub const OUT_VARIABLE: &str = "CONVOKE_OUT";
+/// The variable that says whose a process is: it names its task's directory.
+pub const DIRECTORY_VARIABLE: &str = "CONVOKE_DIRECTORY";
 /// How long it kills what starts anew.
 const KILL_MAX: Duration = Duration::from_secs(2);
 /// How long it waits between two looks.
@@ -67,7 +67,7 @@ fn guard() -> MutexGuard<'static, Option<Guard>> {
 }
 
 /// The guard itself: waits for the end of the process that started it, then kills this user's processes whose
-/// `CONVOKE_OUT` begins with `folders`, which [`super::scratch::folders_of`] says.
+/// `CONVOKE_DIRECTORY` begins with `folders`, which [`super::scratch::folders_of`] says.
 pub fn watch(folders: &Path) {
     // A command may have joined the worker's own group, in which others may be: it dies alone.
     let spared = [getpgid(Some(getppid())).ok(), Some(getpgrp())];
@@ -111,7 +111,7 @@ fn has_directory(process: &Path, folders: &OsStr) -> bool {
     drop(fs::File::open(process.join("environ")).and_then(|mut file| file.read_to_end(&mut environment)));
     let mut directories = environment
         .split(|byte| *byte == 0)
-        .filter_map(|variable| variable.strip_prefix(OUT_VARIABLE.as_bytes())?.strip_prefix(b"="));
+        .filter_map(|variable| variable.strip_prefix(DIRECTORY_VARIABLE.as_bytes())?.strip_prefix(b"="));
     directories.any(|directory| directory.starts_with(folders.as_bytes()))
 }
 

@@ -35,17 +35,16 @@ fn watch_alone() {
 }
 
 /// A process that sleeps, with a directory in its environment.
-fn sleeper(out: &Path) -> Child {
-    Command::new("sleep").arg("1000").env(OUT_VARIABLE, out).process_group(0).spawn().unwrap()
+fn sleeper(directory: &Path) -> Child {
+    Command::new("sleep").arg("1000").env(DIRECTORY_VARIABLE, directory).process_group(0).spawn().unwrap()
 }
 
 #[test]
 fn those_with_a_directory_of_the_dead_die_and_no_others() {
     let parent = tempfile::tempdir().unwrap();
     let own = folders_of(parent.path(), 12);
-    let mut doomed =
-        [sleeper(&parent.path().join("worker-12-0/1.out")), sleeper(&parent.path().join("worker-12-3/9.out"))];
-    let mut spared = [sleeper(&parent.path().join("worker-123-0/1.out")), sleeper(parent.path())];
+    let mut doomed = [sleeper(&parent.path().join("worker-12-0/1")), sleeper(&parent.path().join("worker-12-3/9"))];
+    let mut spared = [sleeper(&parent.path().join("worker-123-0/1")), sleeper(parent.path())];
     let (theirs, mut lifeline) = io::pipe().unwrap();
     let mut guard = watching(&own).stdin(theirs).stdout(Stdio::null()).spawn().unwrap();
     // As long as somebody can write, it waits, whatever is written.
