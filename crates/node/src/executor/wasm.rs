@@ -68,7 +68,7 @@ impl Guests {
     ) -> Result<Computed, ExecuteError> {
         let limits = || Limits { calls_max: self.calls_max, module_bytes_max: MODULE_BYTES_MAX, ..Limits::default() };
         let engine = self.engine.get_or_init(|| Engine::start(limits())).as_ref().map_err(Clone::clone)?;
-        let program = engine.program(wasm.module_digest()?, module)?;
+        let program = engine.program(wasm.module_digest()?, module, stop)?;
         let time_max = assignment.timeout_ms.map_or(self.limits.time_max, Duration::from_millis);
         let memory_bytes_max = wasm.memory_bytes_max.unwrap_or(u64::MAX).min(self.limits.memory_bytes_max);
         let environment = wasm.environment.iter().map(|variable| (variable.name.clone(), variable.value.clone()));

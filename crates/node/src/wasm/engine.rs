@@ -3,6 +3,7 @@
 //! It decides what WebAssembly may be; what a guest may do is decided at each call.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,16 +30,23 @@ pub(crate) struct Limits {
     /// How many calls may run at once.
     pub(crate) calls_max: u32,
     pub(crate) module_bytes_max: u64,
-    /// How long a module may take to compile before the task that needs it is given up.
+    /// How long a module may take to compile before the tasks that need it are given up.
     pub(crate) compile_time_max: Duration,
+    /// How long a task may wait until its module's turn comes, where too many others are being compiled.
+    pub(crate) compile_turn_time_max: Duration,
     /// How many bytes of modules are kept compiled: those that were used last.
     pub(crate) programs_bytes_max: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        let compile_time_max = Duration::from_secs(60);
-        Self { calls_max: 64, module_bytes_max: 64 << 20, compile_time_max, programs_bytes_max: 256 << 20 }
+        Self {
+            calls_max: 64,
+            module_bytes_max: 64 << 20,
+            compile_time_max: Duration::from_secs(60),
+            compile_turn_time_max: Duration::from_secs(600),
+            programs_bytes_max: 256 << 20,
+        }
     }
 }
 
@@ -61,8 +69,10 @@ pub(crate) enum WasmError {
     NoStart,
     #[error("the module did not compile within {time_max:?}")]
     CompileTime { time_max: Duration },
-    #[error("too many modules wait to be compiled: {waiting_max}")]
-    CompilerBusy { waiting_max: usize },
+    #[error("no turn to compile the module came within {turn_time_max:?}: {compiling} others are being compiled")]
+    CompilersBusy { compiling: usize, turn_time_max: Duration },
+    #[error("it was stopped before its module was compiled")]
+    Stopped,
     #[error("the compiler panicked at the module")]
     CompilerPanicked,
 }
@@ -87,7 +97,7 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Starts an engine with its threads: one that compiles and one that ticks.
+    /// Starts an engine with the thread that ticks.
     pub(crate) fn start(limits: Limits) -> Result<Self, WasmError> {
         // The pool reserves address space for all instances at once, which some systems do not grant.
         let pooled = wasmtime::Engine::new(&config(Some(limits.calls_max)));
@@ -96,14 +106,14 @@ impl Engine {
             wasmtime::Engine::new(&config(None))
         });
         let engine = engine.map_err(|error| WasmError::Start(format!("{error:#}")))?;
-        let start = |error: std::io::Error| WasmError::Start(error.to_string());
-        let ticker = Arc::new(Ticker::start(engine.clone()).map_err(start)?);
-        Ok(Self { programs: Programs::start(Compiler::new(&engine, ticker)?, limits).map_err(start)? })
+        let ticker = Ticker::start(engine.clone()).map_err(|error| WasmError::Start(error.to_string()))?;
+        let compiler = Compiler::new(&engine, Arc::new(ticker))?;
+        Ok(Self { programs: Programs::new(move |module| compiler.compile(module), limits) })
     }
 
-    /// The program of a module, compiled once for all who ask for it. Blocks while it is compiled.
-    pub(crate) fn program(&self, digest: Digest, module: &Bytes) -> Result<Arc<Program>, WasmError> {
-        self.programs.get(digest, module)
+    /// The program of a module, compiled once for all who ask for it. Blocks while it is compiled, or until `stop` is set.
+    pub(crate) fn program(&self, digest: Digest, module: &Bytes, stop: &AtomicBool) -> Result<Arc<Program>, WasmError> {
+        self.programs.get(digest, module, stop)
     }
 }
 

@@ -68,7 +68,7 @@ fn binary(text: &str) -> Bytes {
 }
 
 fn program_of(engine: &Engine, module: &Bytes) -> Result<Arc<Program>, WasmError> {
-    engine.program(Digest(*blake3::hash(module).as_bytes()), module)
+    engine.program(Digest(*blake3::hash(module).as_bytes()), module, &AtomicBool::new(false))
 }
 
 /// A call with room enough.

@@ -2,14 +2,17 @@
 //!
 //! What they do when they run is beside.
 
-use std::sync::{Arc, Barrier};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use convoke_core::Digest;
 
 use super::{ECHO, ENGINE, binary, call, check_engine, module, output, program_of};
-use crate::wasm::programs::{Compiler, Programs};
+use crate::wasm::programs::{Compiled, Compiler, Programs};
 use crate::wasm::ticker::Ticker;
 use crate::wasm::{Engine, Limits, WasmError};
 
@@ -115,15 +118,21 @@ fn many_who_ask_at_once_get_the_same_program() {
     assert!(programs.iter().all(|program| Arc::ptr_eq(program, &programs[0])));
 }
 
-#[test]
-fn those_not_used_for_longest_go() {
+/// Programs whose compiler is a test's own, beside the real one.
+fn programs(limits: Limits, compile: impl Fn(&Compiler, &[u8]) -> Compiled + Send + Sync + 'static) -> Arc<Programs> {
     let engine = wasmtime::Engine::new(wasmtime::Config::new().epoch_interruption(true)).expect("an engine");
     let ticker = Arc::new(Ticker::start(engine.clone()).expect("a thread"));
+    let compiler = Compiler::new(&engine, ticker).expect("a compiler");
+    Arc::new(Programs::new(move |module| compile(&compiler, module), limits))
+}
+
+#[test]
+fn those_not_used_for_longest_go() {
     // Room for three of the smallest.
     let limits = Limits { programs_bytes_max: 3 * (64 << 10), ..Limits::default() };
-    let programs = Programs::start(Compiler::new(&engine, ticker).expect("a compiler"), limits).expect("a thread");
+    let programs = programs(limits, Compiler::compile);
     let echo = module(ECHO);
-    let get = |number: u8| programs.get(Digest([number; 32]), &echo).expect("a program");
+    let get = |number: u8| programs.get(Digest([number; 32]), &echo, &AtomicBool::new(false)).expect("a program");
     let first = get(1);
     let second = get(2);
     get(3);
@@ -132,6 +141,76 @@ fn those_not_used_for_longest_go() {
     assert_eq!(programs.kept(), 3);
     assert!(Arc::ptr_eq(&first, &get(1)), "it was used last but one");
     assert!(!Arc::ptr_eq(&second, &get(2)), "it was compiled anew");
+}
+
+/// Programs of which those of the bytes [`SLOW`] are compiled when the test says so, a word each; and how many were begun.
+fn slow_programs(limits: Limits) -> (Arc<Programs>, mpsc::Sender<()>, Arc<AtomicUsize>) {
+    let (go, gate) = mpsc::channel::<()>();
+    let (gate, count) = (Mutex::new(gate), Arc::new(AtomicUsize::new(0)));
+    let counted = count.clone();
+    let programs = programs(limits, move |compiler, module| {
+        counted.fetch_add(1, Relaxed);
+        if module == SLOW {
+            gate.lock().expect("no panic").recv().expect("a word");
+            return compiler.compile(&self::module(ECHO));
+        }
+        compiler.compile(module)
+    });
+    (programs, go, count)
+}
+
+const SLOW: &[u8] = b"slow";
+
+/// Asks on a thread of its own; set the flag, and it is to stop.
+fn ask(programs: &Arc<Programs>, digest: u8, module: &Bytes) -> (JoinHandle<Compiled>, Arc<AtomicBool>) {
+    let (programs, module, stop) = (programs.clone(), module.clone(), Arc::new(AtomicBool::new(false)));
+    let stopping = stop.clone();
+    (std::thread::spawn(move || programs.get(Digest([digest; 32]), &module, &stopping)), stop)
+}
+
+#[test]
+fn a_slow_module_holds_up_no_other_and_is_compiled_once() {
+    let (programs, go, count) = slow_programs(Limits { calls_max: 2, ..Limits::default() });
+    let slow = Bytes::from_static(SLOW);
+    let [(first, _), (second, _)] = [ask(&programs, 1, &slow), ask(&programs, 1, &slow)];
+    ask(&programs, 2, &module(ECHO)).0.join().expect("no panic").expect("another program, meanwhile");
+    assert!(!first.is_finished() && !second.is_finished());
+    go.send(()).expect("a compiler");
+    let [first, second] = [first, second].map(|asked| asked.join().expect("no panic").expect("a program"));
+    assert!(Arc::ptr_eq(&first, &second));
+    assert_eq!(count.load(Relaxed), 2);
+}
+
+#[test]
+fn who_is_to_stop_waits_no_longer_and_others_have_their_turn() {
+    let limits = Limits { calls_max: 1, compile_turn_time_max: Duration::ZERO, ..Limits::default() };
+    let (programs, go, count) = slow_programs(limits);
+    let slow = Bytes::from_static(SLOW);
+    let give_up = |digest| {
+        let before = count.load(Relaxed);
+        let (asked, stop) = ask(&programs, digest, &slow);
+        while count.load(Relaxed) == before && !asked.is_finished() {
+            std::thread::yield_now();
+        }
+        stop.store(true, Relaxed);
+        asked.join().expect("no panic").err()
+    };
+    let echo = module(ECHO);
+    // Four that nobody waits for leave a turn to the only caller.
+    for digest in 1..=4 {
+        assert_eq!(give_up(digest), Some(WasmError::Stopped));
+    }
+    ask(&programs, 10, &echo).0.join().expect("no panic").expect("a program");
+    assert_eq!(give_up(5), Some(WasmError::Stopped));
+    let busy = WasmError::CompilersBusy { compiling: 5, turn_time_max: Duration::ZERO };
+    assert_eq!(ask(&programs, 11, &echo).0.join().expect("no panic").err(), Some(busy));
+    // Their compilations go on, and are not in vain.
+    (0..5).for_each(|_| go.send(()).expect("a compiler"));
+    for digest in 1..=5 {
+        ask(&programs, digest, &slow).0.join().expect("no panic").expect("a program");
+    }
+    ask(&programs, 11, &echo).0.join().expect("no panic").expect("a program");
+    assert_eq!(count.load(Relaxed), 7);
 }
 
 #[test]
