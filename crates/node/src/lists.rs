@@ -158,7 +158,7 @@ pub(crate) fn covering(pages: &[(u32, Digest)], first: u32, end: u32) -> impl It
 
 fn bytes(blobs: &dyn Blobs, payload: &Payload, bytes_max: u64) -> Result<Option<bytes::Bytes>, BlobError> {
     match payload.form() {
-        Form::Inline(bytes) => Ok(Some(bytes::Bytes::copy_from_slice(bytes))),
+        Form::Inline(bytes) => Ok(Some(bytes::Bytes::from_owner(bytes.clone()))),
         Form::Blob(digest) => blobs.get(*digest, bytes_max),
     }
 }

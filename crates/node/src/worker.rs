@@ -433,9 +433,9 @@ impl Worker {
         // Of a round's tasks each has its line; of others there may be thousands a second.
         let has_line = assignment.round > 0;
         let stop = self.runs.start(run, &assignment);
-        let executors = self.executors.clone();
+        let (executors, assignment) = (self.executors.clone(), Arc::new(assignment));
         let task = self.running.spawn(async move {
-            let outcome = executors.run(&assignment, Duration::from_millis(queued_ms), stop).await;
+            let outcome = executors.run(assignment.clone(), Duration::from_millis(queued_ms), stop).await;
             match &outcome {
                 Ok(done) if has_line => {
                     let seconds = done.completion.timing.compute_us as f64 / 1e6;

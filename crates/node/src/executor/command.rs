@@ -16,7 +16,7 @@ use convoke_core::event::{Exit, Failure, Usage};
 use convoke_core::message::Assignment;
 use convoke_wire::program::{Command, Feed, ProgramError, Variable};
 
-use super::{Computed, Death, ExecuteError, Input, STDOUT_BYTES_MAX};
+use super::{Computed, Death, ExecuteError, Given, Input, STDOUT_BYTES_MAX};
 use crate::process::collect::{self, CollectError};
 use crate::process::environment::{VariableError, View};
 use crate::process::files::{FileCache, FilesError, Given as GivenFile};
@@ -174,12 +174,12 @@ pub(super) struct Call<'a> {
 pub(super) fn run(
     commands: &Commands,
     command: &Command,
-    assignment: &Assignment,
-    input: &Input,
+    given: &Given,
     sources: &Sources,
     resources: Vec<(String, String)>,
     stop: &AtomicBool,
 ) -> Result<(Computed, Vec<Left>), ExecuteError> {
+    let Given { assignment, input, .. } = given;
     let mut room = commands.room(command, sources)?;
     let mut call = Call {
         argv: command.argv.clone(),

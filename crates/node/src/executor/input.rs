@@ -125,7 +125,7 @@ impl Inputs {
                 return Err(ExecuteError::PartsTooLarge { bytes_max: PARTS_BYTES_MAX });
             }
             parts.push(match result.brought()?.result.form() {
-                Form::Inline(bytes) => Bytes::copy_from_slice(bytes),
+                Form::Inline(bytes) => Bytes::from_owner(bytes.clone()),
                 Form::Blob(digest) => self.get(*digest).await?,
             });
         }
@@ -138,7 +138,7 @@ impl Inputs {
             return Ok(read);
         }
         let bytes = match assignment.input.form() {
-            Form::Inline(bytes) => Bytes::copy_from_slice(bytes),
+            Form::Inline(bytes) => Bytes::from_owner(bytes.clone()),
             Form::Blob(digest) => self.get_at_most(*digest, MANIFEST_BYTES_MAX).await?,
         };
         let read = match assignment.split {

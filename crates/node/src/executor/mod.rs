@@ -139,7 +139,7 @@ struct Computed {
 
 /// What a task is given.
 struct Given {
-    assignment: Assignment,
+    assignment: Arc<Assignment>,
     /// The program's bytes, wherever they were: one that names many files is a blob.
     program: Bytes,
     base: Bytes,
@@ -168,7 +168,7 @@ impl Executors {
     /// Runs an assignment to its end, or until `stop` is set.
     pub(crate) async fn run(
         &self,
-        assignment: &Assignment,
+        assignment: Arc<Assignment>,
         queued: Duration,
         stop: Arc<AtomicBool>,
     ) -> Result<Executed, Failed> {
@@ -189,7 +189,7 @@ impl Executors {
 
     async fn execute(
         &self,
-        assignment: &Assignment,
+        assignment: Arc<Assignment>,
         began: Instant,
         queued: Duration,
         stop: Arc<AtomicBool>,
@@ -197,9 +197,9 @@ impl Executors {
         let (program, base, input) = tokio::try_join!(
             self.bytes(&assignment.program),
             self.bytes(&assignment.base),
-            self.inputs.of(assignment)
+            self.inputs.of(&assignment)
         )?;
-        let given = Given { assignment: assignment.clone(), program, base, input };
+        let given = Given { assignment, program, base, input };
         let fetched = Instant::now();
         let (started, computed) = self.compute(given, stop).await?;
         let computed_at = Instant::now();
@@ -222,13 +222,12 @@ impl Executors {
 
     /// Computes, and says when that began: whatever is ready waits for a thread.
     async fn compute(&self, given: Given, stop: Arc<AtomicBool>) -> Result<(Instant, Computed), ExecuteError> {
-        let assignment = given.assignment.clone();
         match given.assignment.ability.as_str() {
-            TRAIN => self.on_thread(&assignment, stop.clone(), move || learn::train(&given, &stop)).await,
-            EVALUATE => self.on_thread(&assignment, stop, move || learn::evaluate(&given)).await,
+            TRAIN => self.on_thread(given, stop, |given, stop| learn::train(given, stop)).await,
+            EVALUATE => self.on_thread(given, stop, |given, _| learn::evaluate(given)).await,
             PREDICT => {
                 let models = self.models.clone();
-                self.on_thread(&assignment, stop, move || learn::predict(&given, &models)).await
+                self.on_thread(given, stop, move |given, _| learn::predict(given, &models)).await
             }
             WASM => self.guest(given, stop).await,
             COMMAND => self.command(given, stop).await,
@@ -238,41 +237,35 @@ impl Executors {
     }
 
     async fn guest(&self, given: Given, stop: Arc<AtomicBool>) -> Result<(Instant, Computed), ExecuteError> {
-        let assignment = given.assignment.clone();
         let program: program::Wasm = given.program("WebAssembly program")?;
         let module = self.cache.get_at_most(program.module_digest()?, wasm::MODULE_BYTES_MAX);
         let module = module.await.map_err(ExecuteError::Fetch)?;
         let guests = self.guests.clone();
-        let stopping = stop.clone();
-        let run = move || guests.run(&program, &module, &given.assignment, &given.input, &stopping);
-        self.on_thread(&assignment, stop, run).await
+        self.on_thread(given, stop, move |given, stop| guests.run(&program, &module, given, stop)).await
     }
 
     async fn command(&self, given: Given, stop: Arc<AtomicBool>) -> Result<(Instant, Computed), ExecuteError> {
-        let assignment = given.assignment.clone();
         let commands = self.commands()?;
         let command: program::Command = given.program("command")?;
         let sources = self.sources(&command).await?;
         // Given back once the processes have gone.
         let taken = self.devices.take(&given.assignment.needs).await?;
-        let stopping = stop.clone();
-        let run = move || {
-            let Given { assignment, input, .. } = &given;
-            command::run(&commands, &command, assignment, input, &sources, taken.environment(), &stopping)
+        let run = move |given: &Given, stop: &Arc<AtomicBool>| {
+            command::run(&commands, &command, given, &sources, taken.environment(), stop)
         };
-        let (started, (computed, left)) = self.on_thread(&assignment, stop, run).await?;
+        let (started, (computed, left)) = self.on_thread(given, stop, run).await?;
         Ok((started, Computed { files: self.store_files(left).await?, ..computed }))
     }
 
     async fn step(&self, given: Given, stop: Arc<AtomicBool>) -> Result<(Instant, Computed), ExecuteError> {
-        let assignment = given.assignment.clone();
         let commands = self.commands()?;
         let (command, kind) = step::read(&given)?;
         let sources = self.sources(&command).await?;
         let taken = self.devices.take(&given.assignment.needs).await?;
-        let stopping = stop.clone();
-        let run = move || step::run(&commands, &command, kind, &given, &sources, taken.environment(), &stopping);
-        self.on_thread(&assignment, stop, run).await
+        let run = move |given: &Given, stop: &Arc<AtomicBool>| {
+            step::run(&commands, &command, kind, given, &sources, taken.environment(), stop)
+        };
+        self.on_thread(given, stop, run).await
     }
 
     fn commands(&self) -> Result<Arc<Commands>, ExecuteError> {
@@ -302,29 +295,29 @@ impl Executors {
     /// Runs on a thread that computes, and says when that began. What was to stop before does not begin.
     async fn on_thread<T: Send + 'static>(
         &self,
-        assignment: &Assignment,
+        given: Given,
         stop: Arc<AtomicBool>,
-        work: impl FnOnce() -> Result<T, ExecuteError> + Send + 'static,
+        work: impl FnOnce(&Given, &Arc<AtomicBool>) -> Result<T, ExecuteError> + Send + 'static,
     ) -> Result<(Instant, T), ExecuteError> {
-        let (task, ability, is_of_round) = (assignment.task, assignment.ability.clone(), assignment.round > 0);
         let work = move || {
             let started = Instant::now();
             if stop.load(Ordering::Relaxed) {
                 return Err(ExecuteError::Stopped);
             }
+            let Assignment { task, ability, round, .. } = &*given.assignment;
             // Of a round's tasks each has its line; of others there may be thousands a second.
-            match is_of_round {
+            match *round > 0 {
                 true => tracing::info!(%task, "{ability} begins"),
                 false => tracing::debug!(%task, "{ability} begins"),
             }
-            Ok((started, work()?))
+            Ok((started, work(&given, &stop)?))
         };
         self.compute.run(work).await.ok_or(ExecuteError::Panicked)?
     }
 
     async fn bytes(&self, payload: &Payload) -> Result<Bytes, ExecuteError> {
         match payload.form() {
-            Form::Inline(bytes) => Ok(Bytes::copy_from_slice(bytes)),
+            Form::Inline(bytes) => Ok(Bytes::from_owner(bytes.clone())),
             Form::Blob(digest) => self.cache.get(*digest).await.map_err(ExecuteError::Fetch),
         }
     }

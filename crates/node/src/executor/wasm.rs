@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use convoke_core::event::{Exit, Failure, Usage};
-use convoke_core::message::Assignment;
 use convoke_wire::program::Wasm;
 
-use super::{Computed, Death, ExecuteError, Input, STDOUT_BYTES_MAX};
+use super::{Computed, Death, ExecuteError, Given, Input, STDOUT_BYTES_MAX};
 use crate::wasm::{Call, Engine, Failure as Died, Limits, WasmError, check};
 
 /// The most bytes of a module.
@@ -62,10 +61,10 @@ impl Guests {
         &self,
         wasm: &Wasm,
         module: &Bytes,
-        assignment: &Assignment,
-        input: &Input,
+        given: &Given,
         stop: &Arc<AtomicBool>,
     ) -> Result<Computed, ExecuteError> {
+        let Given { assignment, input, .. } = given;
         let limits = || Limits { calls_max: self.calls_max, module_bytes_max: MODULE_BYTES_MAX, ..Limits::default() };
         let engine = self.engine.get_or_init(|| Engine::start(limits())).as_ref().map_err(Clone::clone)?;
         let program = engine.program(wasm.module_digest()?, module, stop)?;
