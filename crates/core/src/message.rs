@@ -7,6 +7,9 @@ use std::fmt;
 use crate::event::{Completion, Failure};
 use crate::{Ability, LeaseId, Needs, Payload, Resources, Split, TaskId, Term, WorkerId};
 
+/// The most bytes of a result that a worker's report has in place. Each stands in the journal and in the coordinator's memory
+/// until its job has ended, and a stage has up to a million.
+pub const REPORT_INLINE_BYTES_MAX: usize = 4 * 1024;
 /// How often each side lets the other hear from it.
 pub const HEARTBEAT_MS: u64 = 1_000;
 /// How long a silent peer is believed to be there. Any message counts.

@@ -6,6 +6,7 @@
 
 mod average;
 mod collect;
+mod count;
 #[cfg(test)]
 mod tests;
 
@@ -104,6 +105,8 @@ enum CombineError {
     InlineBase,
     #[error(transparent)]
     List(CollectError),
+    #[error("every result was refused, that of task {index} because: {reason}")]
+    AllRefused { index: u32, reason: String },
 }
 
 impl From<CollectError> for CombineError {
@@ -134,7 +137,7 @@ fn combine(order: &Combine, blobs: &dyn Blobs) -> Result<CombineOutcome, Combine
     use program::v1::combine::Kind;
     let rule: program::Combine = program::read("way to combine", &order.rule)?;
     match rule.kind.ok_or(ProgramError::Missing { field: "Combine.kind" })? {
-        Kind::Count(_) => count(&order.parts),
+        Kind::Count(_) => count::count(&order.parts),
         Kind::Collect(_) => collect::collect(order, blobs),
         Kind::Average(_) => average::average(&order.parts),
         Kind::Merge(rule) => merge_deltas(order, merge_rule(&rule)?, blobs),
@@ -148,19 +151,28 @@ fn merge_rule(merge: &program::Merge) -> Result<MergeRule, ProgramError> {
     }
 }
 
-/// Adds counts up, in task order.
-fn count(parts: &[Part]) -> Result<CombineOutcome, CombineError> {
-    let mut total = program::Count::default();
+/// Takes in what each task brought in place. What is not what it is to be takes no part, like a delta that does not fit: one
+/// worker that talks nonsense is not to be the end of a job.
+fn take_each<M: program::Message + Default>(
+    what: &'static str,
+    parts: &[Part],
+    mut take: impl FnMut(M) -> Result<(), String>,
+) -> Result<Vec<Refused>, CombineError> {
+    let (mut refused, mut count) = (Vec::new(), 0);
     for part in parts {
-        let count: program::Count = program::read("count", &part.result)?;
-        total.samples = total.samples.saturating_add(count.samples);
-        total.wrong = total.wrong.saturating_add(count.wrong);
-        total.loss += count.loss;
+        let taken = program::read(what, &part.result).map_err(|error| error.to_string()).and_then(&mut take);
+        let Err(reason) = taken else { continue };
+        count += 1;
+        if refused.len() < LISTED_MAX {
+            refused.push(Refused { index: part.index, reason: bounded(reason, LISTED_REASON_BYTES_MAX) });
+        }
     }
-    let share = |sum: f64| sum / total.samples as f64;
-    let numbers = [("validation_error", share(total.wrong as f64)), ("validation_loss", share(total.loss))];
-    let metrics = Metrics::from_iter(numbers);
-    Ok(CombineOutcome::Combined(Combined { result: program::inline(&total), metrics, refused: Vec::new() }))
+    match refused.first() {
+        Some(first) if count == parts.len() => {
+            Err(CombineError::AllRefused { index: first.index, reason: first.reason.clone() })
+        }
+        _ => Ok(refused),
+    }
 }
 
 /// Merges deltas into the next version, durable before anyone hears of it.

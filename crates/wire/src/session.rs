@@ -2,7 +2,8 @@
 //!
 //! Everything that a worker may say is checked here, names and counts too; what it means is for the machine.
 
-use convoke_core::message::{FromWorker, Hello, ToWorker};
+use convoke_core::event::Completion;
+use convoke_core::message::{FromWorker, Hello, REPORT_INLINE_BYTES_MAX, ToWorker};
 use convoke_core::{Ability, LeaseId, Term, WorkerId, check_name};
 use convoke_proto::{DecodeError, at_most, required, resources_message, resources_value};
 
@@ -72,7 +73,7 @@ impl TryFrom<v1::WorkerFrame> for WorkerFrame {
             FromWorkerKind::Rejected(lease) => FromWorker::Rejected { lease: lease.try_into()? },
             FromWorkerKind::Done(done) => FromWorker::Done {
                 lease: required("Done.lease", done.lease)?,
-                completion: required("Done.completion", done.completion)?,
+                completion: reported(required("Done.completion", done.completion)?)?,
             },
             FromWorkerKind::Failed(failed) => FromWorker::Failed {
                 lease: required("Failed.lease", failed.lease)?,
@@ -161,9 +162,37 @@ fn hello_value(hello: v1::Hello) -> Result<Hello, DecodeError> {
     })
 }
 
+/// What a worker reports. The journal takes larger results in place than any executor brings.
+fn reported(completion: Completion) -> Result<Completion, DecodeError> {
+    let bytes = completion.result.as_inline().map_or(0, <[u8]>::len);
+    if bytes > REPORT_INLINE_BYTES_MAX {
+        return Err(DecodeError::TooLong { field: "Completion.result", bytes, bytes_max: REPORT_INLINE_BYTES_MAX });
+    }
+    Ok(completion)
+}
+
 fn session_blob(field: &'static str, bytes: Vec<u8>) -> Result<Vec<u8>, DecodeError> {
     if bytes.len() > SESSION_BLOB_BYTES_MAX {
         return Err(DecodeError::TooLong { field, bytes: bytes.len(), bytes_max: SESSION_BLOB_BYTES_MAX });
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use convoke_core::Payload;
+
+    use super::*;
+
+    #[test]
+    fn a_report_has_a_small_result_in_place() {
+        let heard = |bytes: usize| {
+            let lease = LeaseId { term: Term(1), number: 1 };
+            let completion = Completion { result: Payload::inline(&vec![7; bytes]).unwrap(), ..Completion::default() };
+            let said = WorkerFrame::Message(FromWorker::Done { lease, completion });
+            WorkerFrame::try_from(v1::WorkerFrame::from(said)).map(drop).map_err(|error| error.to_string())
+        };
+        assert_eq!(heard(4096), Ok(()));
+        assert_eq!(heard(4097), Err("Completion.result: 4097 bytes, at most 4096 are allowed".to_owned()));
+    }
 }

@@ -93,6 +93,76 @@ fn what_the_disk_has_spoiled_is_not_merged() {
     assert_eq!(merged(), format!("blob {base_blob} is damaged"));
 }
 
+/// What becomes of results that stand in place, by a way to combine.
+fn combine_inline(kind: program::v1::combine::Kind, results: &[Vec<u8>]) -> Result<Combined, String> {
+    let parts = (0..).zip(results).map(|(index, bytes)| {
+        let result = Payload::inline(bytes).unwrap();
+        Part { index, result, samples: 1, extras: Extras::default() }
+    });
+    let order = Combine {
+        job: convoke_core::JobId::from_bits(1),
+        stage: convoke_core::StageNumber(1),
+        rule: program::inline(&program::Combine { kind: Some(kind) }),
+        base: Payload::default(),
+        input: Payload::default(),
+        parts: parts.collect(),
+    };
+    match combine(&order, &MemoryBlobs::default()) {
+        Ok(CombineOutcome::Combined(combined)) => Ok(combined),
+        Ok(other) => panic!("{other:?}"),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn reasons(combined: &Combined) -> Vec<String> {
+    combined.refused.iter().map(|refused| format!("{}: {}", refused.index, refused.reason)).collect()
+}
+
+#[test]
+fn a_count_that_cannot_be_one_takes_no_part() {
+    use program::v1::combine::Kind::Count;
+    let count = |samples, wrong, loss| program::encode(&program::Count { samples, wrong, loss });
+    let counted = |results: &[Vec<u8>]| combine_inline(Count(Default::default()), results);
+    let good = [count(10, 1, 2.0), count(10, 4, 3.0)];
+    let bad = [b"\xff\xff".to_vec(), count(10, 11, 1.0)];
+    let combined = counted(&[&good[..], &bad[..]].concat()).unwrap();
+    let reasons = reasons(&combined);
+    assert!(reasons[0].starts_with("2: not a count: "), "{reasons:?}");
+    assert_eq!(reasons[1..], ["3: it counts 11 wrong of 10 samples"]);
+    assert_eq!(Combined { refused: Vec::new(), ..combined }, counted(&good).unwrap());
+    let none = counted(&bad[1..]).unwrap_err();
+    assert_eq!(none, "every result was refused, that of task 0 because: it counts 11 wrong of 10 samples");
+    let diverged = counted(&[count(10, 1, 2.0), count(10, 4, f64::NAN)]).unwrap();
+    assert_eq!(diverged.metrics, Metrics::from_iter([("validation_error", 0.25)]));
+}
+
+#[test]
+fn a_measurement_that_cannot_be_one_takes_no_part_and_displaces_nothing() {
+    use program::v1::combine::Kind::Average;
+    let measured = |numbers: &[(&str, f64)]| {
+        let number = |(name, value): &(&str, f64)| program::Number { name: (*name).to_owned(), value: *value };
+        program::encode(&program::Measured { samples: 10, numbers: numbers.iter().map(number).collect() })
+    };
+    let averaged = |results: &[Vec<u8>]| combine_inline(Average(Default::default()), results);
+    let good = [measured(&[("validation_error", 0.25)]), measured(&[("validation_error", 0.75)])];
+    let names: Vec<String> = (0..40).map(|number| format!("a{number:02}")).collect();
+    let many: Vec<(&str, f64)> = names.iter().map(|name| (name.as_str(), 1.0)).collect();
+    let long = "x".repeat(65);
+    let bad = [measured(&many), measured(&[(&long, 1.0)]), measured(&[("loss", f64::INFINITY)])];
+    let combined = averaged(&[&bad[..], &good[..]].concat()).unwrap();
+    let expected = [
+        "0: it has 40 numbers, at most 32 are allowed",
+        "1: a number's name has 65 bytes, at most 64",
+        "2: `loss` is inf",
+    ];
+    assert_eq!(reasons(&combined), expected);
+    assert_eq!(Combined { refused: Vec::new(), ..combined }, averaged(&good).unwrap());
+    // Two workers that say as many as one may, under other names, and all of these come first.
+    let crowd = [measured(&many[..32]), measured(&many[8..])];
+    let crowded = averaged(&[&crowd[..1], &good[..], &crowd[1..]].concat()).unwrap();
+    assert_eq!((crowded.metrics.get("validation_error"), crowded.metrics.iter().count()), (Some(0.5), 32));
+}
+
 /// Blobs on a disk that fails so many times.
 struct Failing(AtomicUsize);
 

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
-use convoke_core::INLINE_BYTES_MAX;
 use convoke_core::event::{Failure, Metrics};
+use convoke_core::message::REPORT_INLINE_BYTES_MAX;
 use convoke_ml::merge::SAMPLES_MAX;
 use convoke_wire::program::v1::step::Kind;
 use convoke_wire::program::{self, Command, Measured, Number, ProgramError};
@@ -94,7 +94,7 @@ pub(super) fn run(
             let metrics: Metrics = numbers.iter().map(|number| (number.name.as_str(), number.value)).collect();
             let result = program::encode(&Measured { samples, numbers }).into();
             // Averaging reads it in place.
-            Ok(Computed { result, inline_bytes_max: Some(INLINE_BYTES_MAX), metrics, ..computed })
+            Ok(Computed { result, inline_bytes_max: Some(REPORT_INLINE_BYTES_MAX), metrics, ..computed })
         }
     }
 }
