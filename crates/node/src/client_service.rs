@@ -23,6 +23,7 @@ use tonic::{Request, Response, Status};
 
 use crate::blob_service::{blocking, blocking_here, refusal};
 use crate::calls::{Call, Calls, status};
+use crate::combine::fit;
 use crate::decider::Said;
 use crate::history::{History, HistoryError, Told};
 use crate::lists;
@@ -74,6 +75,7 @@ impl v1::clients_server::Clients for ClientService {
         let job = job_id("SubmitRequest.job", request.job).map_err(undecodable)?;
         let spec: JobSpec = convoke_proto::required("SubmitRequest.spec", request.spec).map_err(undecodable)?;
         peer.check_job(&spec)?;
+        fit::check(&spec).map_err(|error| Status::invalid_argument(error.to_string()))?;
         // Whoever has a certificate is called what that says.
         let submitter = peer.name().map_or(request.submitter, str::to_owned);
         check_name("submitter", &submitter).map_err(|error| Status::invalid_argument(error.to_string()))?;

@@ -7,6 +7,7 @@
 mod average;
 mod collect;
 mod count;
+pub(crate) mod fit;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ use convoke_core::{Digest, Form, Payload};
 use convoke_ml::merge::{Contribution, MergeError, MergeRule, ReadAt, merge};
 use convoke_store::blobs::{BlobError, BlobReader, BlobWriter, Blobs, Durability};
 use convoke_store::collector::CollectError;
+use convoke_wire::program::v1::combine::Kind;
 use convoke_wire::program::{self, ProgramError};
 use convoke_wire::protocol::BLOB_BYTES_MAX;
 use tokio::sync::{broadcast, mpsc};
@@ -134,14 +136,17 @@ impl CombineError {
 }
 
 fn combine(order: &Combine, blobs: &dyn Blobs) -> Result<CombineOutcome, CombineError> {
-    use program::v1::combine::Kind;
-    let rule: program::Combine = program::read("way to combine", &order.rule)?;
-    match rule.kind.ok_or(ProgramError::Missing { field: "Combine.kind" })? {
+    match kind(&order.rule)? {
         Kind::Count(_) => count::count(&order.parts),
         Kind::Collect(_) => collect::collect(order, blobs),
         Kind::Average(_) => average::average(&order.parts),
         Kind::Merge(rule) => merge_deltas(order, merge_rule(&rule)?, blobs),
     }
+}
+
+fn kind(rule: &Payload) -> Result<Kind, ProgramError> {
+    let combine: program::Combine = program::read("way to combine", rule)?;
+    combine.kind.ok_or(ProgramError::Missing { field: "Combine.kind" })
 }
 
 fn merge_rule(merge: &program::Merge) -> Result<MergeRule, ProgramError> {

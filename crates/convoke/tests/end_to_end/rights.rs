@@ -22,7 +22,7 @@ use convoke_wire::v1::blobs_client::BlobsClient;
 use convoke_wire::v1::clients_client::ClientsClient;
 use convoke_wire::v1::enrolment_client::EnrolmentClient;
 use convoke_wire::v1::sessions_client::SessionsClient;
-use convoke_wire::{BlobClient, CallError, Client, Followed, SubmitError, v1};
+use convoke_wire::{BlobClient, CallError, Client, Followed, SubmitError, job, program, v1};
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
@@ -225,7 +225,7 @@ fn spec(ability: &str) -> JobSpec {
         input: nothing(),
         split: Split::Range,
         count: 1,
-        combine: nothing(),
+        combine: program::inline(&job::collect()),
         needs: Needs::default(),
     };
     JobSpec {
