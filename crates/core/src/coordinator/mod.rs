@@ -35,7 +35,7 @@ use crate::event::Event;
 use crate::message::{HEARTBEAT_MS, ToWorker};
 use crate::sabotage::{self, Bug};
 use crate::timer::Timers;
-use crate::{Digest, JobId, Millis, Policy, Position, SessionId, StageNumber, TaskId, Term, WorkerId};
+use crate::{Digest, JobId, Millis, Needs, Policy, Position, SessionId, StageNumber, TaskId, Term, WorkerId};
 
 use durable::Durable;
 use queue::Queue;
@@ -72,6 +72,8 @@ pub struct Coordinator {
     awaited: BTreeSet<String>,
     /// Whose turn it was last.
     turn: WorkerId,
+    /// A worker that is kept free for a task which fits nowhere yet.
+    kept_free: Option<KeptFree>,
     timers: Timers<Timer>,
     decision: Decision,
 }
@@ -88,6 +90,15 @@ struct LiveJob {
     waiting: Option<Waiting>,
     /// Until when nothing of it is placed.
     held_until: Millis,
+}
+
+/// That a worker takes nothing more which stands in the way of a task.
+struct KeptFree {
+    worker: WorkerId,
+    /// The task's stage, whose tasks are all alike.
+    stage: (JobId, StageNumber),
+    /// What it needs.
+    needs: Needs,
 }
 
 /// The right to one attempt of one task.
@@ -140,6 +151,7 @@ impl Coordinator {
             live: BTreeMap::new(),
             awaited: BTreeSet::new(),
             turn: WorkerId(0),
+            kept_free: None,
             timers: Timers::new(),
             decision: Decision::default(),
         };

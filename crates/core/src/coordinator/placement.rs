@@ -14,7 +14,7 @@ use crate::{Ability, JobId, Millis, Needs, PRIORITY_MAX, Policy, StageNumber, Ta
 
 use super::io::{Notice, Waiting};
 use super::worker::Worker;
-use super::{Coordinator, Timer};
+use super::{Coordinator, KeptFree, Timer};
 
 /// How many workers load balancing compares in detail.
 const COMPARED_MAX: usize = 8;
@@ -43,17 +43,28 @@ impl Coordinator {
             return;
         }
         let mut stuck = BTreeSet::new();
-        while !self.roster.ready().is_empty() {
+        // Its turn came before, and it still has it.
+        let first = self.kept_free.take().and_then(|kept| self.waiting_task(kept.stage));
+        first.into_iter().for_each(|task| self.place_task(task, &mut stuck));
+        while self.has_taker() {
             let Some(task) = self.next_task(&stuck) else { break };
-            match self.choose(task) {
-                Some(worker) => self.assign(task, worker),
-                None => drop(stuck.insert((task.job, task.stage))),
-            }
+            self.place_task(task, &mut stuck);
         }
         self.relieve_queues();
         self.say_who_waits();
         if !self.leases.is_empty() && !self.timers.is_set(Timer::Stragglers) {
             self.timers.set(Timer::Stragglers, self.now + STRAGGLERS_EVERY_MS);
+        }
+    }
+
+    /// Places a task, or notes that its stage is stuck for now.
+    fn place_task(&mut self, task: TaskId, stuck: &mut BTreeSet<(JobId, StageNumber)>) {
+        match self.choose(task) {
+            Some(worker) => self.assign(task, worker),
+            None => {
+                self.keep_free_for(task);
+                stuck.insert((task.job, task.stage));
+            }
         }
     }
 
@@ -96,6 +107,43 @@ impl Coordinator {
             Policy::RoundRobin => self.choose_in_turn(&wanted),
             Policy::LoadBalancing => self.choose_first_to_finish(task, &wanted),
         }
+    }
+
+    /// The first task of a stage that waits.
+    fn waiting_task(&mut self, (job, number): (JobId, StageNumber)) -> Option<TaskId> {
+        let live = self.live.get_mut(&job).filter(|live| live.held_until <= self.now)?;
+        let stage = self.durable.job(job)?.stages.get(&number).filter(|stage| !stage.closed)?;
+        let index = live.queues.get_mut(&number)?.peek(stage)?;
+        Some(TaskId { job, stage: number, index })
+    }
+
+    /// Whether there is a worker with room that is not kept free of whatever there may be.
+    fn has_taker(&self) -> bool {
+        let ready = self.roster.ready();
+        let kept = self.kept_free.as_ref().map(|kept| kept.worker).filter(|kept| ready.contains(kept));
+        ready.len() > 1 || kept.map_or(!ready.is_empty(), |kept| self.may_go(kept, &Needs::default()))
+    }
+
+    /// Where a task fits no worker as they are, one that it would fit takes nothing more that stands in its way: else a
+    /// stream of smaller tasks would fill each slot as it becomes free, and the large one would wait for ever. Only the
+    /// first such task in turn has that, and of the worker that lacks least: that one only comes nearer.
+    fn keep_free_for(&mut self, task: TaskId) {
+        let Some(wanted) = self.wanted_of(task).filter(|wanted| !wanted.needs.is_one_slot()) else { return };
+        if self.kept_free.is_some() || self.roster.by_finish().any(|worker| self.can(worker, &wanted)) {
+            return;
+        }
+        let able = self.roster.iter().filter(|(_, worker)| {
+            let in_service = worker.session.is_some() && !worker.draining;
+            in_service && worker.abilities.contains(&wanted.ability) && worker.is_able(&wanted.needs)
+        });
+        let nearest = able.min_by_key(|(id, worker)| (worker.slots_beyond(&wanted.needs), *id)).map(|(id, _)| id);
+        self.kept_free = nearest.map(|worker| KeptFree { worker, stage: (task.job, task.stage), needs: wanted.needs });
+    }
+
+    /// Whether a task may go to a worker, as far as that is kept free for another.
+    fn may_go(&self, worker: WorkerId, needs: &Needs) -> bool {
+        let Some(kept) = self.kept_free.as_ref().filter(|kept| kept.worker == worker) else { return true };
+        !self.roster.get(worker).is_some_and(|worker| worker.delays(&kept.needs, needs))
     }
 
     fn policy(&self, job: JobId) -> Policy {
@@ -147,7 +195,7 @@ impl Coordinator {
     /// Whether the worker has the ability, and room for what the task needs.
     fn can(&self, worker: WorkerId, wanted: &Wanted) -> bool {
         let can = |worker: &Worker| worker.abilities.contains(&wanted.ability) && worker.has_room_for(&wanted.needs);
-        self.roster.get(worker).is_some_and(can)
+        self.roster.get(worker).is_some_and(can) && self.may_go(worker, &wanted.needs)
     }
 
     fn assign(&mut self, task: TaskId, worker: WorkerId) {

@@ -129,6 +129,18 @@ impl Worker {
         needs.slots as usize <= self.slots && self.resources.hold(&needs.resources)
     }
 
+    /// How many slots too many are taken for such a task.
+    pub(super) fn slots_beyond(&self, needs: &Needs) -> usize {
+        (self.slots_taken() + needs.slots as usize).saturating_sub(self.slots)
+    }
+
+    /// Whether a task, if it came here, would take of what another one waits for.
+    pub(super) fn delays(&self, waiting: &Needs, task: &Needs) -> bool {
+        let taken = self.needs.iter().fold(waiting.resources.clone(), |taken, needs| taken.with(&needs.resources));
+        let lacks = |(name, amount): (&str, u64)| amount > 0 && taken.get(name) > self.resources.get(name);
+        self.slots_beyond(waiting) > 0 || task.resources.iter().any(lacks)
+    }
+
     /// Whether such a task may be placed here now. One that takes more than a slot is placed where it can start.
     pub(super) fn has_room_for(&self, needs: &Needs) -> bool {
         if needs.is_one_slot() || sabotage::is(Bug::PlaceBeyondResources) {

@@ -105,3 +105,82 @@ fn a_job_that_nobody_has_enough_for_says_of_what() {
           to session 3: assign 00000002/1/0 as 1.2
     "#]]);
 }
+
+#[test]
+fn a_large_task_gets_its_turn_beside_a_stream_of_small_ones() {
+    let mut trace = Trace::new();
+    trace.join(1, "ann", 2);
+    trace.submit(1, &divisible(100, None));
+    trace.submit(2, &needing(divisible(1, None), 2, &[]));
+    trace.skip();
+    // Ann holds three of the older job's tasks, and gets no more of them before the large one.
+    for index in 0..3 {
+        trace.pass(1_000);
+        trace.done(1, 1, index);
+    }
+    trace.check(expect![[r#"
+        1000 > session 1: done 1.1: blob 00000000
+          + task 00000001/1/0 done by ann, attempt 1: blob 00000000
+          to session 1: accepted 1.1
+        2000 > session 1: done 1.2: blob 01010101
+          + task 00000001/1/1 done by ann, attempt 1: blob 01010101
+          to session 1: accepted 1.2
+        3000 > session 1: done 1.3: blob 02020202
+          + task 00000001/1/2 done by ann, attempt 1: blob 02020202
+          to session 1: accepted 1.3
+          notice: task 00000002/1/0 goes to ann, attempt 1
+          to session 1: assign 00000002/1/0 as 1.4
+          notice: task 00000001/1/3 goes to ann, attempt 1
+          to session 1: assign 00000001/1/3 as 1.5
+    "#]]);
+    trace.pass(1_000);
+    let large = TaskId { job: JobId::from_bits(2), ..task(1, 1, 0) };
+    trace.done_under(1, trace.lease(1, large), 0);
+    trace.check(expect![[r#"
+        4000 > session 1: done 1.4: blob 00000000
+          + task 00000002/1/0 done by ann, attempt 1: blob 00000000
+          + stage 00000002/1 closed
+          to session 1: accepted 1.4
+          combine 00000002/1: 1 part
+          notice: task 00000001/1/4 goes to ann, attempt 1
+          to session 1: assign 00000001/1/4 as 1.6
+          notice: task 00000001/1/5 goes to ann, attempt 1
+          to session 1: assign 00000001/1/5 as 1.7
+    "#]]);
+}
+
+#[test]
+fn who_waits_for_something_scarce_keeps_no_slot_from_others() {
+    let mut trace = Trace::new();
+    trace.connect(1, having(hello(1, "ann", 3), &[("gpu", 2)]));
+    trace.submit(1, &needing(divisible(1, None), 1, &[("gpu", 1)]));
+    trace.submit(2, &needing(divisible(1, None), 1, &[("gpu", 2)]));
+    trace.skip();
+    // It would take what the second waits for; the fourth job does not.
+    trace.submit(3, &needing(divisible(1, None), 1, &[("gpu", 1)]));
+    trace.submit(4, &divisible(2, None));
+    trace.check(expect![[r#"
+        0 > submit 00000003
+          + job 00000003 `letters` submitted by kim
+          + stage 00000003/1 opened to map: 1 task from blob b0b0b0b0
+          reply to 3: Submitted
+        0 > submit 00000004
+          + job 00000004 `letters` submitted by kim
+          + stage 00000004/1 opened to map: 2 tasks from blob b0b0b0b0
+          reply to 4: Submitted
+          notice: task 00000004/1/0 goes to ann, attempt 1
+          to session 1: assign 00000004/1/0 as 1.2
+          notice: task 00000004/1/1 goes to ann, attempt 1
+          to session 1: assign 00000004/1/1 as 1.3
+    "#]]);
+    trace.done(1, 1, 0);
+    trace.check(expect![[r#"
+        0 > session 1: done 1.1: blob 00000000
+          + task 00000001/1/0 done by ann, attempt 1: blob 00000000
+          + stage 00000001/1 closed
+          to session 1: accepted 1.1
+          combine 00000001/1: 1 part
+          notice: task 00000002/1/0 goes to ann, attempt 1
+          to session 1: assign 00000002/1/0 as 1.4
+    "#]]);
+}
