@@ -11,7 +11,7 @@ use convoke_core::Digest;
 use convoke_store::digest_of;
 use convoke_wire::protocol::BLOB_BYTES_MAX;
 use convoke_wire::{BlobClient, CallError};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tonic::transport::Channel;
 
 use crate::stall::Stall;
@@ -68,6 +68,19 @@ impl Cache {
         self.ask(|mut client| {
             let bytes = bytes.clone();
             async move { client.put(bytes, false).await }
+        })
+        .await
+    }
+
+    /// The same for one that may be too large for memory: for each try, its pieces are asked for from the first one on.
+    pub(crate) async fn put_pieces(
+        &self,
+        digest: Digest,
+        pieces: impl Fn() -> mpsc::Receiver<Bytes>,
+    ) -> Result<(), CallError> {
+        self.ask(|mut client| {
+            let pieces = pieces();
+            async move { client.put_chunks(digest, pieces, false).await }
         })
         .await
     }

@@ -17,7 +17,7 @@ use convoke_core::message::Assignment;
 use convoke_wire::program::{Command, Feed, ProgramError, Variable};
 
 use super::{Computed, Death, ExecuteError, Given, Input, STDOUT_BYTES_MAX};
-use crate::process::collect::{self, CollectError};
+use crate::process::collect::{self, CollectError, Written};
 use crate::process::environment::{VariableError, View};
 use crate::process::files::{FileCache, FilesError, Given as GivenFile};
 use crate::process::guard::DIRECTORY_VARIABLE;
@@ -69,11 +69,11 @@ pub enum CommandError {
 /// The bytes of the files that a command brings along.
 pub(super) type Sources = HashMap<Digest, Bytes>;
 
-/// A file that a command left, to be stored.
+/// The files that a command left, in its directory as long as this is kept.
 pub(super) struct Left {
-    pub(super) path: String,
-    pub(super) executable: bool,
-    pub(super) bytes: Bytes,
+    pub(super) files: Vec<Written>,
+    /// None where there are none.
+    _room: Option<Room>,
 }
 
 /// A command's directory, ready for it.
@@ -178,7 +178,7 @@ pub(super) fn run(
     sources: &Sources,
     resources: Vec<(String, String)>,
     stop: &AtomicBool,
-) -> Result<(Computed, Vec<Left>), ExecuteError> {
+) -> Result<(Computed, Left), ExecuteError> {
     let Given { assignment, input, .. } = given;
     let mut room = commands.room(command, sources)?;
     let mut call = Call {
@@ -203,19 +203,12 @@ pub(super) fn run(
         }
     }
     let ended = room.run(assignment, call, stop)?;
-    let left = left_in(room.out())?;
+    let files = collect::collect(room.out(), &LEFT).map_err(CommandError::from)?;
+    // Where there is nothing to be read, the room is free at once.
+    let room = (!files.is_empty()).then_some(room);
     let usage = usage(&ended);
-    Ok((Computed { result: ended.stdout, log: ended.stderr, usage, ..Computed::default() }, left))
-}
-
-/// The files that a command left.
-fn left_in(out: &Path) -> Result<Vec<Left>, CommandError> {
-    let written = collect::collect(out, &LEFT)?;
-    let left = written.into_iter().map(|written| {
-        let bytes = written.read()?;
-        Ok(Left { path: written.path, executable: written.executable, bytes })
-    });
-    left.collect()
+    let computed = Computed { result: ended.stdout, log: ended.stderr, usage, ..Computed::default() };
+    Ok((computed, Left { files, _room: room }))
 }
 
 /// What it took of the machine.

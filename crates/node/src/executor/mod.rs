@@ -5,6 +5,7 @@
 mod input;
 mod learn;
 mod command;
+mod left;
 mod step;
 mod wasm;
 
@@ -26,7 +27,7 @@ use crate::cache::Cache;
 use crate::compute::Compute;
 use crate::devices::{Devices, TooMuch};
 use crate::wasm::WasmError;
-use command::{Left, Sources};
+use command::Sources;
 use input::{Input, Inputs};
 use learn::Models;
 
@@ -250,11 +251,12 @@ impl Executors {
         let sources = self.sources(&command).await?;
         // Given back once the processes have gone.
         let taken = self.devices.take(&given.assignment.needs).await?;
+        let stopping = stop.clone();
         let run = move |given: &Given, stop: &Arc<AtomicBool>| {
             command::run(&commands, &command, given, &sources, taken.environment(), stop)
         };
         let (started, (computed, left)) = self.on_thread(given, stop, run).await?;
-        Ok((started, Computed { files: self.store_files(left).await?, ..computed }))
+        Ok((started, Computed { files: left::store(left, &self.cache, &stopping).await?, ..computed }))
     }
 
     async fn step(&self, given: Given, stop: Arc<AtomicBool>) -> Result<(Instant, Computed), ExecuteError> {
@@ -279,17 +281,6 @@ impl Executors {
             sources.insert(digest, self.cache.get(digest).await.map_err(ExecuteError::Fetch)?);
         }
         Ok(sources)
-    }
-
-    /// Stores the files that a command left, and lists them.
-    async fn store_files(&self, left: Vec<Left>) -> Result<Bytes, ExecuteError> {
-        let mut files = program::Files::default();
-        for Left { path, executable, bytes } in left {
-            let size = bytes.len() as u64;
-            let digest = self.cache.put(bytes).await.map_err(ExecuteError::Store)?.0.to_vec();
-            files.files.push(program::File { path, digest, executable, bytes: size });
-        }
-        Ok(program::encode(&files).into())
     }
 
     /// Runs on a thread that computes, and says when that began. What was to stop before does not begin.

@@ -119,20 +119,29 @@ pub fn collect(out: &Path, limits: &Limits) -> Result<Vec<Written>, CollectError
 }
 
 impl Written {
-    /// The file's bytes.
-    pub fn read(&self) -> Result<Bytes, CollectError> {
+    /// Hands on the file's bytes, in pieces of at most so many, until `take` wants no more.
+    pub fn read(&self, piece_bytes: usize, mut take: impl FnMut(Bytes) -> bool) -> Result<(), CollectError> {
         let failed = |error| CollectError::Read { path: self.path.clone(), error };
-        let file = open(&self.file).map_err(failed)?;
+        let changed = || CollectError::Changed(self.path.clone());
+        let mut file = open(&self.file).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
         if !metadata.is_file() || metadata.len() != self.bytes {
-            return Err(CollectError::Changed(self.path.clone()));
+            return Err(changed());
         }
-        let mut bytes = Vec::with_capacity(usize::try_from(self.bytes).unwrap_or(0));
-        file.take(self.bytes).read_to_end(&mut bytes).map_err(failed)?;
-        if bytes.len() as u64 != self.bytes {
-            return Err(CollectError::Changed(self.path.clone()));
+        let mut left = self.bytes;
+        while left > 0 {
+            let size = left.min(piece_bytes as u64);
+            let mut piece = Vec::with_capacity(size as usize);
+            (&mut file).take(size).read_to_end(&mut piece).map_err(failed)?;
+            if piece.len() as u64 != size {
+                return Err(changed());
+            }
+            left -= size;
+            if !take(piece.into()) {
+                return Ok(());
+            }
         }
-        Ok(bytes.into())
+        Ok(())
     }
 }
 
@@ -202,7 +211,14 @@ mod tests {
     }
 
     fn line(written: &Written) -> String {
-        let bytes = written.read().unwrap();
+        let mut bytes = Vec::new();
+        written
+            .read(2, |piece| {
+                assert!((1..=2).contains(&piece.len()));
+                bytes.extend_from_slice(&piece);
+                true
+            })
+            .unwrap();
         let mark = if written.executable { "*" } else { "" };
         format!("{}{mark}={}", written.path, String::from_utf8_lossy(&bytes))
     }
@@ -244,10 +260,28 @@ mod tests {
         fs::write(folder.path().join("a"), "x").unwrap();
         let written = collect(folder.path(), &LIMITS).unwrap().remove(0);
         fs::write(&written.file, "xy").unwrap();
-        assert!(matches!(written.read(), Err(CollectError::Changed(path)) if path == "a"));
+        assert!(matches!(written.read(9, |_| true), Err(CollectError::Changed(path)) if path == "a"));
         fs::remove_file(&written.file).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", &written.file).unwrap();
-        assert!(matches!(written.read(), Err(CollectError::Read { .. })));
+        assert!(matches!(written.read(9, |_| true), Err(CollectError::Read { .. })));
+    }
+
+    #[test]
+    fn a_file_is_read_only_as_far_as_it_is_wanted() {
+        let folder = tempfile::tempdir().unwrap();
+        // As it is read, it is cut short behind what is wanted.
+        fs::write(folder.path().join("a"), "12345").unwrap();
+        let written = collect(folder.path(), &LIMITS).unwrap().remove(0);
+        let mut pieces = Vec::new();
+        let mut take = |piece: Bytes, most: usize| {
+            pieces.push(String::from_utf8_lossy(&piece).into_owned());
+            fs::write(&written.file, "12").unwrap();
+            pieces.len() < most
+        };
+        written.read(2, |piece| take(piece, 1)).unwrap();
+        fs::write(&written.file, "12345").unwrap();
+        assert!(matches!(written.read(2, |piece| take(piece, 9)), Err(CollectError::Changed(_))));
+        assert_eq!(pieces, ["12", "12"]);
     }
 
     #[test]

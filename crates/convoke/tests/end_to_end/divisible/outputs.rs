@@ -6,6 +6,7 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 
+use super::intruders::memory;
 use super::{Farm, entries, numbers};
 use crate::cluster::text;
 use crate::process::Ended;
@@ -111,6 +112,25 @@ fn files_go_along_and_come_back() {
         let is_executable = |path| fs::metadata(path).expect("a file").permissions().mode() & 0o100 != 0;
         assert_eq!((is_executable(copied), is_executable(left.join("said"))), (true, false));
     }
+}
+
+#[test]
+fn what_a_task_leaves_is_not_in_memory_as_a_whole() {
+    let farm = Farm::start();
+    let worker = farm.worker("ann");
+    let leave = |out: &str, script: &str| {
+        printed(farm.does(&["run", "--array", "1-1", "--out", out, "--", "sh", "-c", script]));
+    };
+    leave("first", ": >$CONVOKE_OUT/file");
+    let usual_kib = memory(worker.id(), "VmHWM:");
+    leave("left", "cd $CONVOKE_OUT; for n in 1 2 3; do truncate -s 32M $n; echo $n >>$n; done; truncate -s 96M large");
+    for n in 1..=3 {
+        let bytes = fs::read(farm.path(&format!("left/0/{n}"))).expect("a file");
+        assert_eq!((bytes.len(), &bytes[32 << 20..]), ((32 << 20) + 2, format!("{n}\n").as_bytes()));
+    }
+    assert_eq!(fs::metadata(farm.path("left/0/large")).expect("a file").len(), 96 << 20);
+    let grown_kib = memory(worker.id(), "VmHWM:") - usual_kib;
+    assert!(grown_kib < 40 << 10, "the worker's peak grew by {grown_kib} KiB");
 }
 
 #[test]
