@@ -3,6 +3,7 @@
 //! It owns the machine, the link of the day and the running executors. It decides nothing, except that a coordinator
 //! which was never there, or speaks another protocol, ends a worker that dialled it.
 
+mod linked;
 #[cfg(test)]
 mod tests;
 
@@ -12,14 +13,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use convoke_core::event::Failure;
-use convoke_core::message::{Assignment, FromWorker, Hello, SLOTS_MAX};
+use convoke_core::message::{Assignment, Hello, SLOTS_MAX};
 use convoke_core::worker::{Config, Input, Load, Notice, Output, Run, Worker as Machine};
 use convoke_core::{Ability, SpecError, WorkerId};
-use convoke_wire::CallError;
-use convoke_wire::channel::ConnectError;
 use convoke_wire::seen::Seen;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 use tonic::transport::Channel;
 
@@ -30,14 +28,12 @@ use crate::executor::{
     COMMANDS, CommandError, Commands, EVALUATE, ExecuteError, Executed, Executors, Failed, Guests, PREDICT, TRAIN,
     WASM, WasmLimits,
 };
-use crate::link::{self, LinkError, LinkEvent, Way};
+use crate::link::{LinkError, LinkEvent, Way};
 use crate::membership::Membership;
-use crate::reports::Reports;
 use crate::runs::Runs;
 use crate::trouble::Trouble;
+use linked::{Link, next_event};
 
-/// How many link events may wait for the loop.
-const EVENTS_MAX: usize = 256;
 /// How many small tasks wait at the threads that compute, so that one begins when another ends: shorter ones than it takes to
 /// wake this loop are many.
 const AHEAD: u32 = 16;
@@ -123,16 +119,6 @@ pub struct Worker {
     running: JoinSet<Result<Executed, Failed>>,
     /// Which run each of them is.
     tasks: HashMap<Id, Run>,
-}
-
-/// The connection of the day. What a dropped one still reports is heard by nobody.
-struct Link {
-    events: mpsc::Receiver<LinkEvent>,
-    heard: mpsc::Sender<LinkEvent>,
-    channel: Option<Channel>,
-    /// Once the session is open.
-    reports: Option<Reports>,
-    tasks: JoinSet<()>,
 }
 
 impl Worker {
@@ -238,79 +224,6 @@ impl Worker {
         drop(tokio::time::timeout(LEAVE_TIMEOUT, heard).await);
     }
 
-    fn on_link(&mut self, event: LinkEvent) -> Result<Option<Input>, WorkerError> {
-        Ok(Some(match event {
-            LinkEvent::Connected(channel) => {
-                self.connection.send_replace(Some(channel.clone()));
-                self.link.iter_mut().for_each(|link| link.channel = Some(channel.clone()));
-                Input::Connected
-            }
-            LinkEvent::Message(message) => {
-                self.runs.hear(&message);
-                Input::Received(message)
-            }
-            LinkEvent::Seen(seen) => {
-                self.seen = seen;
-                return Ok(None);
-            }
-            LinkEvent::Blob(bytes) => {
-                self.executors.keep(bytes);
-                return Ok(None);
-            }
-            LinkEvent::Ended(error) => {
-                self.link = None;
-                if self.ends_with(&error) {
-                    return Err(error.into());
-                }
-                tracing::debug!("no session with {}: {error}", self.options.way);
-                Input::Disconnected
-            }
-        }))
-    }
-
-    /// Whether the end of a link is the worker's. One that listens waits for the next, and only says why.
-    fn ends_with(&mut self, error: &LinkError) -> bool {
-        let refused = match error {
-            // It may get its newer journal back; this worker was told of what is in it.
-            LinkError::Call(CallError::RolledBack(_)) => {
-                if self.refused.is_news(&error.to_string(), Instant::now()) {
-                    tracing::error!("no session: {error}");
-                }
-                return false;
-            }
-            // It was removed, or its certificate has ended: no coordinator of this cluster will have it.
-            LinkError::Call(CallError::Denied(_)) => return true,
-            LinkError::Call(CallError::Version(_) | CallError::Refused(_)) => true,
-            // Who is there may be an impostor: that is worth a line, even if its own coordinator comes back.
-            LinkError::Connect(ConnectError::Untrusted { .. }) => {
-                if self.refused.is_news(&error.to_string(), Instant::now()) {
-                    tracing::error!("{error}");
-                }
-                false
-            }
-            _ => false,
-        };
-        if !refused {
-            return self.gives_up();
-        }
-        if let Way::Listen { .. } = self.options.way {
-            if self.refused.is_news(&error.to_string(), Instant::now()) {
-                tracing::warn!("no session: {error}");
-            }
-            return false;
-        }
-        // A coordinator that knew this worker may refuse it for a while; one of another version never will do.
-        !self.joined || matches!(error, LinkError::Call(CallError::Version(_))) || self.gives_up()
-    }
-
-    /// Whether a coordinator that was never there has been dialled for long enough.
-    fn gives_up(&self) -> bool {
-        match self.options.way {
-            Way::Dial { wait, .. } => !self.joined && self.started.elapsed() >= wait,
-            Way::Listen { .. } => false,
-        }
-    }
-
     fn handle(&mut self, input: Input) {
         // Rounded up, so that a timer that woke the loop is due.
         let now = self.started.elapsed().as_micros().div_ceil(1_000);
@@ -363,72 +276,6 @@ impl Worker {
         }
     }
 
-    fn dial(&mut self) {
-        let (heard, events) = mpsc::channel(EVENTS_MAX);
-        let mut tasks = JoinSet::new();
-        tasks.spawn(self.options.way.clone().connect(self.options.membership.clone(), heard.clone()));
-        self.link = Some(Link { events, heard, channel: None, reports: None, tasks });
-    }
-
-    fn greet(&mut self, hello: Hello) {
-        let Some(link) = &mut self.link else { return };
-        let Some(channel) = link.channel.clone() else { return };
-        let seen = match self.options.way {
-            Way::Dial { .. } => self.seen,
-            // Whoever dials is its coordinator, and the next one may have another journal.
-            Way::Listen { .. } => Seen::default(),
-        };
-        let (frames, session) = link::open(channel, hello, seen, link.heard.clone());
-        link.reports = Some(Reports::new(frames));
-        link.tasks.spawn(session);
-    }
-
-    fn send(&mut self, message: FromWorker) {
-        let Some(reports) = self.link.as_mut().and_then(|link| link.reports.as_mut()) else { return };
-        let (blobs, message) = match message {
-            FromWorker::Done { lease, completion } => match self.runs.blobs(lease) {
-                Some(blobs) => (blobs, FromWorker::Done { lease, completion }),
-                // A report must not name what nobody has.
-                None => (&[][..], FromWorker::Failed { lease, failure: Failure::of("the result is not at hand") }),
-            },
-            FromWorker::Failed { lease, failure } => match self.runs.blobs(lease) {
-                Some(blobs) => (blobs, FromWorker::Failed { lease, failure }),
-                None => (&[][..], FromWorker::Failed { lease, failure: Failure { log: None, ..failure } }),
-            },
-            message => (&[][..], message),
-        };
-        let more = !self.running.is_empty();
-        if !reports.send(blobs, message, more, Instant::now()) {
-            self.overflow();
-        }
-    }
-
-    /// When reports that wait are to go.
-    fn reports_due(&self) -> Option<Instant> {
-        self.link.as_ref()?.reports.as_ref()?.due()
-    }
-
-    fn send_reports(&mut self) {
-        let reports = self.link.as_mut().and_then(|link| link.reports.as_mut());
-        if reports.is_some_and(|reports| !reports.flush(Instant::now())) {
-            self.overflow();
-            self.hear_of_overflow();
-        }
-    }
-
-    /// The machine counts on every report being heard, or on a new session, in which it reports again.
-    fn overflow(&mut self) {
-        tracing::debug!("the coordinator does not keep up: a message did not fit into the session");
-        self.link = None;
-        self.overflowed = true;
-    }
-
-    fn hear_of_overflow(&mut self) {
-        if std::mem::take(&mut self.overflowed) {
-            self.handle(Input::Disconnected);
-        }
-    }
-
     fn start(&mut self, run: Run, assignment: Assignment, queued_ms: u64) {
         // Of a round's tasks each has its line; of others there may be thousands a second.
         let has_line = assignment.round > 0;
@@ -453,13 +300,6 @@ impl Worker {
 async fn at(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn next_event(link: Option<&mut Link>) -> LinkEvent {
-    match link {
-        Some(link) => link.events.recv().await.unwrap_or(LinkEvent::Ended(LinkError::Ended)),
         None => std::future::pending().await,
     }
 }

@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn a_run_that_panics_outside_its_computation_has_failed() {
-    let target = convoke_wire::channel::Target::InProcess(mpsc::channel(1).0);
+    let target = convoke_wire::channel::Target::InProcess(tokio::sync::mpsc::channel(1).0);
     let way = Way::Dial { target, wait: Duration::ZERO };
     let (name, load) = ("ann".to_owned(), Load::default());
     let options = Options {
