@@ -40,6 +40,7 @@ impl Snapshot {
             if matches!(event, Event::AttemptFailed { .. }) && sabotage::is(Bug::SkipEventInReplay) {
                 continue;
             }
+            let oldest = self.durable.finished().next();
             self.durable.apply(event)?;
             let Some(id) = event.job() else { continue };
             if let Event::JobSubmitted { .. } = event {
@@ -47,16 +48,19 @@ impl Snapshot {
             }
             self.jobs.get_mut(&id).and_then(|job| job.history.fold(wall_ms, event, &Limits::KEPT));
             if let Event::JobFinished { .. } | Event::JobForgotten { .. } = event {
-                self.retire();
+                // Nobody else can be forgotten now: all that are remembered need not be looked through.
+                self.retire([Some(id), oldest].into_iter().flatten());
             }
         }
         self.through = position;
         Ok(())
     }
 
-    /// Forgets whom the durable state forgot, and keeps less of whoever ended some jobs ago.
-    fn retire(&mut self) {
-        self.jobs.retain(|id, _| self.durable.job(*id).is_some());
+    /// Forgets whom of these the durable state forgot, and keeps less of whoever ended some jobs ago.
+    fn retire(&mut self, perhaps: impl Iterator<Item = JobId>) {
+        for id in perhaps.filter(|id| self.durable.job(*id).is_none()) {
+            self.jobs.remove(&id);
+        }
         if let Some(past) = self.durable.finished().rev().nth(RECENT_JOBS)
             && let Some(job) = self.jobs.get_mut(&past)
         {
