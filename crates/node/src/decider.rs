@@ -242,17 +242,21 @@ impl Decider {
     fn tell<'a>(&mut self, events: impl IntoIterator<Item = &'a Event>, outputs: impl IntoIterator<Item = Output>) {
         let position = self.journal.tail().position;
         self.outlets.position.send_if_modified(|known| std::mem::replace(known, position) != position);
-        let (mut lets_in_others, mut changes_jobs) = (false, false);
+        let (mut lets_in_others, mut changes_deadline) = (false, false);
         for event in events {
             self.outlets.holds.hear(event);
-            changes_jobs |= matches!(event, Event::JobSubmitted { .. } | Event::JobFinished { .. });
+            changes_deadline |= match event {
+                Event::JobSubmitted { spec, .. } => spec.deadline_ms.is_some(),
+                Event::JobFinished { job, .. } => self.deadline.is_some_and(|(_, first)| first == *job),
+                _ => false,
+            };
             lets_in_others |= matches!(event, Event::Enrolled { .. } | Event::IdentityRemoved { .. });
             crate::log::event(event);
         }
         if lets_in_others {
             self.outlets.credentials.send_replace(Arc::new(self.machine.durable().credentials().clone()));
         }
-        if changes_jobs {
+        if changes_deadline {
             self.deadline = self.first_deadline();
         }
         outputs.into_iter().for_each(|output| self.perform(output));
