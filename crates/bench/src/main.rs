@@ -54,7 +54,8 @@ enum Measurement {
     Scenarios(scenarios::Arguments),
 }
 
-#[tokio::main]
+// As a client it only waits: on one thread, what it hears wakes no other.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     match cli.measurement {
