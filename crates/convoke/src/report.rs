@@ -27,6 +27,8 @@ pub struct Report {
     interrupted: bool,
     /// The names of the shards, in order, as far as they are known.
     shards: Vec<String>,
+    /// Why none of its tasks is with a worker, where that was asked and is so.
+    pub waits: Option<String>,
     /// The death certificates of tasks that failed, once they were asked for.
     pub failures: Vec<Certificate>,
 }
@@ -56,6 +58,7 @@ impl Report {
             wall_seconds: None,
             interrupted: false,
             shards,
+            waits: None,
             failures: Vec::new(),
         }
     }

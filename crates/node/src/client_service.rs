@@ -5,9 +5,9 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use convoke_core::coordinator::{Notice, Refusal, Reply, Waiting};
+use convoke_core::coordinator::{Refusal, Reply};
 use convoke_core::history::JobHistory;
-use convoke_core::{Digest, Event, JobId, JobSpec, Position, Role, TokenId, check_name};
+use convoke_core::{Caller, Digest, Event, JobId, JobSpec, Position, Role, TokenId, check_name};
 use convoke_proto::v1::Nothing;
 use convoke_proto::{DecodeError, job_id};
 use convoke_store::blobs::Blobs;
@@ -29,7 +29,7 @@ use crate::history::{History, HistoryError, Told};
 use crate::lists;
 use crate::peer::Peer;
 use crate::rollback::{Rollback, Takeover};
-use crate::tokens;
+use crate::{tokens, waiting};
 
 /// Submissions whose lists are being read.
 static READING: Semaphore = Semaphore::const_new(2);
@@ -60,11 +60,12 @@ impl ClientService {
     }
 }
 
-/// A line for a follower that comes when nobody is there to do the job: it was said before.
-async fn waits(calls: Calls, job: JobId) -> Option<String> {
-    let Ok(Reply::Workers(workers)) = calls.call(Call::Inspect).await else { return None };
-    let nobody = !workers.iter().any(|worker| worker.connected);
-    nobody.then(|| Notice::Waiting { job, reason: Waiting::NoWorkers }.to_string())
+/// A line for a follower that comes when the job waits: it was said before.
+async fn waits(calls: Calls, job: JobId, by: Caller) -> Option<String> {
+    match calls.call(Call::WhyWaits { job, by }).await {
+        Ok(Reply::Waits(Some(reason))) => Some(waiting::line(job, &reason)),
+        _ => None,
+    }
 }
 
 #[tonic::async_trait]
@@ -116,6 +117,15 @@ impl v1::clients_server::Clients for ClientService {
             return Err(Status::internal("the workers were not told"));
         };
         Ok(Response::new(v1::WorkerList { workers: workers.into_iter().map(Into::into).collect() }))
+    }
+
+    async fn waits(&self, request: Request<v1::JobRequest>) -> Result<Response<v1::WaitsReply>, Status> {
+        let by = Peer::calling(&request)?.caller();
+        let job = job_id("JobRequest.job", request.into_inner().job).map_err(undecodable)?;
+        match self.calls.call(Call::WhyWaits { job, by }).await? {
+            Reply::Waits(reason) => Ok(Response::new(v1::WaitsReply { reason: reason.as_ref().map(waiting::reason) })),
+            _ => Err(Status::internal("what the job waits for was not told")),
+        }
     }
 
     async fn drain(&self, request: Request<v1::DrainRequest>) -> Result<Response<v1::DrainReply>, Status> {
@@ -186,7 +196,7 @@ impl v1::clients_server::Clients for ClientService {
             messages,
             takeover: self.rollback.takeover,
             live: request.live.then(|| self.live()),
-            asking: request.live.then(|| Box::pin(waits(self.calls.clone(), job)) as Asking),
+            asking: request.live.then(|| Box::pin(waits(self.calls.clone(), job, caller)) as Asking),
         };
         tokio::spawn(follower.run());
         Ok(Response::new(ReceiverStream::new(outbound)))
@@ -297,32 +307,41 @@ impl Follower {
                     grown.ok()?;
                     return Some(());
                 }
-                said = notices.recv() => said,
-                line = answer(&mut self.asking) => Ok(Said { job: None, line }),
+                line = answer(&mut self.asking), if self.asking.is_some() => {
+                    let Some(line) = line else { continue };
+                    // What was said before the answer may be the same.
+                    let before: Vec<Said> = std::iter::from_fn(|| notices.try_recv().ok()).collect();
+                    let others = before.into_iter().filter(|said| said.line != line);
+                    for said in others.chain([Said { job: None, line: line.clone() }]) {
+                        tell(&self.messages, self.job, said);
+                    }
+                    continue;
+                }
+                said = notices.recv(), if self.asking.is_none() => said,
                 stalled = change(stalled) => stalled,
                 () = self.messages.closed() => return None,
             };
             match said {
-                Ok(said) if said.job.is_none_or(|job| job == self.job) => {
-                    self.messages.try_send(Ok(v1::Followed { kind: Some(Kind::Notice(said.line)), seen: None })).ok();
-                }
-                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Ok(said) => tell(&self.messages, self.job, said),
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
                 Err(broadcast::error::RecvError::Closed) => return None,
             }
         }
     }
 }
 
-/// Waits for an answer that is worth a line.
-async fn answer(asking: &mut Option<Asking>) -> String {
-    if let Some(answer) = asking {
-        let line = answer.await;
-        *asking = None;
-        if let Some(line) = line {
-            return line;
-        }
+/// Tells whoever follows a job what is about it, or about all; a client that is slow misses it.
+fn tell(messages: &mpsc::Sender<Result<v1::Followed, Status>>, job: JobId, said: Said) {
+    if said.job.is_none_or(|other| other == job) {
+        messages.try_send(Ok(v1::Followed { kind: Some(Kind::Notice(said.line)), seen: None })).ok();
     }
-    std::future::pending().await
+}
+
+/// Waits for the answer, which is then no longer asked for.
+async fn answer(asking: &mut Option<Asking>) -> Option<String> {
+    let answer = asking.as_mut()?.await;
+    *asking = None;
+    answer
 }
 
 /// Waits until the decider waits for the disk, or does so no more, and says which.

@@ -26,6 +26,7 @@ use crate::clock::Clock;
 use crate::history::{History, HistoryError};
 use crate::rollback::Takeover;
 use crate::stall::{Patience, Stall};
+use crate::waiting;
 
 /// How many commands may wait for the decider before their senders do.
 pub(crate) const COMMANDS_MAX: usize = 1_024;
@@ -357,7 +358,7 @@ impl Decider {
                 crate::log::notice(&notice);
                 // Each task's way is in the events; the placement of each is for the log alone.
                 if self.outlets.notices.receiver_count() > 0 && !matches!(notice, Notice::Assigned { .. }) {
-                    drop(self.outlets.notices.send(Said { job: notice.job(), line: notice.to_string() }));
+                    drop(self.outlets.notices.send(Said { job: notice.job(), line: waiting::notice(&notice) }));
                 }
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! The coordinator's side is `coordinator` (its parts put together), `decider` (the loop around the machine, with its
 //! `clock`; `stall` says how a failing disk is waited for), `accept` (the one port), `dial` (workers that listen),
-//! `session`, `blob_service`, `client_service`, `history`, `snapshots`, `combine` and `collector`,
+//! `session`, `blob_service`, `client_service`, `waiting`, `history`, `snapshots`, `combine` and `collector`,
 //! with `record` for when none runs; the worker's is `worker` (the loop around its machine), `link`, `runs`, `cache`, `executor` and `compute`, with
 //! `process` for what runs as a process of its own. Nothing here decides.
 //! with `record` for when none runs; the worker's is `worker` (the loop around its machine), `link`, `runs`, `cache`, `devices`, `executor` and `compute`. Nothing here decides.
@@ -26,6 +26,7 @@ mod blob_service;
 mod calls;
 mod tokens;
 mod enrolment_service;
+mod waiting;
 mod client_service;
 mod history;
 mod snapshots;

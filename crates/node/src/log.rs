@@ -6,6 +6,8 @@ use convoke_core::Event;
 use convoke_core::coordinator::{Notice, Waiting};
 use convoke_core::event::{Metrics, Purpose};
 
+use crate::waiting;
+
 /// A line for an event, once it is durable.
 pub(crate) fn event(event: &Event) {
     match event {
@@ -44,16 +46,17 @@ pub(crate) fn event(event: &Event) {
 
 /// A line for a notice.
 pub(crate) fn notice(notice: &Notice) {
+    let line = waiting::notice(notice);
     match notice {
-        Notice::WorkerLost { .. } => tracing::warn!("{notice}"),
-        Notice::Waiting { reason: Waiting::NoWorkers, .. } => tracing::info!("{notice}"),
-        Notice::Waiting { .. } => tracing::warn!("{notice}"),
-        Notice::Assigned { round: 0, .. } => tracing::debug!("{notice}"),
+        Notice::WorkerLost { .. } => tracing::warn!("{line}"),
+        Notice::Waiting { reason: Waiting::NoWorkers, .. } => tracing::info!("{line}"),
+        Notice::Waiting { .. } => tracing::warn!("{line}"),
+        Notice::Assigned { round: 0, .. } => tracing::debug!("{line}"),
         Notice::WorkerJoined { .. }
         | Notice::WorkerLeft { .. }
         | Notice::WorkerDraining { .. }
         | Notice::Assigned { .. }
-        | Notice::Rejected { .. } => tracing::info!("{notice}"),
+        | Notice::Rejected { .. } => tracing::info!("{line}"),
     }
 }
 

@@ -65,7 +65,7 @@ fn right(path: &str) -> Option<Right> {
         "Sessions/Open" => Right::Roles(&[Role::Worker]),
         "Blobs/Get" | "Blobs/Put" => Right::Roles(&[Role::Worker, Role::Client, Role::Admin]),
         "Blobs/Missing" | "Clients/Submit" | "Clients/Cancel" | "Clients/Jobs" | "Clients/Follow" => USERS,
-        "Clients/Workers" => USERS,
+        "Clients/Workers" | "Clients/Waits" => USERS,
         "Clients/Drain" | "Clients/CreateToken" | "Clients/Tokens" => ADMINS,
         "Clients/RevokeToken" | "Clients/Remove" => ADMINS,
         _ => return None,

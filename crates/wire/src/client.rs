@@ -148,6 +148,12 @@ impl Client {
         Ok(reply.workers.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?)
     }
 
+    /// Why none of a job's tasks is with a worker, for people; `None` where it does not wait.
+    pub async fn waits(&mut self, job: JobId) -> Result<Option<String>, CallError> {
+        let request = v1::JobRequest { job: job.bits() };
+        Ok(self.calls.waits(within(CALL_TIMEOUT, request)).await?.into_inner().reason)
+    }
+
     /// Takes a worker out of service, and says how many tasks it brings to an end before it leaves.
     pub async fn drain(&mut self, worker: &str) -> Result<usize, CallError> {
         let request = v1::DrainRequest { worker: worker.to_owned() };

@@ -42,6 +42,7 @@ pub async fn run(args: &JobArgs, global: &Global) -> Result<ExitCode, Failure> {
         }
     };
     progress.clear();
+    report.waits = waits(&report, &source).await;
     let labels = if report.history.failures.is_empty() { None } else { labels_of(&report, &mut source).await };
     report.failures = certificates(&report, labels.as_ref(), &mut source).await;
     match global.output {
@@ -79,6 +80,14 @@ pub async fn report_of(
     Ok(report)
 }
 
+/// What a running job waits for. A coordinator of an older version does not know the question: the rest is told all the same.
+async fn waits(report: &Report, source: &Source) -> Option<String> {
+    match source {
+        Source::Coordinator(client) if !report.has_ended() => client.clone().waits(report.job).await.ok().flatten(),
+        Source::Coordinator(_) | Source::Record(_) => None,
+    }
+}
+
 /// What the tasks' inputs of a map are called, as far as that can be had.
 pub async fn labels_of(report: &Report, source: &mut Source) -> Option<Labels> {
     let split = report.history.split.filter(|_| report.history.tasks_planned > 0)?;
@@ -109,17 +118,18 @@ async fn print_log(job: JobId, index: u32, source: &mut Source) -> Result<ExitCo
 fn print(report: &Report) -> Result<(), Failure> {
     let history = &report.history;
     let reason = history.failure().map_or_else(String::new, |reason| format!(": {}", output::line(reason)));
+    let waits = report.waits.as_ref().map_or_else(String::new, |waits| format!("waits: {}\n", output::line(waits)));
     let (job, state, took) = (report.job, report.state(), report.wall_seconds());
     match history.task_counts() {
         Some(tasks) => {
             let failed = if tasks.failed == 0 { String::new() } else { format!(", {} failed", tasks.failed) };
             let done = format!("{}/{} tasks{failed}, {took:.2} s", tasks.done, tasks.all);
-            output::print(&format!("job {job} {state}{reason}; {done}\n{}\n", output::line(&history.name)))?;
+            output::print(&format!("job {job} {state}{reason}; {done}\n{waits}{}\n", output::line(&history.name)))?;
             print_levels(report)?;
         }
         None => {
             let error = output::share(history.validation_error);
-            output::print(&format!("job {job} {state}{reason}; error {error}, {took:.2} s\n"))?;
+            output::print(&format!("job {job} {state}{reason}; error {error}, {took:.2} s\n{waits}"))?;
             print_rounds(report)?;
         }
     }

@@ -15,6 +15,9 @@ struct View<'a> {
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
+    /// Why none of its tasks is with a worker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waits: Option<&'a str>,
     name: &'a str,
     wall_seconds: f64,
     #[serde(flatten)]
@@ -117,6 +120,7 @@ impl Serialize for Report {
             job: self.job.to_string(),
             state: self.state(),
             reason: history.failure(),
+            waits: self.waits.as_deref(),
             name: &history.name,
             wall_seconds: self.wall_seconds(),
             work: self.work(),

@@ -30,6 +30,35 @@ fn a_worker_says_what_it_has_and_runs_no_commands_unless_told() {
 }
 
 #[test]
+fn whoever_follows_a_job_that_nobody_can_do_hears_why_once() {
+    let cluster = Cluster::start();
+    let _plain = cluster.worker("plain", &[]);
+    let commands = "waits: no connected worker runs commands: start one with `convoke worker --allow-command`";
+    let at = ["--coordinator", &cluster.address];
+    let run = cluster.home.start(&[&["run"], &at[..], &["--", "true"]].concat());
+    run.says(&[commands]);
+    let job = cluster.jobs()[0]["job"].as_str().expect("an id").to_owned();
+    let follower = cluster.home.start(&[&["job", &job, "--follow"], &at[..]].concat());
+    follower.says(&[&job, commands]);
+    // Whoever looks finds it too.
+    let told = cluster.ask(&["job", &job]).with_status(0).json();
+    assert_eq!(told["waits"].as_str().map(|waits| format!("waits: {waits}")).as_deref(), Some(commands));
+    let shown = cluster.home.run(&[&["job", &job], &at[..]].concat()).with_status(0).stdout;
+    assert!(shown.lines().any(|line| line == commands), "{shown}");
+
+    let scarce = cluster.home.start(&[&["run", "--resource", "gpu=1"], &at[..], &["--", "true"]].concat());
+    scarce.says(&[commands]);
+    let _trusting = cluster.worker("trusting", &["--allow-command"]);
+    for ended in [run.ends(), follower.ends()] {
+        assert_eq!(ended.with_status(0).count(&[commands]), 1);
+    }
+    let told = cluster.ask(&["job", &job]).with_status(0).json();
+    assert_eq!((&told["state"], &told["waits"]), (&json!("succeeded"), &json!(null)));
+    // What it waits for next is news.
+    scarce.says(&["waits: a task needs gpu=1, and no connected worker has more than 0"]);
+}
+
+#[test]
 fn what_cannot_be_counted_is_refused() {
     let cluster = Cluster::start();
     for (words, said) in [

@@ -102,6 +102,15 @@ pub enum Input {
         /// The call to answer.
         request: RequestId,
     },
+    /// A client asks what a job waits for.
+    WhyWaits {
+        /// The call to answer.
+        request: RequestId,
+        /// The job.
+        job: JobId,
+        /// Who asks for it: an admin, or the client whose job it is.
+        by: Caller,
+    },
     /// An admin makes a token.
     CreateToken {
         /// The call to answer.

@@ -150,6 +150,15 @@ impl Coordinator {
         self.output(Output::Reply { request, reply: Reply::Workers(view) });
     }
 
+    pub(super) fn on_why_waits(&mut self, request: RequestId, id: JobId, by: Caller) {
+        let job = self.durable.job(id).ok_or(Refusal::NoSuchJob(id));
+        let waits = job.and_then(|job| match by.may_act_for(job.owner) {
+            true => Ok(Reply::Waits(self.waits(id))),
+            false => Err(Refusal::NotYours(id)),
+        });
+        self.reply(request, waits);
+    }
+
     /// Takes every step that the job's plan has ready.
     pub(super) fn advance(&mut self, id: JobId) {
         while let Some(step) = self.durable.job(id).and_then(next_step) {

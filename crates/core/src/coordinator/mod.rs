@@ -190,6 +190,7 @@ impl Coordinator {
             Input::SnapshotStored { through, state } => self.on_snapshot_stored(through, state),
             Input::Drain { request, worker } => self.on_drain(request, worker),
             Input::Inspect { request } => self.on_inspect(request),
+            Input::WhyWaits { request, job, by } => self.on_why_waits(request, job, by),
             Input::CreateToken { request, token, wall_ms } => self.on_create_token(request, token, wall_ms),
             Input::RevokeToken { request, token } => self.on_revoke_token(request, token),
             Input::Enrol { request, token, secret, name, key, wall_ms } => {

@@ -314,6 +314,12 @@ impl Coordinator {
         }
     }
 
+    /// Why no task of a job is with a worker, where none is.
+    pub(super) fn waits(&self, id: JobId) -> Option<Waiting> {
+        self.live.get(&id).filter(|live| live.leases == 0)?;
+        self.why_it_waits(id)
+    }
+
     fn why_it_waits(&self, id: JobId) -> Option<Waiting> {
         let stages = &self.durable.job(id)?.stages;
         let stage = stages.values().find(|stage| !stage.closed)?;

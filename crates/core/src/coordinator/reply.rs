@@ -6,6 +6,7 @@ use crate::event::Outcome;
 use crate::{Ability, Digest, Identity, JobId, Millis, Resources, Role, SpecError, TokenId};
 
 use super::credentials::{REMOVED_MAX, TOKENS_MAX};
+use super::io::Waiting;
 use super::jobs::LIVE_JOBS_MAX;
 
 /// The answer to a client's call.
@@ -26,6 +27,8 @@ pub enum Reply {
     },
     /// The workers.
     Workers(Vec<WorkerView>),
+    /// Why none of the job's tasks is with a worker; `None` where some are, or will be at once, or the job has ended.
+    Waits(Option<Waiting>),
     /// The token is on record; it may have been before.
     TokenCreated,
     /// The token lets nobody in any more.

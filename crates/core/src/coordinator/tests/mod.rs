@@ -292,6 +292,11 @@ impl Trace {
         self.decide(Some("inspect".to_owned()), Input::Inspect { request });
     }
 
+    pub(super) fn why_waits(&mut self, job: u64, by: Caller) {
+        let (request, job) = (self.request(), JobId::from_bits(job));
+        self.decide(Some(format!("why does {job} wait?")), Input::WhyWaits { request, job, by });
+    }
+
     pub(super) fn combined(&mut self, job: u64, stage: u32, result: u8) {
         let combined = Combined { result: blob(result), metrics: Metrics::default(), refused: Vec::new() };
         self.combine_ends(job, stage, CombineOutcome::Combined(combined));

@@ -94,7 +94,21 @@ fn a_job_that_nobody_has_enough_for_says_of_what() {
           reply to 3: Submitted
           notice: job 00000003 waits: a task needs slots=3, and no connected worker has more than 4
     "#]]);
+    // It is told again to whoever comes later and asks, and to nobody else.
+    let stranger = Caller { role: Role::Client, token: TokenId::from_bits(99) };
+    trace.why_waits(1, Caller::LOCAL);
+    trace.why_waits(1, stranger);
+    trace.why_waits(4, Caller::LOCAL);
+    trace.check(expect![[r#"
+        0 > why does 00000001 wait?
+          reply to 4: Waits(Some(NotEnough { what: "gpu", needed: 2, most: 1 }))
+        0 > why does 00000001 wait?
+          reply to 5: Refused(NotYours(00000001))
+        0 > why does 00000004 wait?
+          reply to 6: Refused(NoSuchJob(00000004))
+    "#]]);
     trace.connect(3, having(hello(3, "cat", 8), &[("gpu", 2)]));
+    trace.why_waits(1, Caller::LOCAL);
     trace.check(expect![[r#"
         0 > cat in session 3, holding 0
           notice: cat joined with 8 slots
@@ -103,6 +117,8 @@ fn a_job_that_nobody_has_enough_for_says_of_what() {
           to session 3: assign 00000001/1/0 as 1.1
           notice: task 00000002/1/0 goes to cat, attempt 1
           to session 3: assign 00000002/1/0 as 1.2
+        0 > why does 00000001 wait?
+          reply to 7: Waits(None)
     "#]]);
 }
 
