@@ -2,14 +2,21 @@
 //!
 //! A worker takes one connection at a time. Who dials, and what is said over it, this file does not know.
 
+use std::io::ErrorKind;
 use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::accept::next_stream;
 use crate::trouble::Trouble;
+
+/// For how long an address that is in use is tried again: a process that was killed may hold its socket for a moment, and
+/// whoever is started in its place wants the same address.
+const IN_USE_MAX: Duration = Duration::from_secs(2);
+/// How long to wait before each try.
+const IN_USE_PAUSE: Duration = Duration::from_millis(50);
 
 /// A process cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -24,9 +31,17 @@ pub enum ListenError {
     },
 }
 
-/// Takes an address.
+/// Takes an address, once whoever holds it lets it go.
 pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
-    TcpListener::bind(address).await.map_err(|source| ListenError::Bind { address, source })
+    let until = Instant::now() + IN_USE_MAX;
+    loop {
+        match TcpListener::bind(address).await {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < until => {
+                tokio::time::sleep(IN_USE_PAUSE).await;
+            }
+            bound => return bound.map_err(|source| ListenError::Bind { address, source }),
+        }
+    }
 }
 
 /// Where a worker waits for its coordinator to dial.
@@ -103,14 +118,33 @@ impl Drop for Taken {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::io::AsyncReadExt;
 
     use super::*;
 
     async fn listener() -> Listener {
         Listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_address_is_had_once_it_is_let_go() {
+        let before = listener().await;
+        let address = before.address();
+        let (after, ()) = tokio::join!(Listener::bind(address), async move {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            drop(before);
+        });
+        assert_eq!(after.unwrap().address(), address);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_somebody_keeps_is_not_waited_for_for_ever() {
+        let other = listener().await;
+        let refused = Listener::bind(other.address()).await.err().unwrap().to_string();
+        assert!(
+            refused.starts_with(&format!("cannot listen on {}: Address already in use", other.address())),
+            "{refused}"
+        );
     }
 
     #[tokio::test]
