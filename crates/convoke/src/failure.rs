@@ -67,6 +67,12 @@ impl Failure {
         Self { hint: Some(hint.to_string()), ..self }
     }
 
+    /// The next step to take, where one is named.
+    #[cfg(test)]
+    pub fn next_step(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     /// Prints it. Some of it may be a peer's words.
     pub fn report(&self) -> ExitCode {
         output::say(format!("error: {}", output::line(&self.error)));
@@ -112,6 +118,8 @@ impl From<CallError> for Failure {
             CallError::Foreign(_) => Self::no_coordinator(error)
                 .hint("check the address: a coordinator says where it listens when it starts"),
             CallError::NotFound(_) => Self::bad_input(error).hint("`convoke jobs` lists the jobs on record"),
+            CallError::Away { .. } => Self::no_coordinator(error)
+                .hint("start it again with `convoke coordinator`: jobs on record there go on"),
             CallError::Lost(_) => Self::no_coordinator(error).hint("`convoke coordinator` starts one"),
             CallError::RolledBack(_) => Self::no_coordinator(error)
                 .hint("restore the coordinator's newer state directory, or submit the job again: its record may be gone"),

@@ -7,6 +7,7 @@ use convoke_core::event::bounded;
 use convoke_proto::DecodeError;
 use tonic::{Code, Status};
 
+use crate::client::RECONNECT;
 use crate::denial::{Denial, Denied};
 use crate::protocol::is_rolled_back;
 
@@ -16,6 +17,12 @@ const SAID_BYTES_MAX: usize = 2_048;
 /// A call did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
+    /// The coordinator was lost, and looked for in vain.
+    #[error("the coordinator at {target} did not come back within {} s", RECONNECT.as_secs())]
+    Away {
+        /// Where it was.
+        target: String,
+    },
     /// The coordinator cannot be reached, or was lost.
     #[error("the coordinator was lost: {0}")]
     Lost(String),

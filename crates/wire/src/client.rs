@@ -75,8 +75,8 @@ impl Client {
         Ok(Self { target: Some(target.clone()), ..Self::over(channel) })
     }
 
-    /// Looks for a coordinator that was lost at `lost_at`, until that is [`RECONNECT`] ago; then `lost` is the error. Of a
-    /// client that is [`Client::over`] a channel it is at once.
+    /// Looks for a coordinator that was lost at `lost_at`, until that is [`RECONNECT`] ago; then it is [`CallError::Away`]. Of
+    /// a client that is [`Client::over`] a channel `lost` is the error at once.
     pub async fn reconnect(&mut self, lost: CallError, lost_at: Instant) -> Result<(), CallError> {
         while let Some(target) = self.target.as_ref().filter(|_| lost_at.elapsed() < RECONNECT) {
             tokio::time::sleep(RECONNECT_PAUSE).await;
@@ -85,7 +85,7 @@ impl Client {
                 return Ok(());
             }
         }
-        Err(lost)
+        Err(self.target.as_ref().map_or(lost, |target| CallError::Away { target: target.to_string() }))
     }
 
     /// Speaks over a channel. Once that is lost, it stays so.
@@ -260,4 +260,26 @@ pub(crate) fn within<T>(timeout: Duration, message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(timeout);
     request
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+    use tonic::transport::Endpoint;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_coordinator_that_stays_away_is_named() {
+        let channel = Endpoint::from_static("http://127.0.0.1:1").connect_lazy();
+        let lost = || CallError::Lost("h2 protocol error".to_owned());
+        let long_ago = Instant::now().checked_sub(RECONNECT).expect("the machine runs for longer");
+        let mut client = Client::over(channel.clone());
+        assert!(matches!(client.reconnect(lost(), long_ago).await, Err(CallError::Lost(_))));
+
+        let target = Target::InProcess(mpsc::channel(1).0);
+        let mut client = Client { target: Some(target), ..Client::over(channel) };
+        let said = client.reconnect(lost(), long_ago).await.unwrap_err().to_string();
+        assert_eq!(said, "the coordinator at the embedded cluster did not come back within 30 s");
+    }
 }

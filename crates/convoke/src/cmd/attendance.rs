@@ -167,7 +167,11 @@ impl Attendance<'_> {
     fn fetch_later(&self, target: &Target, embedded: bool) -> String {
         match embedded {
             true => format!("`convoke result {} -o FILE` fetches what is on record", self.id),
-            false => format!("`convoke result {} -o FILE --coordinator {target}` fetches the results", self.id),
+            false => format!(
+                "job {id} is on record at {target}: `convoke result {id} -o FILE --coordinator {target}` fetches its results, \
+                 and `convoke job {id} --follow --coordinator {target}` waits for them",
+                id = self.id
+            ),
         }
     }
 

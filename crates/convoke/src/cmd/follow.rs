@@ -2,7 +2,8 @@
 //!
 //! It shows progress; what becomes of the job is the command's.
 
-use convoke_wire::{Client, Heard, RECONNECT};
+use convoke_wire::core::JobId;
+use convoke_wire::{CallError, Client, Heard, RECONNECT};
 
 use crate::failure::Failure;
 use crate::output;
@@ -23,7 +24,7 @@ pub async fn follow_with(
     listener: &mut impl Listener,
 ) -> Result<(), Failure> {
     let mut following = client.watch(report.job, live);
-    while let Some(heard) = following.next().await? {
+    while let Some(heard) = following.next().await.map_err(|error| lost(error, report.job))? {
         match heard {
             Heard::Event { wall_ms, event } => {
                 report.tell(wall_ms, &event, progress);
@@ -40,4 +41,30 @@ pub async fn follow_with(
         }
     }
     Ok(())
+}
+
+/// The end of following. A coordinator that stays away has the job on record.
+fn lost(error: CallError, job: JobId) -> Failure {
+    let hint = match &error {
+        CallError::Away { target } => format!(
+            "job {job} is on record there, and goes on once it is started again: `convoke job {job} --follow --coordinator \
+             {target}` follows it"
+        ),
+        _ => return error.into(),
+    };
+    Failure::from(error).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whose_coordinator_stays_away_hears_where_the_job_is() {
+        let failure = lost(CallError::Away { target: "lab:9095".to_owned() }, JobId::from_bits(1));
+        assert_eq!(failure.to_string(), "the coordinator at lab:9095 did not come back within 30 s");
+        let hint = failure.next_step().unwrap_or_default();
+        assert!(hint.starts_with("job 00000001 is on record there"), "{hint}");
+        assert!(hint.contains("`convoke job 00000001 --follow --coordinator lab:9095`"), "{hint}");
+    }
 }
