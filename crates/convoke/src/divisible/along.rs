@@ -27,7 +27,8 @@ pub(super) fn files_with(paths: &[PathBuf]) -> Result<Vec<(String, PathBuf)>, Fa
     for path in paths {
         let metadata = metadata_of(path)?;
         let whole = path.canonicalize().map_err(|error| cannot_read(path, &error))?;
-        let name = name_of(&whole)?;
+        // A link goes by its own name; `.` and `..` go by the directory's.
+        let name = name_of(if path.file_name().is_some() { path } else { &whole })?;
         with.add(&whole, &metadata, name)?;
     }
     let files = with.files;
@@ -176,6 +177,20 @@ mod tests {
             assert!(said.starts_with(&format!("{}: {expected}", path.display())), "{said}");
             assert!(said.len() < 300 && !said.contains("\\n") && !said.contains("  "), "{said}");
         }
+    }
+
+    #[test]
+    fn what_is_named_goes_by_the_name_that_it_was_given() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().canonicalize().unwrap().join("folder");
+        fs::create_dir_all(folder.join("inner")).unwrap();
+        fs::write(folder.join("v2.py"), "").unwrap();
+        symlink("v2.py", folder.join("step.py")).unwrap();
+        symlink("folder", home.path().join("code")).unwrap();
+        check(&folder.join("step.py"), Ok(&["step.py"]));
+        check(&home.path().join("code/"), Ok(&["code/step.py", "code/v2.py"]));
+        check(&folder.join("."), Ok(&["folder/step.py", "folder/v2.py"]));
+        check(&folder.join("inner/.."), Ok(&["folder/step.py", "folder/v2.py"]));
     }
 
     #[test]
