@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use convoke_ml::Mlp;
 
-use super::attendance::Wanted;
+use super::attendance::{Wanted, check_file};
 use super::divide::divide;
 use crate::args::{At, Format, Global, PredictArgs, RunArgs, TaskArgs};
 use crate::divisible::{Divisible, Program, Source};
@@ -22,6 +22,7 @@ const RETRIES: u32 = 2;
 
 /// Runs the command.
 pub async fn run(args: PredictArgs, global: &Global) -> Result<ExitCode, Failure> {
+    args.output_file.as_deref().map_or(Ok(()), check_file)?;
     let Usable { model, layout, inputs } = model::read(&args.model)?;
     let rows = Rows::open(&args.data, &args.layout.or(layout), &inputs, args.skip_bad)?;
     if let Some(column) = rows.labels_ignored() {

@@ -161,3 +161,25 @@ fn of_a_job_that_is_interrupted_or_fails_there_is_no_half_output() {
     farm.does(&failing).with_status(1);
     assert!(results().is_empty());
 }
+
+#[test]
+fn what_cannot_be_written_is_refused_before_anything_is_submitted() {
+    let farm = Farm::start();
+    let (lines, folder) = (farm.write("lines", "1\n"), farm.path("folder"));
+    fs::create_dir(&folder).expect("a folder");
+    let missing = "/nonexistent/results";
+    for (place, said, hint) in
+        [(missing, "no directory", "make the directory"), (text(&folder), "a directory", "name a file")]
+    {
+        for words in [&["map", &lines, "--command", "cat", "-o", place][..], &["run", "-o", place, "--", "true"]] {
+            let ended = farm.does(words);
+            assert!(ended.line("hint: ").contains(hint), "{ended:#?}");
+            check_refused(ended, 2, &[place, said]);
+        }
+        check_refused(farm.does(&["predict", "model", &lines, "-o", place]), 2, &[place, said]);
+    }
+    let ended = farm.does(&["run", "--out", &lines, "--", "true"]);
+    assert!(ended.line("hint: ").contains("name a directory"), "{ended:#?}");
+    check_refused(ended, 2, &[&lines, "is no directory"]);
+    assert_eq!(farm.cluster.jobs(), Vec::<serde_json::Value>::new());
+}
