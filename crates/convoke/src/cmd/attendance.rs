@@ -245,9 +245,7 @@ impl Attendance<'_> {
                 failures_left_out: report.history.failures_left_out,
             })?;
         } else {
-            let fatal = report.history.failure().is_some();
-            let of_interest = failures.iter().filter(|failure| failure.for_good || fatal);
-            failures::lines(of_interest, report.history.failures_left_out).iter().for_each(output::say);
+            failures::lines_of_interest(&report, &failures).iter().for_each(output::say);
             let tasks = Counted(work.tasks as usize, "task");
             output::note(format!("{}: {tasks} in {}", report.state(), output::duration(took)));
             if let Some(path) = written {

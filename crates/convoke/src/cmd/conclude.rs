@@ -12,10 +12,12 @@ use convoke_wire::channel::Target;
 use convoke_wire::core::Digest;
 use serde::Serialize;
 
+use super::failures;
 use crate::args::{Format, Global, Keep};
 use crate::failure::{Failure, INTERRUPTED};
 use crate::learned::{Baseline, Warning};
 use crate::report::Report;
+use crate::source::Source;
 use crate::{model, output, place};
 
 /// What `--output json` prints.
@@ -70,6 +72,11 @@ impl Conclusion<'_> {
             Ok(saved) => (saved, None),
             Err(failure) => (None, Some(failure)),
         };
+        if !report.history.failures.is_empty()
+            && let Ok(client) = Client::connect(self.target).await
+        {
+            report.failures = failures::certificates(&report, None, &mut Source::Coordinator(Box::new(client))).await;
+        }
         report.wall_seconds = Some(self.began.elapsed().as_secs_f64());
         let warning = self.baseline.as_ref().and_then(|baseline| baseline.warning(&report, round));
         self.print(&report, round, saved, warning.as_ref())?;
@@ -121,6 +128,7 @@ impl Conclusion<'_> {
                 warnings: warning.iter().map(|warning| warning.lines.join("; ")).collect(),
             });
         }
+        failures::lines_of_interest(report, &report.failures).iter().for_each(output::say);
         let took = output::duration(report.wall_seconds());
         match report.history.validation_error {
             Some(error) => output::note(format!("validation error {error:.4} after {took}")),

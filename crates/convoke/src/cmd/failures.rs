@@ -38,12 +38,31 @@ pub async fn certificates(report: &Report, labels: Option<&Labels>, source: &mut
     certificates
 }
 
+/// The log of the task that has an index among those of a map or a round, if it failed: of several, of the one that failed
+/// for good, or last.
+pub fn log_at(failures: &[TaskFailure], index: u32) -> Option<&Payload> {
+    let is_it = |failure: &&TaskFailure| failure.index == index && !matches!(failure.purpose, Purpose::Reduce { .. });
+    failures
+        .iter()
+        .filter(is_it)
+        .filter(|failure| log_of(failure).is_some())
+        .max_by_key(|failure| failure.for_good)
+        .and_then(log_of)
+}
+
 /// The log of a task's last failed attempt.
-pub fn log_of(failure: &TaskFailure) -> Option<&Payload> {
+fn log_of(failure: &TaskFailure) -> Option<&Payload> {
     match failure.attempts.last().map(|failed| &failed.fault) {
         Some(Fault::Error(error)) => error.log.as_ref(),
         _ => None,
     }
+}
+
+/// Certificates for people of what counts in the end: tasks that failed for good, and all where the job failed.
+pub fn lines_of_interest(report: &Report, certificates: &[Certificate]) -> Vec<String> {
+    let is_fatal = report.history.failure().is_some();
+    let of_interest = certificates.iter().filter(|certificate| certificate.for_good || is_fatal);
+    lines(of_interest, report.history.failures_left_out)
 }
 
 /// Certificates for people: the first ones, and how many more there are.

@@ -4,7 +4,6 @@
 
 use std::process::ExitCode;
 
-use convoke_wire::core::event::Purpose;
 use convoke_wire::core::history::{Level, Round, Task};
 use convoke_wire::core::{JobId, Payload};
 use convoke_wire::program::{self, MANIFEST_BYTES_MAX, Manifest};
@@ -100,9 +99,7 @@ async fn print_log(job: JobId, index: u32, source: &mut Source) -> Result<ExitCo
     let mut one = One::new(index);
     let report = report_of(source, job, false, &Progress::none(), &mut one).await?;
     let result = one.find(source).await?;
-    let is_it =
-        |failure: &&convoke_wire::core::history::TaskFailure| failure.index == index && failure.purpose == Purpose::Map;
-    let failed = report.history.failures.iter().find(is_it).and_then(failures::log_of);
+    let failed = failures::log_at(&report.history.failures, index);
     let log = result.and_then(|result| result.log).or_else(|| failed.cloned());
     let log = log.ok_or_else(|| {
         Failure::bad_input(format!(

@@ -172,8 +172,17 @@ fn a_shell_is_enough_and_steps_see_their_shards() {
     assert!(fs::read(home.path("m")).expect("a model") == fs::read(home.path("init")).expect("what it began with"));
 
     // One that fails says why.
-    let failed = home.run(&[&fixed[..], &["--step", "echo no such luck >&2; exit 3", "--retries", "0"]].concat());
-    assert!(failed.with_status(1).line("error: ").contains("exited with status 3"));
+    let unlucky = ["--step", "echo no such luck >&2; exit 3", "--retries", "0"];
+    let failed = home.run(&[&fixed[..], &unlucky].concat()).with_status(1);
+    assert!(failed.line("error: ").contains("exited with status 3"));
+    let report = failed.json();
+    assert_eq!(report["failures"][0]["attempts"][0]["stderr"], "no such luck\n", "{report}");
+    let job = report["job"].as_str().expect("an id");
+    let index = report["failures"][0]["index"].to_string();
+    assert_eq!(home.run(&["job", job, "--stderr", &index]).with_status(0).stdout, "no such luck\n");
+    let failed = home.run(&[&fixed[..fixed.len() - 2], &unlucky].concat()).with_status(1);
+    assert_eq!(failed.count(&["  stderr: no such luck"]), 1, "{failed:#?}");
+    assert!(failed.count(&[" of train round 1 (", ".bin) failed in 1 attempt:"]) == 1, "{failed:#?}");
 }
 
 #[test]
