@@ -126,6 +126,11 @@ impl Report {
         self.history.outcome.is_some()
     }
 
+    /// Whether it has ended as it should.
+    pub fn has_succeeded(&self) -> bool {
+        self.history.outcome == Some(Outcome::Succeeded)
+    }
+
     /// Of a job that nobody is at any more.
     pub fn interrupted(&mut self) {
         self.interrupted = true;
@@ -140,6 +145,14 @@ impl Report {
             Some(Outcome::Cancelled) => Err(Failure::failed(format!("job {job} was cancelled"))),
             Some(Outcome::Succeeded) | None => Ok(()),
         }
+    }
+}
+
+/// How a job ended, after its name.
+pub fn ended(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Cancelled => "was cancelled".to_owned(),
+        Outcome::Succeeded | Outcome::Failed { .. } => outcome.to_string(),
     }
 }
 

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use convoke_wire::channel::Target;
+use convoke_wire::core::history::TaskCounts;
 use convoke_wire::core::{Counted, JobId};
 use convoke_wire::{CallError, Client};
 use serde::Serialize;
@@ -230,7 +231,7 @@ impl Attendance<'_> {
         embedded: bool,
     ) -> Result<ExitCode, Failure> {
         let failures = failures::certificates(&report, work.labels.as_ref(), source).await;
-        let tasks_failed = report.history.task_counts().map_or(0, |tasks| tasks.failed);
+        let counts = report.history.task_counts().unwrap_or_default();
         let took = self.began.elapsed().as_secs_f64();
         let written = self.wanted.results.filter(|_| matches!(ending, Ending::Complete { .. }));
         if self.global.output == Format::Json {
@@ -238,7 +239,7 @@ impl Attendance<'_> {
                 job: self.id.to_string(),
                 state: report.state(),
                 tasks: work.tasks,
-                tasks_failed,
+                tasks_failed: counts.failed,
                 wall_seconds: took,
                 results: written.map(|path| path.display().to_string()),
                 failures,
@@ -246,8 +247,8 @@ impl Attendance<'_> {
             })?;
         } else {
             failures::lines_of_interest(&report, &failures).iter().for_each(output::say);
-            let tasks = Counted(work.tasks as usize, "task");
-            output::note(format!("{}: {tasks} in {}", report.state(), output::duration(took)));
+            let came = came_of(report.has_succeeded(), counts, work.tasks);
+            output::note(format!("{}: {came} in {}", report.state(), output::duration(took)));
             if let Some(path) = written {
                 output::note(format!("results: {}", path.display()));
             }
@@ -284,6 +285,16 @@ pub async fn through(
     }
 }
 
+/// What came of a job's tasks, of which there are `all`.
+fn came_of(has_succeeded: bool, counts: TaskCounts, all: u32) -> String {
+    let tasks = Counted(all as usize, "task");
+    match (counts.failed, has_succeeded) {
+        (0, true) => tasks.to_string(),
+        (0, false) => format!("{} of {tasks} done,", counts.done),
+        (failed, _) => format!("{failed} of {tasks} failed,"),
+    }
+}
+
 async fn cancel(target: &Target, id: JobId) -> Result<(), CallError> {
     let mut client = Client::connect(target).await.map_err(|error| CallError::Lost(error.to_string()))?;
     client.cancel(id).await.map(drop)
@@ -294,6 +305,15 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    #[test]
+    fn what_came_of_tasks_counts_those_that_failed() {
+        let counts = |done, failed| TaskCounts { all: 4, done, failed };
+        assert_eq!(came_of(true, counts(4, 0), 4), "4 tasks");
+        assert_eq!(came_of(false, counts(2, 1), 4), "1 of 4 tasks failed,");
+        assert_eq!(came_of(true, counts(1, 3), 4), "3 of 4 tasks failed,");
+        assert_eq!(came_of(false, counts(2, 0), 4), "2 of 4 tasks done,");
+    }
 
     #[test]
     fn what_cannot_be_written_is_refused_with_what_to_do() {

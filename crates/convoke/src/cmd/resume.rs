@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use convoke_node::record::Record;
 use convoke_wire::core::Counted;
-use convoke_wire::core::event::Outcome;
 use convoke_wire::results::Arrivals;
 use convoke_wire::{Client, JobSummary};
 
@@ -22,7 +21,7 @@ use crate::args::{Global, ResumeArgs};
 use crate::failure::Failure;
 use crate::place;
 use crate::progress::Progress;
-use crate::report::Report;
+use crate::report::{Report, ended};
 use crate::source::Source;
 
 /// Runs the command.
@@ -104,12 +103,5 @@ fn check(args: &ResumeArgs) -> Result<JobSummary, Failure> {
         None => Ok(summary),
         Some(outcome) => Err(Failure::bad_input(format!("job {job} is not interrupted: it {}", ended(outcome)))
             .hint(format!("`convoke job {job}` shows what happened, and `convoke result {job}` has what it brought"))),
-    }
-}
-
-fn ended(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Cancelled => "was cancelled".to_owned(),
-        Outcome::Succeeded | Outcome::Failed { .. } => outcome.to_string(),
     }
 }

@@ -19,7 +19,7 @@ use crate::failure::Failure;
 use crate::ordered_output::{Arrived, Ending, OrderedOutput};
 use crate::output;
 use crate::progress::Progress;
-use crate::report::Report;
+use crate::report::{Report, ended};
 use crate::source::Source;
 
 #[derive(Serialize)]
@@ -147,7 +147,7 @@ fn say_where(report: &Report, path: &Path, missing: u32, global: &Global) -> Res
 
 fn state_of(report: &Report) -> String {
     match &report.history.outcome {
-        Some(outcome) => outcome.to_string(),
+        Some(outcome) => ended(outcome),
         None => format!("is {}", report.state()),
     }
 }
