@@ -30,6 +30,11 @@ pub fn named(coordinator: Option<&str>) -> Option<String> {
     coordinator.map(str::to_owned).or_else(variable)
 }
 
+/// The flag that names the same coordinator to another command, after a space; empty where none was given.
+pub fn flag(at: &At) -> String {
+    at.coordinator.as_ref().map_or_else(String::new, |address| format!(" --coordinator {address}"))
+}
+
 /// The coordinator that was named, or the one on this machine.
 pub async fn connect(at: &At) -> Result<Client, Failure> {
     Ok(reach_user(at.coordinator.as_deref(), at.wait).await?.1)

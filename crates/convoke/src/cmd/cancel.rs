@@ -14,8 +14,8 @@ use convoke_wire::core::worker::Load;
 use super::embedded::Cluster;
 use crate::args::{CancelArgs, Format, Global};
 use crate::failure::Failure;
-use crate::output;
 use crate::source::Source;
+use crate::{output, place};
 
 /// Runs the command.
 pub async fn run(args: &CancelArgs, global: &Global) -> Result<ExitCode, Failure> {
@@ -36,7 +36,11 @@ pub async fn run(args: &CancelArgs, global: &Global) -> Result<ExitCode, Failure
         Outcome::Cancelled => Ok(ExitCode::SUCCESS),
         ended => {
             let error = format!("job {} had ended before it could be cancelled: it {ended}", args.id);
-            Err(Failure::failed(error).hint(format!("`convoke job {}` shows what happened", args.id)))
+            Err(Failure::failed(error).hint(format!(
+                "`convoke job {}{}` shows what happened",
+                args.id,
+                place::flag(&args.at)
+            )))
         }
     }
 }

@@ -15,10 +15,10 @@ use super::signals::asked_to_end;
 use crate::args::{Format, Global, JobArgs};
 use crate::divisible::Labels;
 use crate::failure::{Failure, INTERRUPTED};
-use crate::output;
 use crate::progress::Progress;
 use crate::report::{Listener, Report};
 use crate::source::{Source, follow_record};
+use crate::{output, place};
 
 /// How many tasks of a round people are shown.
 const SHOWN_MAX: usize = 50;
@@ -27,7 +27,7 @@ const SHOWN_MAX: usize = 50;
 pub async fn run(args: &JobArgs, global: &Global) -> Result<ExitCode, Failure> {
     let mut source = Source::of(args.id, &args.at).await?;
     if let Some(index) = args.stderr {
-        return print_log(args.id, index, &mut source).await;
+        return print_log(args, index, &mut source).await;
     }
     let progress = if args.follow { Progress::new(global) } else { Progress::none() };
     let mut nobody = ();
@@ -50,7 +50,8 @@ pub async fn run(args: &JobArgs, global: &Global) -> Result<ExitCode, Failure> {
     }
     if args.follow {
         // Whoever waits for the end is told how it was, as by `train`.
-        let hint = format!("`convoke job {} --output json` tells what happened, task by task", args.id);
+        let (job, at) = (args.id, place::flag(&args.at));
+        let hint = format!("`convoke job {job} --output json{at}` tells what happened, task by task");
         report.success().map_err(|failure| failure.hint(hint))?;
     }
     Ok(ExitCode::SUCCESS)
@@ -95,7 +96,8 @@ pub async fn labels_of(report: &Report, source: &mut Source) -> Option<Labels> {
 }
 
 /// Prints the end of what a task wrote to stderr.
-async fn print_log(job: JobId, index: u32, source: &mut Source) -> Result<ExitCode, Failure> {
+async fn print_log(args: &JobArgs, index: u32, source: &mut Source) -> Result<ExitCode, Failure> {
+    let job = args.id;
     let mut one = One::new(index);
     let report = report_of(source, job, false, &Progress::none(), &mut one).await?;
     let result = one.find(source).await?;
@@ -105,7 +107,7 @@ async fn print_log(job: JobId, index: u32, source: &mut Source) -> Result<ExitCo
         Failure::bad_input(format!(
             "there is no log of task {index} of job {job}: it wrote nothing to stderr, or is not done"
         ))
-        .hint(format!("`convoke job {job}` shows how far it is, and which tasks failed"))
+        .hint(format!("`convoke job {job}{}` shows how far it is, and which tasks failed", place::flag(&args.at)))
     })?;
     let bytes = bytes_of(&log, source, LOG_BYTES_MAX).await?;
     output::print(String::from_utf8_lossy(&bytes).trim_end_matches('\n'))?;

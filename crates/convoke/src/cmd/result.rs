@@ -6,8 +6,8 @@
 use std::process::ExitCode;
 
 use bytes::Bytes;
+use convoke_wire::core::Payload;
 use convoke_wire::core::coordinator::durable::VERSIONS_MAX;
-use convoke_wire::core::{JobId, Payload};
 use convoke_wire::results::Arrivals;
 use serde::Serialize;
 
@@ -20,7 +20,7 @@ use crate::output::share;
 use crate::progress::Progress;
 use crate::report::Report;
 use crate::source::Source;
-use crate::{model, output};
+use crate::{model, output, place};
 
 #[derive(Serialize)]
 struct Printed {
@@ -46,9 +46,9 @@ pub async fn run(args: &ResultArgs, global: &Global) -> Result<ExitCode, Failure
             .hint("leave out --task and --files"));
     }
     let path = model_place(args.file.as_deref(), args.id)?;
-    let (round, version) = choose(&report, args.round)?;
+    let (round, version) = choose(&report, args)?;
     let bytes = match version.as_blob() {
-        Some(digest) => source.version(digest).await?.ok_or_else(|| not_kept(args.id, round))?,
+        Some(digest) => source.version(digest).await?.ok_or_else(|| not_kept(args, round))?,
         None => Bytes::copy_from_slice(version.as_inline().unwrap_or_default()),
     };
     model::write(&path, &bytes)?;
@@ -66,30 +66,33 @@ pub async fn run(args: &ResultArgs, global: &Global) -> Result<ExitCode, Failure
     Ok(ExitCode::SUCCESS)
 }
 
-fn not_kept(job: JobId, round: u32) -> Failure {
+fn not_kept(args: &ResultArgs, round: u32) -> Failure {
+    let (job, at) = (args.id, place::flag(&args.at));
     let error = format!(
         "the version of round {round} of job {job} is not kept any more: of a job's versions the last, the best and the \
          newest others are, at most {VERSIONS_MAX} and 256 MiB"
     );
     Failure::bad_input(error).hint(format!(
-        "`convoke result {job}` saves the last version, with `--round best` the one of the smallest error"
+        "`convoke result {job}{at}` saves the last version, with `--round best` the one of the smallest error"
     ))
 }
 
 /// The version that is asked for, and the round that made it.
-fn choose(report: &Report, asked: Version) -> Result<(u32, &Payload), Failure> {
+fn choose<'a>(report: &'a Report, args: &ResultArgs) -> Result<(u32, &'a Payload), Failure> {
     let newest = report.history.version().map_or(0, |(round, _)| round);
-    let job = report.job;
+    let (job, at) = (report.job, place::flag(&args.at));
     if newest == 0 && report.has_ended() {
         return Err(Failure::bad_input(format!("job {job} has no version: it ended before its first round was done"))
-            .hint(format!("`convoke job {job}` shows what happened")));
+            .hint(format!("`convoke job {job}{at}` shows what happened")));
     }
     if newest == 0 {
-        return Err(Failure::bad_input(format!("job {job} has no version yet: its first round is not done")).hint(
-            format!("`convoke job {job} --follow` waits for it; `convoke resume {job}` goes on with an embedded one"),
-        ));
+        let hint = match report.state() {
+            "interrupted" => format!("`convoke resume {job}` goes on with it"),
+            _ => format!("`convoke job {job} --follow{at}` waits for it"),
+        };
+        return Err(Failure::bad_input(format!("job {job} has no version yet: its first round is not done")).hint(hint));
     }
-    let round = match asked {
+    let round = match args.round {
         Version::Newest => newest,
         Version::Round(round) => round,
         Version::Best => report.history.best_round().ok_or_else(|| {

@@ -17,10 +17,10 @@ use super::results::{ARRIVALS_MAX, Feed, One, fetch_from};
 use crate::args::{Format, Global, ResultArgs, Version};
 use crate::failure::Failure;
 use crate::ordered_output::{Arrived, Ending, OrderedOutput};
-use crate::output;
 use crate::progress::Progress;
 use crate::report::{Report, ended};
 use crate::source::Source;
+use crate::{output, place};
 
 #[derive(Serialize)]
 struct Printed {
@@ -61,7 +61,8 @@ pub async fn write(
     }
     let (results, are) = (Counted(count as usize, "result"), if missing == 1 { "is" } else { "are" });
     let error = format!("{missing} of {results} of job {} {are} missing: the job {}", report.job, state_of(report));
-    Err(Failure::failed(error).hint(format!("`convoke job {}` shows which tasks failed, and why", report.job)))
+    let at = place::flag(&args.at);
+    Err(Failure::failed(error).hint(format!("`convoke job {}{at}` shows which tasks failed, and why", report.job)))
 }
 
 fn check(args: &ResultArgs, report: &Report) -> Result<(), Failure> {
@@ -73,12 +74,13 @@ fn check(args: &ResultArgs, report: &Report) -> Result<(), Failure> {
     if report.has_ended() || args.task.is_some() {
         return Ok(());
     }
+    let at = place::flag(&args.at);
     let tasks = report.history.task_counts().unwrap_or_default();
     let all = Counted(tasks.all as usize, "task");
     let error = format!("job {job} is {}: {} of {all} done", report.state(), tasks.done);
     Err(Failure::bad_input(error).hint(match report.state() {
         "interrupted" => format!("`convoke resume {job} -o FILE` goes on with it"),
-        _ => format!("`convoke job {job} --follow` waits for it; --task N has the result of a task that is done"),
+        _ => format!("`convoke job {job} --follow{at}` waits for it; --task N has the result of a task that is done"),
     }))
 }
 
@@ -118,7 +120,7 @@ async fn write_one(args: &ResultArgs, index: u32, wanted: &Wanted<'_>, source: &
         Failure::bad_input(format!(
             "there is no result of task {index} of job {job}: it is not done, it failed, or it is no task"
         ))
-        .hint(format!("`convoke job {job}` shows how far it is, and which tasks failed"))
+        .hint(format!("`convoke job {job}{}` shows how far it is, and which tasks failed", place::flag(&args.at)))
     })?;
     let fetching = source.clone();
     let fetch = move |digest, chunks| fetch_from(fetching.clone(), digest, chunks);

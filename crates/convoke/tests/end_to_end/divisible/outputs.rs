@@ -183,3 +183,22 @@ fn what_cannot_be_written_is_refused_before_anything_is_submitted() {
     check_refused(ended, 2, &[&lines, "is no directory"]);
     assert_eq!(farm.cluster.jobs(), Vec::<serde_json::Value>::new());
 }
+
+#[test]
+fn hints_name_the_coordinator_that_was_named() {
+    let farm = Farm::start();
+    let job = farm.does(&["run", "--detach", "--", "true"]).with_status(0).stdout.trim().to_owned();
+    let at = format!("--coordinator {}`", farm.cluster.address);
+    let hint = |ended: Ended, status: i32| {
+        let ended = ended.with_status(status);
+        let hint = ended.line("hint: ");
+        assert!(hint.contains(&job) && hint.contains(&at), "{hint}");
+        ended
+    };
+    hint(farm.does(&["result", &job, "-o", "results"]), 2);
+    hint(farm.does(&["job", &job, "--stderr", "0"]), 2);
+    farm.does(&["cancel", &job]).with_status(0);
+    let ended = hint(farm.does(&["result", &job, "-o", "results"]), 1);
+    assert!(ended.line("error: ").ends_with("is missing: the job was cancelled"), "{ended:#?}");
+    hint(farm.does(&["job", &job, "--follow"]), 1);
+}
