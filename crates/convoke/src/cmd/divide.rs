@@ -8,9 +8,10 @@ use std::time::Instant;
 use convoke_wire::Client;
 use convoke_wire::core::{Counted, JobId, NAME_BYTES_MAX, event::bounded};
 
-use super::attendance::{Attendance, Wanted, Work, check_output};
+use super::attendance::{Attendance, Work};
 use super::embedded::Cluster;
 use super::signals::asked_to_end;
+use super::wanted::{Wanted, check_output};
 use super::worker::load;
 use crate::args::{Global, RunArgs};
 use crate::divisible::Divisible;

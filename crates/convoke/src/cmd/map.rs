@@ -8,8 +8,8 @@ use std::process::ExitCode;
 
 use convoke_wire::program::Feed;
 
-use super::attendance::Wanted;
 use super::divide::divide;
+use super::wanted::Wanted;
 use crate::args::{Global, MapArgs};
 use crate::divisible::{Divisible, Program, Source, words};
 use crate::failure::Failure;

@@ -35,3 +35,4 @@ mod results;
 mod signals;
 mod standing;
 mod task_results;
+mod wanted;

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 
 use convoke_ml::Mlp;
 
-use super::attendance::{Wanted, check_file};
 use super::divide::divide;
+use super::wanted::{Wanted, check_file};
 use crate::args::{At, Format, Global, PredictArgs, RunArgs, TaskArgs};
 use crate::divisible::{Divisible, Program, Source};
 use crate::failure::Failure;

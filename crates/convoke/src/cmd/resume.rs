@@ -11,11 +11,12 @@ use convoke_wire::core::Counted;
 use convoke_wire::results::Arrivals;
 use convoke_wire::{Client, JobSummary};
 
-use super::attendance::{Attendance, Wanted, Work, check_output};
+use super::attendance::{Attendance, Work};
 use super::conclude::{Conclusion, model_place};
 use super::embedded::Cluster;
 use super::job::{labels_of, report_of};
 use super::train::attend;
+use super::wanted::{Wanted, check_output};
 use super::worker::load;
 use crate::args::{Global, ResumeArgs};
 use crate::failure::Failure;

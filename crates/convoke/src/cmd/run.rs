@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use convoke_wire::program::Feed;
 
-use super::attendance::Wanted;
 use super::divide::divide;
+use super::wanted::Wanted;
 use crate::args::{Global, RunCommandArgs};
 use crate::divisible::{Divisible, Program, Source, shell_words};
 use crate::failure::Failure;

@@ -10,10 +10,11 @@ use convoke_wire::results::Arrivals;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::attendance::{Wanted, check_output, through};
+use super::attendance::through;
 use super::files::{save_files, save_files_of};
 use super::job::report_of;
 use super::results::{ARRIVALS_MAX, Feed, One, fetch_from};
+use super::wanted::{Wanted, check_output};
 use crate::args::{Format, Global, ResultArgs, Version};
 use crate::failure::Failure;
 use crate::ordered_output::{Arrived, Ending, OrderedOutput};
