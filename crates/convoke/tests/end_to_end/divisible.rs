@@ -70,12 +70,13 @@ impl Farm {
         fs::write(self.path(name), wat::parse_str(text).expect("a module")).expect("a file");
     }
 
-    /// What lies in the folder of each worker, but for what it always has.
+    /// What commands have left in their directories, in the folders of all workers. Empty ones may wait for the next command.
     fn scratch(&self) -> Vec<PathBuf> {
         // `convoke-USER` has a folder for each worker.
         let users = entries(&self.path("tmp")).into_iter();
         let all = users.flat_map(|user| entries(&user)).flat_map(|worker| entries(&worker));
-        all.filter(|path| !path.ends_with("lock") && !path.ends_with("files")).collect()
+        let own = all.filter(|path| !path.ends_with("lock") && !path.ends_with("files"));
+        own.flat_map(|directory| entries(&directory)).collect()
     }
 }
 

@@ -12,7 +12,7 @@ use crate::process::Ended;
 const SOON: Duration = Duration::from_secs(1);
 
 /// Starts a child in its group and one in a session of its own, which no signal but SIGKILL ends.
-const FAMILY: &str = "trap '' TERM; echo $$ >>pids; sleep 1000 & echo $! >>pids; \
+const FAMILY: &str = "trap '' TERM; echo >here; echo $$ >>pids; sleep 1000 & echo $! >>pids; \
                       setsid sh -c 'trap \"\" TERM; echo $$ >>pids; while :; do sleep 1; done' & wait; sleep 1000";
 
 fn family(folder: &str) -> String {
@@ -27,6 +27,7 @@ fn a_cancelled_command_is_gone_with_all_that_it_started() {
     let client = farm.begin(&["run", "--", "sh", "-c", &family(text(&list))]);
     let family = pids(&list, 3);
     assert!(family.iter().all(|pid| runs(*pid)));
+    assert_eq!(farm.scratch().len(), 1);
     farm.cluster.ask(&["cancel", &job_of(&client.says(&["job "]))]).with_status(0);
     let took = all_gone(&family);
     assert!(took < SOON, "it took {took:?}");
