@@ -173,7 +173,8 @@ impl Coordinator {
     }
 
     /// The worker with room where the task is expected to finish first. A worker so slow that the others would be
-    /// through with everything that waits before it is passed over, as long as others are at work on the stage.
+    /// through with everything that waits before it is passed over, as long as others are at work on the job; where they
+    /// could have been through and nothing was placed meanwhile, it was too much to expect of them.
     fn choose_first_to_finish(&mut self, task: TaskId, wanted: &Wanted) -> Option<WorkerId> {
         let candidates = self.roster.by_finish().filter(|worker| self.can(*worker, wanted)).take(COMPARED_MAX);
         let input = self.durable.stage(task.job, task.stage)?.work.input.as_blob();
@@ -187,9 +188,17 @@ impl Coordinator {
         let leases = self.live.get(&task.job).map_or(0, |live| live.leases);
         let (stage, queue) = self.stage(task.job, task.stage)?;
         let waiting = queue.waiting(stage);
-        let others = self.roster.others_need_ms(best, waiting);
-        let too_slow = leases > 0 && others.is_some_and(|others_ms| finish > self.now + others_ms);
-        (!too_slow).then_some(best)
+        let (now, at_once) = (self.now, Some(best));
+        let too_slow = |others_ms: &Millis| leases > 0 && finish > now + others_ms;
+        // The totals of all workers are at hand, and seldom say so; then it is those that can run such a task that count.
+        if self.roster.others_need_ms(best, waiting).filter(too_slow).is_none() {
+            return at_once;
+        }
+        let is_able = |worker: &Worker| worker.abilities.contains(&wanted.ability) && worker.is_able(&wanted.needs);
+        let others = self.roster.able_others_need_ms(best, waiting, is_able).filter(too_slow);
+        let Some(others_ms) = others else { return at_once };
+        let (_, queue) = self.stage(task.job, task.stage)?;
+        if now > queue.pass_over_until(now + others_ms) { at_once } else { None }
     }
 
     /// Whether the worker has the ability, and room for what the task needs.

@@ -26,6 +26,8 @@ pub(super) struct Queue {
     measured: (u64, Millis),
     /// The shortest of them.
     quickest_ms: Option<Millis>,
+    /// Until when slow workers are passed over, if they are: then the others would be through with what waits.
+    passes_over_until: Option<Millis>,
 }
 
 #[derive(Debug, Default)]
@@ -63,9 +65,16 @@ impl Queue {
         self.tried.iter().filter(|(_, tried)| tried.leases.len() == 1).map(|(index, tried)| (*index, tried.leases[0]))
     }
 
+    /// A slow worker is passed over, since the others would be through by then: says until when that holds, which is what
+    /// was said first since a task of the stage was last placed.
+    pub(super) fn pass_over_until(&mut self, through_at: Millis) -> Millis {
+        *self.passes_over_until.get_or_insert(through_at)
+    }
+
     /// Notes a lease on a task, and says which attempt that is.
     pub(super) fn lease(&mut self, index: u32, lease: u64, stage: &Stage) -> u32 {
         self.again.remove(&index);
+        self.passes_over_until = None;
         let failed = stage.failures.get(&index).map_or(0, |failures| failures.errors + failures.deaths.len() as u32);
         let tried = self.tried.entry(index).or_default();
         tried.attempts = tried.attempts.max(failed) + 1;

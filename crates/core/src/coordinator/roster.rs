@@ -136,8 +136,25 @@ impl Roster {
         let entry = self.entries.get(&except)?;
         let rate = self.rate.checked_sub(entry.rate).filter(|rate| *rate > 0)?;
         let fastest = self.by_pace.iter().find(|(_, worker)| *worker != except)?.0;
-        let tasks = waiting + self.outstanding - entry.leases;
-        Some(tasks.saturating_mul(1_000_000_000) / rate + fastest)
+        Some(through_ms(waiting + self.outstanding - entry.leases, rate, fastest))
+    }
+
+    /// The same of those of them that are able. Looks at every worker.
+    pub(super) fn able_others_need_ms(
+        &self,
+        except: WorkerId,
+        waiting: u64,
+        is_able: impl Fn(&Worker) -> bool,
+    ) -> Option<Millis> {
+        let is_able = |id: &WorkerId| *id != except && self.get(*id).is_some_and(&is_able);
+        let able = self.by_pace.iter().filter(|(_, id)| is_able(id)).filter_map(|(_, id)| self.entries.get(id));
+        let (mut tasks, mut rate, mut fastest) = (waiting, 0, None);
+        for entry in able {
+            tasks += entry.leases;
+            rate += entry.rate;
+            fastest = fastest.or(Some(entry.pace));
+        }
+        fastest.filter(|_| rate > 0).map(|fastest| through_ms(tasks, rate, fastest))
     }
 
     /// Adds a worker, or changes one, and brings the indices up to date.
@@ -259,6 +276,11 @@ impl Roster {
         self.draining -= usize::from(entry.draining);
         self.backing_off -= usize::from(entry.backs_off);
     }
+}
+
+/// How long so many tasks take at that rate, in tasks a million seconds, the last of them as long as on the fastest worker.
+fn through_ms(tasks: u64, rate: u64, fastest: Millis) -> Millis {
+    tasks.saturating_mul(1_000_000_000) / rate + fastest
 }
 
 /// The mean in microseconds, weighted three to one for what was known; what took less than a millisecond counts as a fifth.

@@ -125,6 +125,45 @@ fn a_slow_worker_gets_no_task_that_the_others_finish_sooner() {
 }
 
 #[test]
+fn who_cannot_run_a_task_makes_no_other_worker_too_slow() {
+    let mut trace = Trace::new();
+    trace.connect(1, having(hello(1, "ann", 1), &[("gpu", 1)]));
+    trace.connect(2, having(hello(2, "bob", 1), &[("gpu", 1)]));
+    trace.join(3, "cat", 1);
+    trace.join(4, "dan", 1);
+    trace.submit(1, &placed(Policy::LoadBalancing, job(1, 16)));
+    trace.run(1..=4, |session| if session == 1 { 1_000 } else { 200 });
+    trace.cancel(1);
+    trace.skip();
+    // Without a GPU, cat and dan are as quick as bob, and no help.
+    trace.submit(2, &placed(Policy::LoadBalancing, needing(divisible(6, None), 1, &[("gpu", 1)])));
+    expect![[r#"
+        notice: task 00000002/1/0 goes to bob, attempt 1
+        notice: task 00000002/1/1 goes to ann, attempt 1
+    "#]]
+    .assert_eq(&assignments(&trace));
+}
+
+#[test]
+fn a_slow_worker_gets_what_the_others_should_have_been_through_with() {
+    let mut trace = Trace::new();
+    trace.join(1, "ann", 1);
+    trace.join(2, "bob", 1);
+    trace.submit(1, &placed(Policy::LoadBalancing, never_twice(job(1, 8))));
+    trace.run(1..=2, |session| if session == 1 { 1_000 } else { 200 });
+    trace.cancel(1);
+    trace.submit(2, &placed(Policy::LoadBalancing, never_twice(job(1, 3))));
+    trace.skip();
+    // Bob is expected to be through with all three within a second, and hangs.
+    trace.pass(2_000);
+    trace.check(expect![[r#"
+        2900 > time
+          notice: task 00000002/1/2 goes to ann, attempt 1
+          to session 1: assign 00000002/1/2 as 1.11
+    "#]]);
+}
+
+#[test]
 fn an_idle_worker_takes_over_what_waits_elsewhere() {
     let mut trace = Trace::new();
     trace.join(1, "ann", 1);
