@@ -170,7 +170,7 @@ impl Coordinator {
         let (credentials, known) = watch::channel(Arc::new(credentials));
         let holding = holds.clone();
         let outlets = Outlets { combines, notices: notices.clone(), position, stalled, holds: holding, credentials };
-        let (config, patience) = (Config { policy: options.policy }, options.patience);
+        let (config, patience) = (Config { policy: options.policy, ..Config::default() }, options.patience);
         let decider = Decider::start(config, journal, &history, outlets, patience)?;
         let rollback = Arc::new(Rollback::new(decider.takeover()));
         let (stop, stopped) = oneshot::channel();

@@ -176,7 +176,7 @@ impl From<&Fault> for v1::Fault {
         let kind = match fault {
             Fault::Error(failure) => Kind::Failure((&**failure).into()),
             Fault::WorkerLost => Kind::WorkerLost(v1::Nothing {}),
-            Fault::TimedOut => Kind::TimedOut(v1::Nothing {}),
+            Fault::TimedOut { limit_ms } => Kind::TimedOut(v1::TimedOut { limit_ms: *limit_ms }),
         };
         Self { kind: Some(kind) }
     }
@@ -191,7 +191,7 @@ impl TryFrom<v1::Fault> for Fault {
             Kind::Error(reason) => Ok(Failure::of(bounded_text("Fault.error", reason, REASON_BYTES_MAX)?).into()),
             Kind::Failure(failure) => Ok(Self::Error(Box::new(failure.try_into()?))),
             Kind::WorkerLost(v1::Nothing {}) => Ok(Self::WorkerLost),
-            Kind::TimedOut(v1::Nothing {}) => Ok(Self::TimedOut),
+            Kind::TimedOut(v1::TimedOut { limit_ms }) => Ok(Self::TimedOut { limit_ms }),
         }
     }
 }

@@ -175,7 +175,11 @@ prop_compose! {
 }
 
 fn fault() -> impl Strategy<Value = Fault> {
-    prop_oneof![failure().prop_map(Fault::from), Just(Fault::WorkerLost), Just(Fault::TimedOut)]
+    prop_oneof![
+        failure().prop_map(Fault::from),
+        Just(Fault::WorkerLost),
+        any::<u64>().prop_map(|limit_ms| Fault::TimedOut { limit_ms })
+    ]
 }
 
 fn tally() -> impl Strategy<Value = Tally> {

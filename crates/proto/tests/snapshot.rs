@@ -98,7 +98,11 @@ fn snapshot() -> Snapshot {
         vec![opened(other, 1, Purpose::Train { round: 1 }), done(other, 1, 0, trained()), done(other, 1, 1, trained())],
         vec![closed(other, 1), combined(other, 1, Metrics::default())],
         vec![opened(other, 2, Purpose::Train { round: 2 }), opened(other, 3, Purpose::Evaluate { round: 1 })],
-        vec![done(other, 2, 0, Metrics::default()), failed(Fault::WorkerLost), failed(Fault::TimedOut)],
+        vec![
+            done(other, 2, 0, Metrics::default()),
+            failed(Fault::WorkerLost),
+            failed(Fault::TimedOut { limit_ms: 2_000 }),
+        ],
         vec![done(other, 3, 0, Metrics::default()), closed(other, 3)],
         vec![done(other, 2, 1, Metrics::default()), closed(other, 2), combined(other, 2, Metrics::default())],
         vec![combined(other, 3, Metrics::from_iter([("validation_error", 0.25)]))],

@@ -43,7 +43,7 @@ pub fn event_kind(event: &Event) -> &'static str {
         Event::TaskDone { .. } => "event.task-done",
         Event::AttemptFailed { fault: Fault::Error(_), .. } => "event.attempt-failed.error",
         Event::AttemptFailed { fault: Fault::WorkerLost, .. } => "event.attempt-failed.worker-lost",
-        Event::AttemptFailed { fault: Fault::TimedOut, .. } => "event.attempt-failed.timed-out",
+        Event::AttemptFailed { fault: Fault::TimedOut { .. }, .. } => "event.attempt-failed.timed-out",
         Event::TaskFailed { .. } => "event.task-failed",
         Event::StageClosed { .. } => "event.stage-closed",
         Event::ResultsLost { .. } => "event.results-lost",

@@ -10,8 +10,6 @@ use crate::{Millis, Plan, TaskId, WorkerId};
 use super::io::Notice;
 use super::{Coordinator, Lease, Timer};
 
-/// How much longer than it may an attempt is let run: a worker ends it in time, and says more of it.
-const TIMEOUT_GRACE_MS: Millis = 1_000;
 /// How long a worker that rejected a task is left alone; twice as long for each further rejection in a row.
 const BACKOFF_MS: Millis = 50;
 /// The longest that it is left alone.
@@ -121,7 +119,9 @@ impl Coordinator {
             self.timers.set(Timer::TimedOut(number), self.now.saturating_add(ORPHANS_GONE_MS));
             return;
         }
-        self.on_failed(number, Fault::TimedOut);
+        let job = self.leases.get(&number).and_then(|lease| self.durable.job(lease.task.job));
+        let limit_ms = job.and_then(|job| job.spec.attempts.timeout_ms).unwrap_or(0);
+        self.on_failed(number, Fault::TimedOut { limit_ms });
     }
 
     /// Ends a lease without a result: its task waits again, if nobody else is at it.
@@ -159,7 +159,7 @@ impl Coordinator {
             lease.started_at = Some(self.now);
             let job = self.durable.job(lease.task.job).filter(|_| !lease.is_ending);
             if let Some(timeout_ms) = job.and_then(|job| job.spec.attempts.timeout_ms) {
-                let at = self.now.saturating_add(timeout_ms).saturating_add(TIMEOUT_GRACE_MS);
+                let at = self.now.saturating_add(timeout_ms).saturating_add(self.config.timeout_grace_ms);
                 self.timers.set(Timer::TimedOut(number), at);
             }
             self.roster.update(id, |worker| worker.busy_since = self.now);

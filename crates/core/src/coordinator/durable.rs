@@ -189,7 +189,7 @@ impl Durable {
                 let failures = self.stage_mut(task.job, task.stage)?.failures.entry(task.index).or_default();
                 match fault {
                     Fault::WorkerLost => failures.deaths.push(worker.clone()),
-                    Fault::Error(_) | Fault::TimedOut => failures.errors += 1,
+                    Fault::Error(_) | Fault::TimedOut { .. } => failures.errors += 1,
                 }
                 if let Fault::Error(failure) = fault
                     && let Some(log) = failure.log.as_ref().and_then(Payload::as_blob)

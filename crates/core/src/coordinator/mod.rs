@@ -53,10 +53,20 @@ pub const RECOVERY_MS: Millis = 2_000;
 const TIMER_EVENTS_MAX: usize = 256;
 
 /// What a coordinator is started with.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// How tasks are placed where the job does not say.
     pub policy: Policy,
+    /// How much longer than it may an attempt is let run.
+    pub timeout_grace_ms: Millis,
+}
+
+impl Default for Config {
+    /// A worker ends an attempt in time, and says more of it. Its time begins once everything is fetched and a module is
+    /// compiled, which may take a minute.
+    fn default() -> Self {
+        Self { policy: Policy::default(), timeout_grace_ms: 75_000 }
+    }
 }
 
 /// The coordinator's state: the durable part, and what its sessions tell.

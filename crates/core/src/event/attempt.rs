@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::Payload;
+use crate::{Millis, Payload};
 
 /// How a task was done.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,8 +113,11 @@ pub enum Fault {
     Error(Box<Failure>),
     /// The worker was lost while it ran the attempt, and did not come back in time.
     WorkerLost,
-    /// It ran longer than the job allows.
-    TimedOut,
+    /// It ran longer than the job allows, as the coordinator saw it.
+    TimedOut {
+        /// What the job allows; 0 where the record is from before that was noted.
+        limit_ms: Millis,
+    },
 }
 
 /// What an executor says of an attempt that failed.

@@ -71,7 +71,10 @@ impl fmt::Display for Fault {
         match self {
             Self::Error(failure) => f.write_str(&failure.reason),
             Self::WorkerLost => f.write_str("the worker was lost"),
-            Self::TimedOut => f.write_str("it ran longer than the job allows"),
+            Self::TimedOut { limit_ms: 0 } => f.write_str("it ran longer than the job allows"),
+            Self::TimedOut { limit_ms } => {
+                write!(f, "it ran longer than its time limit of {} s", *limit_ms as f64 / 1_000.0)
+            }
         }
     }
 }

@@ -42,7 +42,8 @@ impl World {
             let closed = job.stages.values().filter(|stage| stage.closed);
             closed.for_each(|_| self.observer.coverage.count("transition.combine-taken-up"));
         }
-        let config = Config { policy: self.scenario.default_policy };
+        // Here nothing is compiled, and executors that do not keep their time are to be met often.
+        let config = Config { policy: self.scenario.default_policy, timeout_grace_ms: 1_000 };
         let (machine, decision) = Coordinator::start(0, config, durable);
         self.observer.line(self.now, "coordinator", "starts");
         self.coordinator.machine = Some(machine);

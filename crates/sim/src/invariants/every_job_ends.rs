@@ -54,7 +54,7 @@ impl EveryJobEnds {
                 let failures = job.failures.entry(*task).or_default();
                 match fault {
                     Fault::WorkerLost => failures.deaths += 1,
-                    Fault::TimedOut => failures.timeouts += 1,
+                    Fault::TimedOut { .. } => failures.timeouts += 1,
                     Fault::Error(_) => failures.errors += 1,
                 }
                 if failures.errors > failures.real_errors {

@@ -221,21 +221,21 @@ fn an_attempt_that_runs_too_long_is_revoked_and_tried_again() {
     trace.join(1, "ann", 1);
     trace.submit(1, &JobSpec { attempts: Attempts { timeout_ms: Some(2_000), ..Attempts::default() }, ..job(1, 2) });
     trace.skip();
-    trace.pass(3_000);
+    trace.pass(77_000);
     trace.check(expect![[r#"
-        3000 > time
-          + task 00000001/1/0 attempt 1 failed on ann: it ran longer than the job allows
+        77000 > time
+          + task 00000001/1/0 attempt 1 failed on ann: it ran longer than its time limit of 2 s
           to session 1: revoke 1.1
           notice: task 00000001/1/0 goes to ann, attempt 2
           to session 1: assign 00000001/1/0 as 1.3
     "#]]);
     // The task behind it has its own time, from its own start.
-    trace.pass(2_999);
+    trace.pass(76_999);
     trace.check(expect![[""]]);
     trace.pass(1);
     trace.check(expect![[r#"
-        6000 > time
-          + task 00000001/1/1 attempt 1 failed on ann: it ran longer than the job allows
+        154000 > time
+          + task 00000001/1/1 attempt 1 failed on ann: it ran longer than its time limit of 2 s
           to session 1: revoke 1.2
           notice: task 00000001/1/1 goes to ann, attempt 2
           to session 1: assign 00000001/1/1 as 1.4

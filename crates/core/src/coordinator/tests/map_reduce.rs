@@ -290,19 +290,19 @@ fn what_must_not_run_twice_and_takes_too_long_has_failed_once_it_has_ended_for_s
     spec.attempts.timeout_ms = Some(2_000);
     trace.submit(1, &spec);
     trace.skip();
-    trace.pass(3_000);
+    trace.pass(77_000);
     trace.check(expect![[r#"
-        3000 > time
+        77000 > time
           to session 1: revoke 1.1
     "#]]);
     // Too late: it was told to end.
     trace.done_under(1, lease(1, 1), 0);
     trace.pass(7_000);
     trace.check(expect![[r#"
-        3000 > session 1: done 1.1: blob 00000000
+        77000 > session 1: done 1.1: blob 00000000
           to session 1: revoke 1.1
-        10000 > time
-          + task 00000001/1/0 attempt 1 failed on ann: it ran longer than the job allows
+        84000 > time
+          + task 00000001/1/0 attempt 1 failed on ann: it ran longer than its time limit of 2 s
           to session 1: revoke 1.1
           notice: task 00000001/1/0 goes to ann, attempt 2
           to session 1: assign 00000001/1/0 as 1.2
