@@ -121,7 +121,11 @@ impl Worker {
             Input::Disconnected => self.on_disconnected(),
             Input::Received(message) => self.on_message(message),
             Input::Finished { run, outcome } => self.on_finished(run, outcome),
-            Input::Leave => self.on_leave(),
+            Input::Leave => {
+                let held = self.holding.iter().filter(|held| !held.has_ended()).count();
+                self.outputs.push(Output::Notice(Notice::Leaving { held }));
+                self.on_leave();
+            }
         }
         self.start_waiting();
         self.end_if_drained();
@@ -325,6 +329,11 @@ impl Holding {
     fn is_orphan(&self) -> bool {
         let runs = matches!(self.state, State::Delayed { .. } | State::Running { .. });
         runs && !self.assignment.idempotent && !sabotage::is(Bug::KeepOrphans)
+    }
+
+    /// Whether there is nothing left to do.
+    fn has_ended(&self) -> bool {
+        matches!(self.state, State::Done(_) | State::Failed(_))
     }
 
     /// What there is to tell of it.

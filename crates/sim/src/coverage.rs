@@ -159,6 +159,7 @@ const NAMES: &[&str] = &[
     "worker.draining",
     "worker.finds-a-blob-gone",
     "worker.joined",
+    "worker.leaving",
     "worker.lost-the-coordinator",
     "worker.orphaned",
     "worker.rejected",

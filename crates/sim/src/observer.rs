@@ -130,6 +130,7 @@ pub fn worker_notice_kind(notice: &worker::Notice) -> &'static str {
         worker::Notice::Joined { .. } => "worker.joined",
         worker::Notice::Lost => "worker.lost-the-coordinator",
         worker::Notice::Draining { .. } => "worker.draining",
+        worker::Notice::Leaving { .. } => "worker.leaving",
         worker::Notice::Drained => "worker.drained",
         worker::Notice::Delayed { .. } => "worker.delayed",
         worker::Notice::Orphaned { .. } => "worker.orphaned",

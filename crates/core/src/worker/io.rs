@@ -105,6 +105,11 @@ pub enum Notice {
     },
     /// It has none any more.
     Drained,
+    /// It was told to end, and does not bring to an end what it has.
+    Leaving {
+        /// How many tasks those are.
+        held: usize,
+    },
     /// A task waits out the load.
     Delayed {
         /// The task.
@@ -134,6 +139,7 @@ impl fmt::Display for Notice {
             Self::Lost => f.write_str("lost the coordinator; dialling again"),
             Self::Draining { held } => write!(f, "draining: {} to bring to an end", Counted(*held, "task")),
             Self::Drained => f.write_str("drained"),
+            Self::Leaving { held } => write!(f, "leaving: {} given back", Counted(*held, "task")),
             Self::Delayed { task, delay_ms } => write!(f, "task {task} waits {delay_ms} ms (busy)"),
             Self::Orphaned { task } => {
                 write!(

@@ -211,6 +211,7 @@ fn leaving_drops_everything_and_dials_no_more() {
     trace.disconnect();
     trace.check(expect![[r#"
         0 > leave
+          notice: leaving: 2 tasks given back
           send leaving
           abort run 1
         0 > run 1 ends
