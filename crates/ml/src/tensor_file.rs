@@ -32,7 +32,8 @@ pub enum TensorFileError {
     },
     /// The header is longer than the file or than [`HEADER_BYTES_MAX`].
     #[error(
-        "a header of {header_bytes} bytes does not fit a file of {file_bytes} bytes or the limit of {HEADER_BYTES_MAX}"
+        "no safetensors file, or a damaged one: a header of {header_bytes} bytes does not fit a file of {file_bytes} bytes \
+         or the limit of {HEADER_BYTES_MAX}"
     )]
     HeaderLength {
         /// What the file claims.

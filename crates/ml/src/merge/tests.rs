@@ -130,7 +130,7 @@ fn deltas_that_do_not_fit_are_refused_with_their_reason() {
                 "8: tensor `b` holds inf at 1",
                 "9: 3 bytes are too few for a safetensors file",
                 "10: the tensors end at byte 184, the file at 183",
-                "11: a header of 18446744073709551615 bytes does not fit a file of 8 bytes or the limit of 4194304",
+                "11: no safetensors file, or a damaged one: a header of 18446744073709551615 bytes does not fit a file of 8 bytes or the limit of 4194304",
                 "12: unreadable safetensors header: invalid type: sequence, expected struct HashMetadata at line…",
             ]
         );
