@@ -2,8 +2,8 @@
 //!
 //! What is in one is for the caller.
 
-use std::ffi::OsString;
-use std::fs::{self, File};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -37,8 +37,12 @@ impl Unpublished {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}
         }
+        remove_leftovers(&place);
         let beside = beside(&place);
-        Ok(Self { file: File::create(&beside)?, place, beside: Some(beside) })
+        let file = File::create(&beside)?;
+        // Where a file system has no locks, its owner's number has to do.
+        drop(file.try_lock());
+        Ok(Self { file, place, beside: Some(beside) })
     }
 
     /// Moves the file to its place: nobody finds half of one, even after a power cut.
@@ -87,10 +91,45 @@ pub fn probe(path: &Path) -> io::Result<()> {
 /// another file that this process writes.
 fn beside(path: &Path) -> PathBuf {
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let end = format!(".{}-{number}.tmp", std::process::id());
     let (folder, name) = path.as_os_str().as_bytes().split_at(name_starts(path));
-    let name = bounded(String::from_utf8_lossy(name).into_owned(), NAME_BYTES_MAX - end.len());
-    OsString::from_vec([folder, name.as_bytes(), end.as_bytes()].concat()).into()
+    let name = name_beside(name, std::process::id(), number);
+    OsString::from_vec([folder, name.as_bytes()].concat()).into()
+}
+
+fn name_beside(name: &[u8], process: u32, number: u64) -> String {
+    let end = format!(".{process}-{number}.tmp");
+    bounded(String::from_utf8_lossy(name).into_owned(), NAME_BYTES_MAX - end.len()) + &end
+}
+
+/// Removes what processes that were killed left of the file. What cannot be removed stays.
+fn remove_leftovers(place: &Path) {
+    let (folder, name) = place.as_os_str().as_bytes().split_at(name_starts(place));
+    let folder = Path::new(if folder.is_empty() { OsStr::new(".") } else { OsStr::from_bytes(folder) });
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let owner = entry.file_name().to_str().and_then(|left| owner_of(left, name));
+        let is_file = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_file());
+        if owner.is_some_and(is_gone) && is_file(&entry) && is_free(&entry.path()) {
+            drop(fs::remove_file(entry.path()));
+        }
+    }
+}
+
+/// The process that wrote a file beside that of this name, if that is what it is.
+fn owner_of(left: &str, name: &[u8]) -> Option<u32> {
+    let (_, numbers) = left.strip_suffix(".tmp")?.rsplit_once('.')?;
+    let (process, number) = numbers.split_once('-')?;
+    let (process, number) = (process.parse().ok()?, number.parse().ok()?);
+    (left == name_beside(name, process, number)).then_some(process)
+}
+
+fn is_gone(process: u32) -> bool {
+    let process = i32::try_from(process).ok().filter(|process| *process > 0).map(nix::unistd::Pid::from_raw);
+    process.is_some_and(|process| nix::unistd::getpgid(Some(process)) == Err(nix::errno::Errno::ESRCH))
+}
+
+/// Whether nobody holds its lock: numbers of processes mean something on one machine only.
+fn is_free(path: &Path) -> bool {
+    File::open(path).is_ok_and(|file| !matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
 /// Where in a path the last name begins, which is empty where a folder is named.
@@ -116,6 +155,34 @@ mod tests {
         write(&path, b"whole").unwrap();
         probe(&path).unwrap();
         assert_eq!((names(), fs::read(&path).unwrap()), (vec!["model".into()], b"whole".to_vec()));
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_by_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut process = std::process::Command::new("true").spawn().unwrap();
+        let gone = process.id();
+        process.wait().unwrap();
+        let path = folder.path().join("em");
+        let ours = std::process::id();
+        let names = [
+            (format!("em.{gone}-0.tmp"), true),
+            (format!("em.{gone}-17.tmp"), true),
+            (format!("em.{ours}-99999.tmp"), false),
+            (format!("emu.{gone}-0.tmp"), false),
+            (format!("em.{gone}.tmp"), false),
+            (format!("em.{gone}-0.tmp.gz"), false),
+        ];
+        names.iter().for_each(|(name, _)| fs::write(folder.path().join(name), "half").unwrap());
+        let held = format!("em.{gone}-1.tmp");
+        let elsewhere = File::create(folder.path().join(&held)).unwrap();
+        elsewhere.try_lock().unwrap();
+        write(&path, b"whole").unwrap();
+        for (name, is_removed) in names {
+            assert_eq!(!folder.path().join(&name).exists(), is_removed, "{name}");
+        }
+        assert!(folder.path().join(held).exists(), "a process on another machine is at it");
+        assert_eq!(fs::read(&path).unwrap(), b"whole");
     }
 
     #[test]
