@@ -11,6 +11,8 @@ use crate::output;
 
 /// How many of the last lines of a log are shown.
 const LOG_LINES: usize = 10;
+/// How many characters of each of them.
+const LINE_CHARS: usize = 400;
 
 /// A task that failed, as JSON has it.
 #[derive(Clone, Debug, Serialize)]
@@ -111,7 +113,43 @@ impl Certificate {
         let log = self.attempts.iter().rev().find_map(|attempt| attempt.stderr.as_deref()).unwrap_or_default();
         let last: Vec<&str> = log.lines().collect();
         let last = &last[last.len().saturating_sub(LOG_LINES)..];
-        lines.extend(last.iter().map(|line| format!("  stderr: {}", output::line(line))));
+        lines.extend(last.iter().map(|line| format!("  stderr: {}", shortened(&output::line(line)))));
         lines
+    }
+}
+
+/// The beginning of a line, and how much of it is left out.
+fn shortened(line: &str) -> String {
+    let Some((end, _)) = line.char_indices().nth(LINE_CHARS) else { return line.to_owned() };
+    format!("{}… ({} more)", &line[..end], Counted(line[end..].chars().count(), "character"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_line_of_a_log_is_cut_for_people() {
+        let stderr = format!("{}\nshort", "é".repeat(LINE_CHARS + 1));
+        let attempt = Attempt {
+            attempt: 1,
+            worker: "ann".to_owned(),
+            reason: "`x` exited with status 1".to_owned(),
+            exit_status: Some(1),
+            signal: None,
+            trap: None,
+            peak_memory_bytes: None,
+            cpu_seconds: None,
+            stderr: Some(stderr),
+        };
+        let certificate = Certificate {
+            index: 0,
+            purpose: "map".to_owned(),
+            input: String::new(),
+            for_good: true,
+            attempts: vec![attempt],
+        };
+        let cut = format!("  stderr: {}… (1 character more)", "é".repeat(LINE_CHARS));
+        assert_eq!(certificate.lines()[2..], [cut, "  stderr: short".to_owned()]);
     }
 }
