@@ -5,6 +5,7 @@
 mod access;
 mod data;
 mod divide;
+mod durations;
 mod needs;
 mod serve;
 mod step;
@@ -16,12 +17,14 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use convoke_wire::core::JobId;
 
+use durations::parse_duration;
+
 pub use access::{
     ClientAction, ClientCommand, CreateTokenArgs, LoginArgs, RemoveClientArgs, RemoveWorkerArgs, RevokeTokenArgs,
     TokenAction, TokenCommand, WorkerAction, WorkerCommand,
 };
 pub use data::{EvaluateArgs, LayoutArgs, PredictArgs, SplitArgs, Validate};
-pub use divide::{CommandArgs, MapArgs, RunCommandArgs, TaskArgs};
+pub use divide::{CommandArgs, MapArgs, RunCommandArgs, TaskArgs, is_module};
 pub use needs::resources;
 pub use serve::{CoordinatorArgs, LoadArgs, WorkerArgs};
 pub use step::StepArgs;
@@ -120,7 +123,7 @@ pub struct At {
     #[arg(long, value_name = "ADDR")]
     pub coordinator: Option<String>,
     /// For how long to wait for a coordinator that is not there yet
-    #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = parse_duration)]
     pub wait: Duration,
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use convoke_wire::core::{Role, TokenId};
 
+use super::durations::parse_duration;
 use super::{At, WorkerArgs};
 
 /// `worker`, and what else begins with it.
@@ -95,7 +96,7 @@ pub struct CreateTokenArgs {
     #[arg(long)]
     pub allow_command: bool,
     /// For how long somebody may join by it
-    #[arg(long, default_value = "24h", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, default_value = "24h", value_name = "DURATION", value_parser = parse_duration)]
     pub ttl: Duration,
     /// How many may join by it [default: any number]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -131,6 +132,6 @@ pub struct LoginArgs {
     #[arg(long)]
     pub name: Option<String>,
     /// For how long to wait for a coordinator that is not there yet
-    #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = parse_duration)]
     pub wait: Duration,
 }

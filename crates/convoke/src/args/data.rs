@@ -8,6 +8,8 @@ use std::time::Duration;
 use clap::Args;
 use convoke_ml::rows::{self, LabelColumn, Layout};
 
+use super::durations::parse_duration;
+
 /// How rows lie in the files.
 #[derive(Clone, Debug, Default, Args)]
 pub struct LayoutArgs {
@@ -94,7 +96,7 @@ pub struct PredictArgs {
     #[arg(long, value_name = "ADDR")]
     pub coordinator: Option<String>,
     /// For how long to wait for a coordinator that is not there yet
-    #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = humantime::parse_duration,
+    #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = parse_duration,
           requires = "coordinator")]
     pub wait: Duration,
 }

@@ -4,16 +4,19 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use convoke_wire::core::{FAN_IN_MAX, RETRIES_MAX};
 
+use super::durations::parse_limit;
 use super::needs::NeedsArgs;
 use super::serve::parse_size;
 use super::train::RunArgs;
 use crate::input::Array;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(
+    allow_negative_numbers = true,
+    after_help = "Examples:
   convoke run -- hostname                                          once, somewhere
   convoke run --array 1-100 --retries 2 -- ./simulate --seed {}    a hundred times, {} being 1 to 100
   convoke run --each-line ids.txt --with score.py -- python3 score.py {} > scores.txt
@@ -21,7 +24,8 @@ use crate::input::Array;
   convoke run --each-line urls.txt --shell -- 'curl -s {} | wc -c'
 
 A command runs in a directory of its own, with PATH, HOME, LANG and LD_LIBRARY_PATH and what --env gives; the item is {} in
-its arguments and $CONVOKE_ITEM. It may run again where a worker is lost: make it safe to repeat.")]
+its arguments and $CONVOKE_ITEM. It may run again where a worker is lost: make it safe to repeat."
+)]
 pub struct RunCommandArgs {
     /// Run the command once for each line of a file (- is stdin): {} in its arguments is the line
     #[arg(long, value_name = "FILE", conflicts_with = "array")]
@@ -50,7 +54,8 @@ pub struct RunCommandArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(allow_negative_numbers = true, group = ArgGroup::new("program").args(["line", "wasm"]).required(true),
+          after_help = "Examples:
   convoke map --command 'tr a-z A-Z' book.txt --chunk-bytes 4MiB -o BOOK.txt
   convoke map --wasm count.wasm --reduce sum.wasm book.txt --chunk-lines 10000 -o counts.txt
   convoke map --command 'python3 clean.py' --with clean.py big.csv --csv --chunk-bytes 8MiB -o clean.csv
@@ -62,7 +67,7 @@ pub struct MapArgs {
     /// The input: a file, a directory whose files are the chunks, or - for stdin
     pub input: PathBuf,
     /// Run a command on each chunk: its words, quoted as for a shell, which is not asked
-    #[arg(long = "command", value_name = "LINE", conflicts_with = "wasm", required_unless_present = "wasm")]
+    #[arg(long = "command", value_name = "LINE")]
     pub line: Option<String>,
     /// Run a WebAssembly program (WASI) on each chunk, in a sandbox
     #[arg(long, value_name = "FILE")]
@@ -78,7 +83,7 @@ pub struct MapArgs {
     #[arg(long, help_heading = "Command")]
     pub shell: bool,
     /// So many lines, or CSV records, make a chunk
-    #[arg(long, value_name = "N", conflicts_with = "chunk_bytes", help_heading = "Input")]
+    #[arg(long, value_name = "N", conflicts_with = "chunk_bytes", value_parser = parse_lines, help_heading = "Input")]
     pub chunk_lines: Option<NonZeroU64>,
     /// As many whole lines, or CSV records, as fit in so much make a chunk [default: 4MiB]
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Input")]
@@ -89,10 +94,10 @@ pub struct MapArgs {
     #[command(flatten, next_help_heading = "Command")]
     pub command: CommandArgs,
     /// The most memory of a WebAssembly program [default: what the worker allows]
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, requires = "wasm", help_heading = "WebAssembly")]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "WebAssembly")]
     pub wasm_memory: Option<u64>,
     /// Let a WebAssembly program tell the time
-    #[arg(long, requires = "wasm", help_heading = "WebAssembly")]
+    #[arg(long, help_heading = "WebAssembly")]
     pub wasm_clock: bool,
     /// Where the results go, in the order of the input [default: stdout]
     #[arg(short, long = "results", value_name = "FILE", help_heading = "Output")]
@@ -101,6 +106,30 @@ pub struct MapArgs {
     pub tasks: TaskArgs,
     #[command(flatten, next_help_heading = "Cluster")]
     pub run: RunArgs,
+}
+
+impl MapArgs {
+    /// A flag that has nothing to act on, and what it is for: commands, or WebAssembly programs. Either may be the map or
+    /// its reduction.
+    pub fn idle_flag(&self) -> Option<(&'static str, &'static str)> {
+        let reduces_by_wasm = self.reduce.as_deref().map(is_module);
+        let is_command = self.line.is_some() || reduces_by_wasm == Some(false);
+        let is_wasm = self.wasm.is_some() || reduces_by_wasm == Some(true);
+        let flags = [
+            ("--shell", self.shell, is_command, "commands"),
+            ("--with", !self.command.with.is_empty(), is_command, "commands"),
+            ("--env", !self.command.env.is_empty(), is_command, "commands"),
+            ("--wasm-memory", self.wasm_memory.is_some(), is_wasm, "WebAssembly programs"),
+            ("--wasm-clock", self.wasm_clock, is_wasm, "WebAssembly programs"),
+        ];
+        let idle = flags.into_iter().find(|(_, is_given, has_use, _)| *is_given && !has_use);
+        idle.map(|(flag, .., what)| (flag, what))
+    }
+}
+
+/// Whether a reduction is a module, and no command.
+pub fn is_module(reduce: &str) -> bool {
+    reduce.ends_with(".wasm")
 }
 
 /// What a command finds.
@@ -127,10 +156,10 @@ pub struct TaskArgs {
           value_parser = clap::value_parser!(u32).range(0..=i64::from(RETRIES_MAX)))]
     pub retries: u32,
     /// End a task that runs longer
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_limit)]
     pub timeout: Option<Duration>,
     /// Fail the job if it is not done by then
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_limit)]
     pub deadline: Option<Duration>,
     /// Finish the rest when a task fails for good, and list what failed
     #[arg(long)]
@@ -141,4 +170,60 @@ pub struct TaskArgs {
     /// Where all randomness comes from
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
+}
+
+fn parse_lines(text: &str) -> Result<NonZeroU64, String> {
+    text.parse().map_err(|_| "a chunk holds a whole number of lines, from 1".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    fn map(words: &[&str]) -> Result<MapArgs, String> {
+        match Cli::try_parse_from([&["convoke", "map", "book.txt"], words].concat()).map(|cli| cli.command) {
+            Ok(Command::Map(args)) => Ok(*args),
+            Ok(other) => panic!("a map: {other:?}"),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn a_flag_that_acts_on_nothing_is_found() {
+        let idle = |words: &[&str]| map(words).unwrap().idle_flag();
+        for flag in [&["--shell"][..], &["--with", "f"], &["--env", "A=1"]] {
+            assert_eq!(idle(&[&["--wasm", "x.wasm"], flag].concat()), Some((flag[0], "commands")));
+            assert_eq!(idle(&[&["--wasm", "x.wasm", "--reduce", "sort -m"], flag].concat()), None);
+            assert_eq!(idle(&[&["--command", "sort"], flag].concat()), None);
+        }
+        for flag in [&["--wasm-clock"][..], &["--wasm-memory", "1MiB"]] {
+            assert_eq!(idle(&[&["--command", "sort"], flag].concat()), Some((flag[0], "WebAssembly programs")));
+            assert_eq!(idle(&[&["--command", "sort", "--reduce", "sum.wasm"], flag].concat()), None);
+            assert_eq!(idle(&[&["--wasm", "x.wasm"], flag].concat()), None);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_names_the_flag_the_value_and_what_is_expected() {
+        let command = ["--command", "sort"];
+        for (words, said) in [
+            (["--chunk-lines", "0"], ["'0' for '--chunk-lines <N>'", "from 1"]),
+            (["--chunk-bytes", "0"], ["'0' for '--chunk-bytes <SIZE>'", "more than nothing"]),
+            (["--timeout", "abc"], ["'abc' for '--timeout <DURATION>'", "a number with a unit"]),
+            (["--timeout", "0s"], ["'0s' for '--timeout <DURATION>'", "a millisecond at least"]),
+            (["--deadline", "0s"], ["'0s' for '--deadline <DURATION>'", "a millisecond at least"]),
+            (["--retries", "-1"], ["'-1' for '--retries <N>'", "0..="]),
+            (["--slots", "-1"], ["'-1' for '--slots <N>'", "1..="]),
+        ] {
+            let error = map(&[&command, &words[..]].concat()).unwrap_err();
+            assert!(said.iter().all(|part| error.contains(part)), "{words:?}: {error}");
+        }
+        let error = map(&[]).unwrap_err();
+        assert!(error.contains("--command <LINE>|--wasm <FILE>"), "{error}");
+        let error = map(&["--command", "sort", "--wasm", "x.wasm"]).unwrap_err();
+        assert!(error.contains("cannot be used with"), "{error}");
+    }
 }

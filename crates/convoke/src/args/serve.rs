@@ -8,6 +8,7 @@ use clap::Args;
 use convoke_wire::channel::PORT;
 use convoke_wire::core::Policy;
 
+use super::durations::parse_duration;
 use super::needs::{Resource, parse_resource};
 
 /// How busy workers are with other things.
@@ -18,7 +19,7 @@ pub struct LoadArgs {
           value_parser = parse_probability)]
     pub load_probability: f64,
     /// How long a delayed task waits
-    #[arg(long, default_value = "3s", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, default_value = "3s", value_name = "DURATION", value_parser = parse_duration)]
     pub load_delay: Duration,
     /// Where the draws come from [default: drawn and printed]
     #[arg(long, value_name = "N")]
@@ -87,7 +88,7 @@ pub struct WorkerArgs {
     #[arg(long)]
     pub name: Option<String>,
     /// For how long to wait for a coordinator that is not there yet
-    #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = parse_duration)]
     pub wait: Duration,
     /// The token to join by: once; from then on the worker has credentials of its own
     #[arg(long, value_name = "TOKEN")]
@@ -123,8 +124,11 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
         "t" | "tib" => Some(1 << 40),
         _ => None,
     };
-    let bytes = unit.and_then(|unit| number.parse::<u64>().ok()?.checked_mul(unit)).filter(|bytes| *bytes > 0);
-    bytes.ok_or_else(|| "a size is a number with a unit, such as 500MB or 20GiB".to_owned())
+    match unit.and_then(|unit| number.parse::<u64>().ok()?.checked_mul(unit)) {
+        Some(0) => Err("a size is more than nothing, such as 500MB or 20GiB".to_owned()),
+        Some(bytes) => Ok(bytes),
+        None => Err("a size is a number with a unit, such as 500MB or 20GiB".to_owned()),
+    }
 }
 
 /// An address of this machine, with or without a port.

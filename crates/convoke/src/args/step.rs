@@ -7,6 +7,7 @@ use clap::Args;
 use convoke_wire::core::RETRIES_MAX;
 
 use super::CommandArgs;
+use super::durations::parse_limit;
 use super::needs::NeedsArgs;
 
 /// A user's own training.
@@ -37,6 +38,6 @@ pub struct StepArgs {
           value_parser = clap::value_parser!(u32).range(0..=i64::from(RETRIES_MAX)))]
     pub retries: Option<u32>,
     /// End a step that runs longer
-    #[arg(long, value_name = "DURATION", requires = "step", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", requires = "step", value_parser = parse_limit)]
     pub timeout: Option<Duration>,
 }

@@ -10,7 +10,7 @@ use convoke_wire::program::Feed;
 
 use super::divide::divide;
 use super::wanted::Wanted;
-use crate::args::{Global, MapArgs};
+use crate::args::{Global, MapArgs, is_module};
 use crate::divisible::{Divisible, Program, Source, words};
 use crate::failure::Failure;
 use crate::input::{Chunk, Cut, Input};
@@ -21,6 +21,12 @@ const CHUNK_BYTES: NonZeroU64 = NonZeroU64::new(4 << 20).unwrap();
 
 /// Runs the command.
 pub async fn run(args: MapArgs, global: &Global) -> Result<ExitCode, Failure> {
+    if let Some((flag, what)) = args.idle_flag() {
+        let error = format!("{flag} is for {what}, and there is none");
+        let hint =
+            if what == "commands" { "--command LINE or --reduce LINE" } else { "--wasm FILE or --reduce FILE.wasm" };
+        return Err(Failure::bad_input(error).hint(format!("name one with {hint}, or leave out {flag}")));
+    }
     let wasm = |module: PathBuf| Program::Wasm { module, memory_bytes_max: args.wasm_memory, clock: args.wasm_clock };
     let command = |line: &str| {
         let argv = words(line, args.shell)?;
@@ -33,7 +39,7 @@ pub async fn run(args: MapArgs, global: &Global) -> Result<ExitCode, Failure> {
     };
     let reduce = match args.reduce.as_deref() {
         None => None,
-        Some(file) if file.ends_with(".wasm") => Some((wasm(file.into()), args.fan_in)),
+        Some(file) if is_module(file) => Some((wasm(file.into()), args.fan_in)),
         Some(line) => Some((command(line)?, args.fan_in)),
     };
     let input = Input::open(&args.input, cut(&args)?)?;
@@ -47,9 +53,7 @@ pub async fn run(args: MapArgs, global: &Global) -> Result<ExitCode, Failure> {
 }
 
 fn cut(args: &MapArgs) -> Result<Cut, Failure> {
-    let bytes = args.chunk_bytes.map(NonZeroU64::new).map(|size| {
-        size.ok_or_else(|| Failure::bad_input("--chunk-bytes 0: a chunk holds something").hint("such as 4MiB"))
-    });
+    let bytes = args.chunk_bytes.and_then(NonZeroU64::new);
     if args.input.is_dir() {
         if args.csv || args.chunk_lines.is_some() || bytes.is_some() {
             let error = format!("{} is a directory: each of its files is a chunk", args.input.display());
@@ -57,7 +61,7 @@ fn cut(args: &MapArgs) -> Result<Cut, Failure> {
         }
         return Ok(Cut::Files);
     }
-    let chunk = match (args.chunk_lines, bytes.transpose()?) {
+    let chunk = match (args.chunk_lines, bytes) {
         (Some(count), _) => Chunk::Count(count),
         (None, bytes) => Chunk::Bytes(bytes.unwrap_or(CHUNK_BYTES)),
     };
