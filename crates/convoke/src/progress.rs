@@ -2,12 +2,15 @@
 //!
 //! It shows a report as it grows; how the report came about it does not know.
 
+mod one_row;
+
 use std::fmt::Display;
 use std::io::{IsTerminal, stderr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use one_row::OneRow;
 
 use crate::args::Global;
 use convoke_wire::core::Counted;
@@ -32,7 +35,7 @@ pub struct Progress {
 impl Progress {
     /// As the command line and the terminal have it.
     pub fn new(global: &Global) -> Self {
-        let live = (!global.quiet && stderr().is_terminal()).then(ProgressBar::no_length);
+        let live = (!global.quiet && stderr().is_terminal()).then(OneRow::live_line);
         Self { quiet: global.quiet, known_ms: 0, live, worded: Mutex::default() }
     }
 
@@ -65,7 +68,7 @@ impl Progress {
     /// What takes its time before there are rounds to show; on a terminal only.
     pub fn doing(&self, what: impl Display) {
         if let Some(bar) = &self.live {
-            bar.set_style(style("{spinner} {msg}"));
+            bar.set_style(style("{spinner} {wide_msg}"));
             bar.set_message(what.to_string());
             bar.enable_steady_tick(TICK);
         }
@@ -78,19 +81,21 @@ impl Progress {
             return self.show_level(bar, report);
         }
         let Some(running) = report.history.running_round() else { return };
-        bar.set_style(style("{spinner} {msg} [{bar:16}] {elapsed}"));
         bar.set_length(u64::from(running.tasks));
         bar.set_position(u64::from(running.tasks_done));
-        let of = report.history.rounds_planned;
-        let workers = Counted(running.workers, "worker");
-        bar.set_message(format!(
-            "round {}/{of}: {}/{} shards, {workers}, {} samples/s, error {}",
+        let words = format!(
+            "round {}/{}: {}/{} shards{}, {} samples/s, error {}",
             running.round,
+            report.history.rounds_planned,
             running.tasks_done,
             running.tasks,
+            by_workers(running.workers),
             output::rounded(running.samples_per_second),
             share(report.history.validation_error),
-        ));
+        );
+        let is_wide = OneRow::has_room_for(&words);
+        bar.set_style(style(if is_wide { "{spinner} {msg} [{bar:16}] {elapsed}" } else { "{spinner} {wide_msg}" }));
+        bar.set_message(words);
         bar.enable_steady_tick(TICK);
     }
 
@@ -106,19 +111,22 @@ impl Progress {
         }
         let Some(running) = report.history.running_level() else { return };
         *worded = Some(Instant::now());
-        bar.set_style(style("{spinner} {msg} [{bar:16}] {pos}/{len} {elapsed}"));
         bar.set_length(running.tasks.all.into());
         bar.set_position(position);
         let failed = match running.tasks.failed {
             0 => String::new(),
             failed => format!(", {failed} failed"),
         };
-        bar.set_message(format!(
-            "{}: {}{failed}, {} tasks/s",
+        let words = format!(
+            "{}{}{failed}, {} tasks/s",
             running.purpose,
-            Counted(running.workers, "worker"),
+            by_workers(running.workers),
             output::rounded(running.tasks_per_second),
-        ));
+        );
+        let is_wide = OneRow::has_room_for(&words);
+        let wide = "{spinner} {msg} [{bar:16}] {pos}/{len} {elapsed}";
+        bar.set_style(style(if is_wide { wide } else { "{spinner} {pos}/{len} {wide_msg}" }));
+        bar.set_message(words);
         bar.enable_steady_tick(TICK);
     }
 
@@ -140,10 +148,13 @@ impl Progress {
 
     /// Takes the live line away.
     pub fn clear(&self) {
-        if let Some(bar) = &self.live {
-            bar.disable_steady_tick();
-            bar.finish_and_clear();
-        }
+        self.live.iter().for_each(take_away);
+    }
+
+    /// What takes the live line away, wherever this is by then.
+    pub fn clearing(&self) -> impl FnOnce() + Send + use<> {
+        let live = self.live.clone();
+        move || live.iter().for_each(take_away)
     }
 }
 
@@ -151,6 +162,16 @@ impl Drop for Progress {
     fn drop(&mut self) {
         self.clear();
     }
+}
+
+fn take_away(bar: &ProgressBar) {
+    bar.disable_steady_tick();
+    bar.finish_and_clear();
+}
+
+/// How many workers have done something, which is nothing to say before the first has.
+fn by_workers(workers: usize) -> String {
+    if workers == 0 { String::new() } else { format!(", {}", Counted(workers, "worker")) }
 }
 
 fn style(template: &str) -> ProgressStyle {

@@ -10,14 +10,14 @@ use convoke_wire::core::{Counted, JobId, NAME_BYTES_MAX, event::bounded};
 
 use super::attendance::{Attendance, Work};
 use super::embedded::Cluster;
-use super::signals::asked_to_end;
+use super::signals::{Unsubmitted, asked_to_end, nothing_submitted};
 use super::wanted::{Wanted, check_output};
 use super::worker::load;
 use crate::args::{Global, RunArgs};
 use crate::divisible::Divisible;
-use crate::failure::{Failure, INTERRUPTED};
+use crate::failure::Failure;
+use crate::place;
 use crate::progress::Progress;
-use crate::{output, place};
 
 /// Submits a divisible job, writes its results as they come, and says how it ended.
 pub async fn divide(job: Divisible<'_>, wanted: &Wanted<'_>, global: &Global) -> Result<ExitCode, Failure> {
@@ -30,16 +30,10 @@ pub async fn divide(job: Divisible<'_>, wanted: &Wanted<'_>, global: &Global) ->
     let job = Divisible { name: bounded(printable(&job.name), NAME_BYTES_MAX), ..job };
     let attendance = Attendance { id, wanted, progress: &progress, began, global };
     if address.is_some() {
+        let unsubmitted = Unsubmitted::begin(&progress);
         let (target, client) = place::reach_user(address.as_deref(), run.at.wait).await?;
-        let prepared = tokio::select! {
-            prepared = submit(job, client, id, &progress) => prepared?,
-            asked = asked_to_end() => {
-                asked?;
-                progress.clear();
-                output::note("interrupted: nothing was submitted");
-                return Ok(ExitCode::from(INTERRUPTED));
-            }
-        };
+        let prepared = submit(job, client, id, &progress).await?;
+        drop(unsubmitted);
         if run.detach {
             return super::train::detached(id, &target, global);
         }
@@ -51,7 +45,15 @@ pub async fn divide(job: Divisible<'_>, wanted: &Wanted<'_>, global: &Global) ->
     let cluster = Cluster::start(id, workers, load(&run.load)?).await?;
     let target = cluster.target();
     let work = async {
-        let (client, work) = submit(job, Client::connect(&target).await?, id, &progress).await?;
+        let client = Client::connect(&target).await?;
+        let (client, work) = tokio::select! {
+            submitted = submit(job, client, id, &progress) => submitted?,
+            asked = asked_to_end() => {
+                asked?;
+                progress.clear();
+                return Ok(ExitCode::from(nothing_submitted()));
+            }
+        };
         attendance.attend(&target, client, &work, true).await
     };
     cluster.until(work).await

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use convoke_ml::Mlp;
 
 use super::divide::divide;
+use super::signals::Unsubmitted;
 use super::wanted::{Wanted, check_file};
 use crate::args::{At, Format, Global, PredictArgs, RunArgs, TaskArgs};
 use crate::divisible::{Divisible, Program, Source};
@@ -15,6 +16,7 @@ use crate::failure::Failure;
 use crate::input::{Input, Rows};
 use crate::model::{self, Usable};
 use crate::output;
+use crate::progress::Progress;
 use crate::whole_file::Unpublished;
 
 /// How often a task that failed is tried again: predicting changes nothing.
@@ -22,6 +24,7 @@ const RETRIES: u32 = 2;
 
 /// Runs the command.
 pub async fn run(args: PredictArgs, global: &Global) -> Result<ExitCode, Failure> {
+    let unsubmitted = Unsubmitted::begin(&Progress::none());
     args.output_file.as_deref().map_or(Ok(()), check_file)?;
     let Usable { model, layout, inputs } = model::read(&args.model)?;
     let rows = Rows::open(&args.data, &args.layout.or(layout), &inputs, args.skip_bad)?;
@@ -35,7 +38,7 @@ pub async fn run(args: PredictArgs, global: &Global) -> Result<ExitCode, Failure
     let status = match &args.coordinator {
         None => here(&args, &model, rows, global),
         Some(_) => {
-            drop(model);
+            drop((model, unsubmitted));
             on_workers(&args, rows, global).await
         }
     };

@@ -11,6 +11,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::failure::{Failure, INTERRUPTED};
+use crate::output;
+use crate::progress::Progress;
 
 /// How often this process was asked to end.
 static ASKED: OnceLock<watch::Receiver<u32>> = OnceLock::new();
@@ -26,6 +28,35 @@ pub async fn asked_to_end() -> Result<(), Failure> {
 /// itself.
 pub fn end_when_asked() {
     end_at(1);
+}
+
+/// Until it is dropped, this process ends when it is asked to, and says that nothing was submitted: also while it reads, or
+/// waits for a coordinator.
+pub struct Unsubmitted(tokio::task::JoinHandle<()>);
+
+impl Unsubmitted {
+    /// From now on; the live line is taken away first.
+    pub fn begin(progress: &Progress) -> Self {
+        let clear = progress.clearing();
+        Self(tokio::spawn(async move {
+            if asked(1).await.is_ok() {
+                clear();
+                std::process::exit(nothing_submitted().into());
+            }
+        }))
+    }
+}
+
+impl Drop for Unsubmitted {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Says that nothing was submitted, and with which status that ends.
+pub fn nothing_submitted() -> u8 {
+    output::note("interrupted: nothing was submitted");
+    INTERRUPTED
 }
 
 fn end_at(times: u32) {
