@@ -84,12 +84,12 @@ impl Progress {
         bar.set_length(u64::from(running.tasks));
         bar.set_position(u64::from(running.tasks_done));
         let words = format!(
-            "round {}/{}: {}/{} shards{}, {} samples/s, error {}",
+            "round {}/{}: {}{}/{} shards, {} samples/s, error {}",
             running.round,
             report.history.rounds_planned,
+            by_workers(running.workers),
             running.tasks_done,
             running.tasks,
-            by_workers(running.workers),
             output::rounded(running.samples_per_second),
             share(report.history.validation_error),
         );
@@ -118,7 +118,7 @@ impl Progress {
             failed => format!(", {failed} failed"),
         };
         let words = format!(
-            "{}{}{failed}, {} tasks/s",
+            "{}: {}{} tasks/s{failed}",
             running.purpose,
             by_workers(running.workers),
             output::rounded(running.tasks_per_second),
@@ -171,7 +171,7 @@ fn take_away(bar: &ProgressBar) {
 
 /// How many workers have done something, which is nothing to say before the first has.
 fn by_workers(workers: usize) -> String {
-    if workers == 0 { String::new() } else { format!(", {}", Counted(workers, "worker")) }
+    if workers == 0 { String::new() } else { format!("{}, ", Counted(workers, "worker")) }
 }
 
 fn style(template: &str) -> ProgressStyle {

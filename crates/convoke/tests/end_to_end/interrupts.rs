@@ -22,6 +22,27 @@ fn an_interrupted_embedded_job_saves_its_last_version() {
 }
 
 #[test]
+fn whoever_is_interrupted_before_anything_is_submitted_says_so() {
+    let home = Home::new();
+    let data = home.data();
+    let wait = ["--coordinator", "127.0.0.1:1", "--wait", "1h"];
+    for command in [&["train", text(&data)][..], &["map", "data/train_1.txt", "--command", "wc"]] {
+        let waiting = home.start(&[command, &wait].concat());
+        waiting.says(&["waiting for the coordinator"]);
+        waiting.signal(Signal::SIGINT);
+        assert_eq!(waiting.ends().with_status(130).count(&["interrupted: nothing was submitted"]), 1);
+    }
+}
+
+#[test]
+fn a_worker_that_is_interrupted_says_that_it_leaves() {
+    let cluster = Cluster::start();
+    let worker = cluster.worker("w1", &[]);
+    worker.signal(Signal::SIGINT);
+    assert_eq!(worker.ends().with_status(0).count(&["leaving: 0 tasks given back"]), 1);
+}
+
+#[test]
 fn an_interrupted_client_leaves_its_job_to_the_cluster_until_it_is_cancelled() {
     let cluster = Cluster::start();
     let _worker = cluster.worker("w1", &[]);
