@@ -13,7 +13,7 @@ use convoke_wire::session::WorkerFrame;
 use crate::link::Frames;
 
 /// How long reports that go together are apart. Nobody waits for them: the worker has more to do.
-const APART: Duration = Duration::from_millis(5);
+const APART: Duration = Duration::from_millis(10);
 /// How many reports go together: half of what the threads that compute have before them.
 const TOGETHER_MAX: usize = 8;
 

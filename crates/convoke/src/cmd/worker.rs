@@ -47,9 +47,10 @@ pub async fn run(args: WorkerArgs) -> Result<ExitCode, Failure> {
         drop(asked);
         told
     });
-    let end = worker.run(async move { drop(leave.await) }).await;
+    // As a task of its own: to wake the runtime's first takes a call to the system each time.
+    let end = tokio::spawn(worker.run(async move { drop(leave.await) })).await;
     place::end_commands();
-    let end = end.map_err(explain)?;
+    let end = end.map_err(Failure::failed)?.map_err(explain)?;
     if end == End::Told {
         listening.await.map_err(Failure::failed)??;
     }

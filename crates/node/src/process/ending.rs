@@ -29,7 +29,10 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         *running() -= 1;
-        FEWER.notify_all();
+        // Whoever waits said so before it looked.
+        if is_ending() {
+            FEWER.notify_all();
+        }
     }
 }
 

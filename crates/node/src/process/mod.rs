@@ -33,7 +33,7 @@ use nix::sys::signal::Signal;
 
 pub use ending::end_all;
 pub use orphans::{AdoptError, adopt_orphans};
-use spawn::{Child, Stream};
+use spawn::{Child, Happened, Stream};
 
 /// How long a group has between being asked to end and being killed.
 const GRACE: Duration = Duration::from_millis(200);
@@ -211,8 +211,7 @@ fn attend(
             Some((_, kill_at)) => kill_at,
         };
         let wait = next.map_or(pause, |next| pause.min(next.saturating_duration_since(now)));
-        let (streams, has_ended) = child.wait(wait);
-        let is_quiet = streams.is_empty();
+        let Happened { streams, has_ended, is_quiet } = child.wait(wait);
         for stream in streams {
             child.read(stream, |bytes| output.take(stream, bytes));
         }

@@ -26,6 +26,9 @@ const CHASE_PAUSE: Duration = Duration::from_micros(500);
 /// How many bytes of the list of children are read: thousands of them. The rest comes with the next look.
 const CHILDREN_BYTES_MAX: usize = 64 * 1024;
 
+/// How many bytes an id takes in it at most.
+const PID_BYTES_MAX: usize = 12;
+
 static ADOPTION: OnceLock<Adoption> = OnceLock::new();
 
 /// Why orphans are not adopted.
@@ -165,7 +168,8 @@ impl Adoption {
         let mut first = [0; 256];
         let Ok(read) = self.children.read_at(&mut first, 0) else { return Vec::new() };
         let mut list = first[..read].to_vec();
-        while list.len() < CHILDREN_BYTES_MAX && !list.is_empty() {
+        // The system leaves no room for another id unless there is none.
+        while list.len() < CHILDREN_BYTES_MAX && list.len() + PID_BYTES_MAX >= first.len() {
             let mut more = [0; 4096];
             match self.children.read_at(&mut more, list.len() as u64) {
                 Ok(read) if read > 0 => list.extend_from_slice(&more[..read]),

@@ -51,6 +51,15 @@ pub(super) struct Reaped {
     pub(super) peak_memory_bytes: Option<u64>,
 }
 
+/// What was waited for.
+pub(super) struct Happened {
+    /// What can be read.
+    pub(super) streams: Vec<Stream>,
+    pub(super) has_ended: bool,
+    /// Whether the wait was for nothing.
+    pub(super) is_quiet: bool,
+}
+
 /// Where a command writes to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Stream {
@@ -108,9 +117,9 @@ fn spawn(command: &mut Command) -> io::Result<std::process::Child> {
 }
 
 impl Child {
-    /// Waits until there is something to read, stdin takes more, or it has ended, `wait` at most; feeds stdin. Says what can
-    /// be read, and whether it has ended.
-    pub(super) fn wait(&mut self, wait: Duration) -> (Vec<Stream>, bool) {
+    /// Waits until there is something to read, stdin takes more, or it has ended, `wait` at most; feeds stdin. Says what
+    /// happened.
+    pub(super) fn wait(&mut self, wait: Duration) -> Happened {
         let mut polled = Vec::with_capacity(4);
         let mut meanings = Vec::with_capacity(4);
         for (pipe, stream) in [(&self.stdout, Stream::Stdout), (&self.stderr, Stream::Stderr)] {
@@ -153,7 +162,7 @@ impl Child {
         if self.ended.is_none() {
             has_ended = self.is_dead();
         }
-        (streams, has_ended)
+        Happened { streams, has_ended, is_quiet: !ready }
     }
 
     /// Whether the end of the process is something that can be waited for.
