@@ -78,8 +78,8 @@ impl TryFrom<v1::JobHistory> for JobHistory {
 
 impl From<&Level> for v1::LevelRow {
     fn from(level: &Level) -> Self {
-        let Level { purpose, tasks, done, failed, seconds } = *level;
-        Self { purpose: Some((&purpose).into()), tasks, done, failed, seconds }
+        let Level { purpose, tasks, done, failed, seconds, cut_off } = *level;
+        Self { purpose: Some((&purpose).into()), tasks, done, failed, seconds, cut_off }
     }
 }
 
@@ -87,8 +87,8 @@ impl TryFrom<v1::LevelRow> for Level {
     type Error = DecodeError;
 
     fn try_from(level: v1::LevelRow) -> Result<Self, DecodeError> {
-        let v1::LevelRow { purpose, tasks, done, failed, seconds } = level;
-        Ok(Self { purpose: required("LevelRow.purpose", purpose)?, tasks, done, failed, seconds })
+        let v1::LevelRow { purpose, tasks, done, failed, seconds, cut_off } = level;
+        Ok(Self { purpose: required("LevelRow.purpose", purpose)?, tasks, done, failed, seconds, cut_off })
     }
 }
 

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use convoke_core::event::{Event, Outcome, Purpose};
-use convoke_core::history::JobHistory;
+use convoke_core::history::{JobHistory, Level};
 use convoke_core::{JobId, Payload, Plan, StageNumber};
 
 use crate::following::{Following, Heard};
@@ -130,7 +130,9 @@ impl Arrivals {
         self.plan = self.plan.or(Some(Told { tasks: history.tasks_planned, reduces }));
         self.open =
             history.stages.last_key_value().map(|(stage, open)| (StageNumber(*stage), open.purpose, open.count));
-        let whole = history.levels.iter().rev().find(|level| level.done + level.failed == level.tasks);
+        // One that was cut off may have all of its tasks done or failed; its results were never combined.
+        let is_whole = |level: &&Level| !level.cut_off && level.done + level.failed == level.tasks;
+        let whole = history.levels.iter().rev().find(is_whole);
         self.through = whole.zip(history.results.clone()).map(|(level, list)| (level.purpose, level.tasks, list));
     }
 

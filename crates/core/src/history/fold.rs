@@ -79,7 +79,7 @@ impl JobHistory {
                     row.tasks_done = open.tasks_done();
                     row.tasks = open.tasks.into_values().collect();
                 }
-                Purpose::Map | Purpose::Reduce { .. } => self.levels.push(open.level(self.newest_ms)),
+                Purpose::Map | Purpose::Reduce { .. } => self.levels.push(open.level(self.newest_ms, true)),
                 Purpose::Train { .. } | Purpose::Evaluate { .. } => {}
             }
         }
@@ -198,7 +198,7 @@ impl JobHistory {
                 Some(round)
             }
             Purpose::Map | Purpose::Reduce { .. } => {
-                self.levels.push(open.level(wall_ms));
+                self.levels.push(open.level(wall_ms, false));
                 self.results = Some(combined.result.clone());
                 None
             }

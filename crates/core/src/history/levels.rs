@@ -19,6 +19,8 @@ pub struct Level {
     pub failed: u32,
     /// From its opening to its combine, or to where it was cut off.
     pub seconds: f64,
+    /// Whether the job ended before its results were combined.
+    pub cut_off: bool,
 }
 
 /// How far the tasks of a map are.
@@ -61,7 +63,7 @@ impl JobHistory {
     /// The levels of a map-reduce plan, with the one under way as far as it is.
     pub fn all_levels(&self) -> Vec<Level> {
         let is_level = |open: &&OpenStage| matches!(open.purpose, Purpose::Map | Purpose::Reduce { .. });
-        let open = self.stages.values().filter(is_level).map(|open| open.level(self.newest_ms));
+        let open = self.stages.values().filter(is_level).map(|open| open.level(self.newest_ms, false));
         self.levels.iter().cloned().chain(open).collect()
     }
 
@@ -81,9 +83,10 @@ impl JobHistory {
 
 impl OpenStage {
     /// As a level that goes on no more.
-    pub(super) fn level(&self, end_ms: u64) -> Level {
+    pub(super) fn level(&self, end_ms: u64, cut_off: bool) -> Level {
         let seconds = seconds_between(self.opened_ms, end_ms);
-        Level { purpose: self.purpose, tasks: self.count, done: self.tasks_done(), failed: self.failed, seconds }
+        let (purpose, tasks) = (self.purpose, self.count);
+        Level { purpose, tasks, done: self.tasks_done(), failed: self.failed, seconds, cut_off }
     }
 }
 
@@ -121,7 +124,7 @@ mod tests {
         assert_eq!(counts, TaskCounts { all: 5, done: 3, failed: 1 });
         assert_eq!((running.tasks, running.workers, running.tasks_per_second), (counts, 1, 1.5));
         history.fold(4_000, &Event::JobFinished { job, outcome: Outcome::Cancelled }, &Limits::PAST);
-        let level = Level { purpose: Purpose::Map, tasks: 5, done: 3, failed: 1, seconds: 3.0 };
+        let level = Level { purpose: Purpose::Map, tasks: 5, done: 3, failed: 1, seconds: 3.0, cut_off: true };
         assert_eq!((&history.levels[..], history.running_level()), (&[level][..], None));
         assert_eq!(history.task_counts(), Some(counts));
     }

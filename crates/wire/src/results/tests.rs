@@ -94,11 +94,15 @@ fn after_a_history_only_the_list_tells() {
     check(Some(&in_map), &[done(1, 2), combined(1, "all")], &[], Some("all"), 3);
     let reduce = opened(2, Purpose::Reduce { level: 1 }, 1);
     check(Some(&in_map), &[done(1, 2), combined(1, "all"), reduce.clone()], &[], None, 1);
-    let level = Level { purpose: Purpose::Map, tasks: 3, done: 3, failed: 0, seconds: 1.0 };
-    let mapped =
+    let level = Level { purpose: Purpose::Map, tasks: 3, done: 3, failed: 0, seconds: 1.0, cut_off: false };
+    let mut mapped =
         JobHistory { tasks_planned: 3, levels: vec![level], results: Some(payload("all")), ..JobHistory::default() };
     check(Some(&mapped), &[], &[], Some("all"), 3);
     check(Some(&mapped), &[reduce, combined(2, "one")], &[], Some("one"), 1);
+    let purpose = Purpose::Reduce { level: 1 };
+    mapped.levels.push(Level { purpose, tasks: 1, done: 0, failed: 1, seconds: 1.0, cut_off: true });
+    // What the map brought is not what its reduction would have made of it.
+    check(Some(&mapped), &[], &[], None, 1);
 }
 
 #[test]
