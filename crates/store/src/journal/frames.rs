@@ -9,6 +9,12 @@ use convoke_core::Position;
 use super::chain::{Chain, Kept};
 use super::{AppendError, EncodedFrame, Frame, READ_BYTES_MAX, ReadError, Tail};
 
+/// Some of them, to be read.
+pub(super) struct Part {
+    before: Tail,
+    frames: Vec<EncodedFrame>,
+}
+
 /// Frames, and what they follow.
 pub(super) struct Frames {
     /// The frame before the first.
@@ -53,27 +59,22 @@ impl Frames {
         self.bytes = self.kept.iter().map(|frame| frame.bytes().len()).sum();
     }
 
-    /// As [`JournalReader::read`](super::JournalReader::read) does.
-    pub(super) fn read(&self, from: Position, frames_max: usize) -> Result<Vec<(Position, Frame)>, ReadError> {
+    /// What [`JournalReader::read`](super::JournalReader::read) reads. Whoever holds these for others need not do so while it is
+    /// read.
+    pub(super) fn part(&self, from: Position, frames_max: usize) -> Result<Part, ReadError> {
         let base = self.base.position.0;
         let Some(before) = from.0.max(1).checked_sub(base + 1) else {
             return Err(ReadError::Trimmed { first: Position(base + 1) });
         };
         let before = before.min(self.kept.len() as u64) as usize;
-        let mut chain = Chain::after(self.tail_of(before));
         let mut bytes_read = 0;
-        for (index, frame) in self.kept.iter().enumerate().skip(before).take(frames_max) {
+        let fits = |frame: &&EncodedFrame| {
+            let is_first = bytes_read == 0;
             bytes_read += frame.bytes().len();
-            if bytes_read > READ_BYTES_MAX && index > before {
-                break;
-            }
-            chain.push(Kept {
-                position: Position(base + index as u64 + 1),
-                hash: frame.hash(),
-                bytes: frame.shared_bytes(),
-            })?;
-        }
-        Ok(chain.finish())
+            is_first || bytes_read <= READ_BYTES_MAX
+        };
+        let frames = self.kept.iter().skip(before).take(frames_max).take_while(fits).cloned().collect();
+        Ok(Part { before: self.tail_of(before), frames })
     }
 
     /// The frame at the end of the first `count`.
@@ -87,5 +88,18 @@ impl Frames {
         self.base = first.tail_at(self.base.position.next());
         self.bytes -= first.bytes().len();
         true
+    }
+}
+
+impl Part {
+    /// The frames, checked link by link.
+    pub(super) fn read(self) -> Result<Vec<(Position, Frame)>, ReadError> {
+        let mut chain = Chain::after(self.before);
+        let mut position = self.before.position;
+        for frame in self.frames {
+            position = position.next();
+            chain.push(Kept { position, hash: frame.hash(), bytes: frame.shared_bytes() })?;
+        }
+        Ok(chain.finish())
     }
 }

@@ -59,7 +59,8 @@ impl Journal for MemoryJournal {
 
 impl JournalReader for MemoryJournal {
     fn read(&self, from: Position, frames_max: usize) -> Result<Vec<(Position, Frame)>, ReadError> {
-        self.frames().read(from, frames_max)
+        let part = self.frames().part(from, frames_max)?;
+        part.read()
     }
 
     fn read_recent(&self, from: Position, frames_max: usize) -> Result<Option<Vec<(Position, Frame)>>, ReadError> {

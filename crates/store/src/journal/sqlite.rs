@@ -76,9 +76,11 @@ impl Recent {
     }
 
     fn read(&self, from: Position, frames_max: usize) -> Result<Option<Vec<(Position, Frame)>>, ReadError> {
-        match self.frames().read(from, frames_max) {
+        // An append waits for the lock: what takes longer is done without it.
+        let part = self.frames().part(from, frames_max);
+        match part {
             Err(ReadError::Trimmed { .. }) => Ok(None),
-            frames => frames.map(Some),
+            part => part?.read().map(Some),
         }
     }
 }
