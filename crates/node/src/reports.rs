@@ -17,7 +17,8 @@ const APART: Duration = Duration::from_millis(10);
 /// How many reports go together: half of what the threads that compute have before them.
 const TOGETHER_MAX: usize = 8;
 
-/// A session's messages to the coordinator. What waits in it goes with the session: in the next all is reported again.
+/// A session's messages to the coordinator. What waits in it goes with the session: in the next,
+/// what is done is reported again, and what failed runs again.
 pub(crate) struct Reports {
     frames: Frames,
     waiting: Vec<WorkerFrame>,

@@ -27,8 +27,15 @@ pub(super) async fn store(mut left: Left, cache: &Cache, stop: &AtomicBool) -> R
     if left.files.is_empty() {
         return Ok(Bytes::new());
     }
+    let stored = store_each(std::mem::take(&mut left.files), cache, stop).await;
+    // The directory may take a while to remove, however this ended, and others wait for this thread.
+    tokio::task::spawn_blocking(move || drop(left));
+    stored
+}
+
+async fn store_each(written: Vec<Written>, cache: &Cache, stop: &AtomicBool) -> Result<Bytes, ExecuteError> {
     let mut files = program::Files::default();
-    for written in std::mem::take(&mut left.files) {
+    for written in written {
         if stop.load(Ordering::Relaxed) {
             return Err(ExecuteError::Stopped);
         }
@@ -37,8 +44,6 @@ pub(super) async fn store(mut left: Left, cache: &Cache, stop: &AtomicBool) -> R
         let Written { path, executable, bytes, .. } = &*written;
         files.files.push(program::File { path: path.clone(), digest, executable: *executable, bytes: *bytes });
     }
-    // It may take a while to remove.
-    tokio::task::spawn_blocking(move || drop(left));
     Ok(program::encode(&files).into())
 }
 

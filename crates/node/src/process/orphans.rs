@@ -137,7 +137,7 @@ impl Adoption {
     /// here, so this goes on until a look finds none. Says whether none is left of any command.
     fn chase(&self) -> bool {
         // Almost always there is none, and this is all: one call to the system.
-        if self.children().is_empty() {
+        if self.children().is_some_and(|children| children.is_empty()) {
             return true;
         }
         let _nothing_starts = self.starting.write().unwrap_or_else(PoisonError::into_inner);
@@ -145,10 +145,12 @@ impl Adoption {
         let until = Instant::now() + CHASE_MAX;
         loop {
             let (mut is_done, mut nobody_left) = (true, true);
-            for child in self.children() {
+            let Some(children) = self.children() else { return false };
+            for child in children {
                 if !running.contains_key(&child) {
                     let orphan = end(child, &running);
-                    is_done &= orphan != Orphan::Doomed;
+                    // Whoever dies leaves its own children here, after the list was read.
+                    is_done &= orphan == Orphan::Spared;
                     nobody_left &= orphan == Orphan::Gone;
                 }
             }
@@ -163,10 +165,10 @@ impl Adoption {
         }
     }
 
-    /// The children of the main thread but for the guard; empty if they cannot be read.
-    fn children(&self) -> Vec<Pid> {
+    /// The children of the main thread but for the guard; `None` if they cannot be read.
+    fn children(&self) -> Option<Vec<Pid>> {
         let mut first = [0; 256];
-        let Ok(read) = self.children.read_at(&mut first, 0) else { return Vec::new() };
+        let read = self.children.read_at(&mut first, 0).ok()?;
         let mut list = first[..read].to_vec();
         // The system leaves no room for another id unless there is none.
         while list.len() < CHILDREN_BYTES_MAX && list.len() + PID_BYTES_MAX >= first.len() {
@@ -178,7 +180,7 @@ impl Adoption {
         }
         let list = String::from_utf8_lossy(&list);
         let pids = list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw);
-        pids.filter(|pid| !guard::is_guard(*pid)).collect()
+        Some(pids.filter(|pid| !guard::is_guard(*pid)).collect())
     }
 }
 

@@ -11,6 +11,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::spare::Pristine;
 
@@ -20,6 +21,8 @@ const WORKER: &str = "worker-";
 const LOCK: &str = "lock";
 /// How many pairs of directories wait for a next task: more than most workers have slots.
 const SPARE_MAX: usize = 64;
+/// After how long they are looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// How often a directory is emptied into which somebody goes on writing.
 const EMPTYING_TRIES: u32 = 5;
 
@@ -56,7 +59,8 @@ pub struct ScratchRoot(Arc<Root>);
 #[derive(Debug)]
 struct Root {
     path: PathBuf,
-    spare: Mutex<Vec<Pair>>,
+    /// With when they were looked at.
+    spare: Mutex<Vec<(Instant, Pair)>>,
     _lock: File,
 }
 
@@ -98,9 +102,20 @@ impl ScratchRoot {
 
     /// Where a task works.
     pub fn scratch(&self) -> Result<Scratch, ScratchError> {
-        let spare = self.0.spare().pop();
-        let pair = spare.map_or_else(|| Pair::make(self.path()), Ok)?;
+        let pair = self.spare().map_or_else(|| Pair::make(self.path()), Ok)?;
         Ok(Scratch { pair, nobody_left: false, root: self.clone() })
+    }
+
+    /// Directories that nobody could tell from new ones. Those that have lain for long are looked at again: what tidies a
+    /// disk may have removed them.
+    fn spare(&self) -> Option<Pair> {
+        loop {
+            let (looked_at, pair) = self.0.spare().pop()?;
+            if looked_at.elapsed() < LOOK_AGAIN || pair.is_pristine() {
+                return Some(pair);
+            }
+            pair.remove(self.path());
+        }
     }
 
     /// The worker's folder.
@@ -123,7 +138,7 @@ pub fn folders_of(parent: &Path, process: u32) -> PathBuf {
 }
 
 impl Root {
-    fn spare(&self) -> MutexGuard<'_, Vec<Pair>> {
+    fn spare(&self) -> MutexGuard<'_, Vec<(Instant, Pair)>> {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -141,6 +156,15 @@ impl Pair {
     fn is_pristine(&self) -> bool {
         let places = [&self.directory, &self.out];
         self.pristine.as_ref().is_some_and(|pristine| pristine.iter().zip(places).all(|(one, path)| one.is_still(path)))
+    }
+
+    fn remove(&self, root: &Path) {
+        for directory in [&self.directory, &self.out] {
+            // What cannot be removed now goes with the worker, or at the next one's start.
+            if let Err(error) = remove(directory, root) {
+                tracing::warn!("{error}");
+            }
+        }
     }
 }
 
@@ -176,15 +200,10 @@ impl Drop for Scratch {
         if self.nobody_left && pair.is_pristine() {
             let mut spare = self.root.0.spare();
             if spare.len() < SPARE_MAX {
-                return spare.push(pair);
+                return spare.push((Instant::now(), pair));
             }
         }
-        for directory in [&pair.directory, &pair.out] {
-            // What cannot be removed now goes with the worker, or at the next one's start.
-            if let Err(error) = remove(directory, self.root.path()) {
-                tracing::warn!("{error}");
-            }
-        }
+        pair.remove(self.root.path());
     }
 }
 
