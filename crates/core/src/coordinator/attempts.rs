@@ -7,7 +7,7 @@ use crate::message::{ORPHANS_GONE_MS, ToWorker};
 use crate::sabotage::{self, Bug};
 use crate::{Millis, Plan, TaskId, WorkerId};
 
-use super::io::Notice;
+use super::notice::Notice;
 use super::{Coordinator, Lease, Timer};
 
 /// How long a worker that rejected a task is left alone; twice as long for each further rejection in a row.

@@ -18,6 +18,7 @@ mod roster;
 mod worker;
 mod queue;
 mod io;
+mod notice;
 mod reply;
 mod jobs;
 mod sessions;
@@ -42,8 +43,9 @@ use queue::Queue;
 use roster::Roster;
 use stage::Stage;
 
-pub use io::{Combine, CombineOutcome, Decision, Input, Notice, Output, Part, Waiting};
+pub use io::{Combine, CombineOutcome, Decision, Input, Output, Part};
 pub use jobs::LIVE_JOBS_MAX;
+pub use notice::{Notice, Waiting};
 pub use reply::{Refusal, Reply, TokenView, WorkerView};
 
 /// After a restart with jobs to go on with, how long nothing is placed while the workers return.
@@ -63,7 +65,7 @@ pub struct Config {
 
 impl Default for Config {
     /// A worker ends an attempt in time, and says more of it. Its time begins once everything is fetched and a module is
-    /// compiled, which may take a minute.
+    /// compiled, which may take a minute; where it takes longer, the attempt ends by this.
     fn default() -> Self {
         Self { policy: Policy::default(), timeout_grace_ms: 75_000 }
     }

@@ -12,7 +12,7 @@ use crate::message::{Assignment, ORPHANS_GONE_MS, ToWorker};
 use crate::sabotage::{self, Bug};
 use crate::{Ability, JobId, Millis, Needs, PRIORITY_MAX, Policy, StageNumber, TaskId, Work, WorkerId};
 
-use super::io::{Notice, Waiting};
+use super::notice::{Notice, Waiting};
 use super::worker::Worker;
 use super::{Coordinator, KeptFree, Timer};
 
@@ -136,7 +136,9 @@ impl Coordinator {
             let in_service = worker.session.is_some() && !worker.draining;
             in_service && worker.abilities.contains(&wanted.ability) && worker.is_able(&wanted.needs)
         });
-        let nearest = able.min_by_key(|(id, worker)| (worker.slots_beyond(&wanted.needs), *id)).map(|(id, _)| id);
+        // Slots become free sooner than what few tasks have for long.
+        let lacks = |worker: &Worker| (worker.lacks_resources(&wanted.needs), worker.slots_beyond(&wanted.needs));
+        let nearest = able.min_by_key(|(id, worker)| (lacks(worker), *id)).map(|(id, _)| id);
         self.kept_free = nearest.map(|worker| KeptFree { worker, stage: (task.job, task.stage), needs: wanted.needs });
     }
 
@@ -238,7 +240,8 @@ impl Coordinator {
     /// later there.
     fn relieve_queues(&mut self) {
         loop {
-            let idle = self.roster.by_finish().next().filter(|id| self.is_idle(*id));
+            let is_kept = |id: &WorkerId| self.kept_free.as_ref().is_some_and(|kept| kept.worker == *id);
+            let idle = self.roster.by_finish().find(|id| !is_kept(id)).filter(|id| self.is_idle(*id));
             let (Some(idle), Some((through_at, busy))) = (idle, self.roster.most_queued()) else { return };
             let Some(worker) = self.roster.get(busy) else { return };
             // What runs longer than expected is taken to need as long again.

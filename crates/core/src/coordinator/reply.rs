@@ -6,8 +6,8 @@ use crate::event::Outcome;
 use crate::{Ability, Digest, Identity, JobId, Millis, Resources, Role, SpecError, TokenId};
 
 use super::credentials::{REMOVED_MAX, TOKENS_MAX};
-use super::io::Waiting;
 use super::jobs::LIVE_JOBS_MAX;
+use super::notice::Waiting;
 
 /// The answer to a client's call.
 #[derive(Clone, Debug, PartialEq)]

@@ -11,7 +11,8 @@ use crate::sabotage::{self, Bug};
 use crate::{Identity, LeaseId, NAME_BYTES_MAX, RequestId, SessionId, TaskId, WorkerId};
 
 use super::enrolment::REMOVED;
-use super::io::{Notice, Output, Waiting};
+use super::io::Output;
+use super::notice::{Notice, Waiting};
 use super::queue::DEATHS_MAX;
 use super::reply::{Refusal, Reply};
 use super::worker::Worker;

@@ -129,6 +129,12 @@ impl Worker {
         needs.slots as usize <= self.slots && self.resources.hold(&needs.resources)
     }
 
+    /// Whether its leases leave too little of a resource for such a task.
+    pub(super) fn lacks_resources(&self, needs: &Needs) -> bool {
+        let taken = self.needs.iter().fold(needs.resources.clone(), |taken, other| taken.with(&other.resources));
+        !self.resources.hold(&taken)
+    }
+
     /// How many slots too many are taken for such a task.
     pub(super) fn slots_beyond(&self, needs: &Needs) -> usize {
         (self.slots_taken() + needs.slots as usize).saturating_sub(self.slots)

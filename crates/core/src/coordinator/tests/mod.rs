@@ -11,6 +11,7 @@ mod resources;
 mod faults;
 mod sessions;
 mod placement;
+mod shares;
 mod recovery;
 mod roots;
 mod draining;

@@ -200,3 +200,30 @@ fn who_waits_for_something_scarce_keeps_no_slot_from_others() {
           to session 1: assign 00000002/1/0 as 1.4
     "#]]);
 }
+
+#[test]
+fn a_worker_is_kept_free_where_what_is_scarce_is_free_and_slots_are_not() {
+    let mut trace = Trace::new();
+    trace.connect(1, having(hello(1, "ann", 4), &[("gpu", 1)]));
+    trace.submit(1, &needing(divisible(1, None), 1, &[("gpu", 1)]));
+    trace.connect(2, having(hello(2, "bob", 1), &[("gpu", 1)]));
+    trace.submit(2, &divisible(6, None));
+    trace.submit(3, &needing(divisible(1, None), 1, &[("gpu", 1)]));
+    trace.skip();
+    // Ann has slots to spare, and her GPU for as long as the first job takes; Bob's is free once a slot is.
+    for lease in trace.held(2) {
+        let lease = trace.lease(2, lease);
+        trace.pass(100);
+        trace.done_under(2, lease, 0);
+    }
+    trace.check(expect![[r#"
+        100 > session 2: done 1.2: blob 00000000
+          + task 00000002/1/0 done by bob, attempt 1: blob 00000000
+          to session 2: accepted 1.2
+        200 > session 2: done 1.4: blob 00000000
+          + task 00000002/1/2 done by bob, attempt 1: blob 00000000
+          to session 2: accepted 1.4
+          notice: task 00000003/1/0 goes to bob, attempt 1
+          to session 2: assign 00000003/1/0 as 1.8
+    "#]]);
+}
