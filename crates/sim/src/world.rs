@@ -27,8 +27,9 @@ use crate::queue::Queue;
 use crate::scenario::{JOBS_MIN, Scenario, VIRTUAL_MS_MIN, WORKERS_MIN};
 use crate::worker::Process;
 
-/// How long after the last fault every job has to have ended: what must not run twice may be with a worker that is slow.
-const PATIENCE_MS: Millis = 600_000;
+/// How long after the last fault every job has to have ended: what must not run twice may be with a worker where it is stuck,
+/// one task after another, and nobody else may begin it.
+const PATIENCE_MS: Millis = 3_000_000;
 /// How much may happen in one millisecond before the cluster is said to spin.
 const AT_ONCE_MAX: u64 = 20_000;
 
