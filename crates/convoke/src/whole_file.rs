@@ -2,17 +2,21 @@
 //!
 //! What is in one is for the caller.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use convoke_wire::core::event::bounded;
 
 /// The most bytes of a file's name.
 const NAME_BYTES_MAX: usize = 255;
+/// How old a file is at least that is taken for a leftover: one that was just begun may have no lock yet.
+const LEFT_AFTER: Duration = Duration::from_secs(60);
 
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
@@ -27,7 +31,7 @@ pub struct Unpublished {
 impl Unpublished {
     /// Begins a file. What a link leads to is written; devices and pipes are written to.
     pub fn create(path: &Path) -> io::Result<Self> {
-        let place = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let place = place_of(path);
         match place.metadata() {
             Ok(there) if !there.is_file() => {
                 let file = File::options().write(true).open(&place)?;
@@ -37,12 +41,23 @@ impl Unpublished {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        remove_leftovers(&place);
-        let beside = beside(&place);
-        let file = File::create(&beside)?;
-        // Where a file system has no locks, its owner's number has to do.
-        drop(file.try_lock());
-        Ok(Self { file, place, beside: Some(beside) })
+        Self::begin(place)
+    }
+
+    /// Begins a file beside its place, and takes over none that is there: it may be another's.
+    fn begin(place: PathBuf) -> io::Result<Self> {
+        loop {
+            let beside = beside(&place);
+            match File::create_new(&beside) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                file => {
+                    let file = file?;
+                    // Where a file system has no locks, its owner's number has to do.
+                    drop(file.try_lock());
+                    return Ok(Self { file, place, beside: Some(beside) });
+                }
+            }
+        }
     }
 
     /// Moves the file to its place: nobody finds half of one, even after a power cut.
@@ -82,9 +97,15 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.publish()
 }
 
-/// Finds out whether a file can be written there.
+/// Finds out whether a file can be written there, and makes room for it: what is left of earlier ones is removed.
 pub fn probe(path: &Path) -> io::Result<()> {
+    remove_leftovers(&[path]);
     Unpublished::create(path).map(drop)
+}
+
+/// Where the file is that a path leads to.
+fn place_of(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
 /// Where a file is until it is whole. Its name is the file's, cut where the system takes no longer one, and not that of
@@ -101,25 +122,40 @@ fn name_beside(name: &[u8], process: u32, number: u64) -> String {
     bounded(String::from_utf8_lossy(name).into_owned(), NAME_BYTES_MAX - end.len()) + &end
 }
 
-/// Removes what processes that were killed left of the file. What cannot be removed stays.
-fn remove_leftovers(place: &Path) {
-    let (folder, name) = place.as_os_str().as_bytes().split_at(name_starts(place));
-    let folder = Path::new(if folder.is_empty() { OsStr::new(".") } else { OsStr::from_bytes(folder) });
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let owner = entry.file_name().to_str().and_then(|left| owner_of(left, name));
-        let is_file = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_file());
-        if owner.is_some_and(is_gone) && is_file(&entry) && is_free(&entry.path()) {
-            drop(fs::remove_file(entry.path()));
+/// Removes what processes that were killed left of these files. Each of their folders is read once; what cannot be removed
+/// stays.
+pub fn remove_leftovers(paths: &[impl AsRef<Path>]) {
+    let places: Vec<_> = paths.iter().map(|path| place_of(path.as_ref())).collect();
+    let mut folders = BTreeMap::<&[u8], Vec<&[u8]>>::new();
+    for place in &places {
+        let (folder, name) = place.as_os_str().as_bytes().split_at(name_starts(place));
+        folders.entry(folder).or_default().push(name);
+    }
+    for (folder, names) in folders {
+        let folder = if folder.is_empty() { OsStr::new(".") } else { OsStr::from_bytes(folder) };
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let left = entry.file_name();
+            // Few files are anybody's leftovers: what is looked up for each of them is no matter.
+            let is_left = |left: &str| {
+                let numbers = numbers_of(left)?;
+                let is_of = |name: &&[u8]| left == name_beside(name, numbers.0, numbers.1);
+                Some(is_gone(numbers.0) && names.iter().any(is_of))
+            };
+            if left.to_str().and_then(is_left) == Some(true)
+                && entry.metadata().is_ok_and(|metadata| metadata.is_file() && is_old(&metadata))
+                && is_free(&entry.path())
+            {
+                drop(fs::remove_file(entry.path()));
+            }
         }
     }
 }
 
-/// The process that wrote a file beside that of this name, if that is what it is.
-fn owner_of(left: &str, name: &[u8]) -> Option<u32> {
+/// The numbers of the process that wrote a file beside another and of the file, if by its name that is what it is.
+fn numbers_of(left: &str) -> Option<(u32, u64)> {
     let (_, numbers) = left.strip_suffix(".tmp")?.rsplit_once('.')?;
     let (process, number) = numbers.split_once('-')?;
-    let (process, number) = (process.parse().ok()?, number.parse().ok()?);
-    (left == name_beside(name, process, number)).then_some(process)
+    Some((process.parse().ok()?, number.parse().ok()?))
 }
 
 fn is_gone(process: u32) -> bool {
@@ -127,9 +163,14 @@ fn is_gone(process: u32) -> bool {
     process.is_some_and(|process| nix::unistd::getpgid(Some(process)) == Err(nix::errno::Errno::ESRCH))
 }
 
-/// Whether nobody holds its lock: numbers of processes mean something on one machine only.
+fn is_old(metadata: &Metadata) -> bool {
+    metadata.modified().is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age >= LEFT_AFTER))
+}
+
+/// Whether nobody holds its lock: numbers of processes mean something on one machine only. A lock that is shared is had of
+/// a file that is only read, on any file system; where there are none, nobody knows.
 fn is_free(path: &Path) -> bool {
-    File::open(path).is_ok_and(|file| !matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+    File::open(path).is_ok_and(|file| file.try_lock_shared().is_ok())
 }
 
 /// Where in a path the last name begins, which is empty where a folder is named.
@@ -173,16 +214,38 @@ mod tests {
             (format!("em.{gone}.tmp"), false),
             (format!("em.{gone}-0.tmp.gz"), false),
         ];
-        names.iter().for_each(|(name, _)| fs::write(folder.path().join(name), "half").unwrap());
-        let held = format!("em.{gone}-1.tmp");
-        let elsewhere = File::create(folder.path().join(&held)).unwrap();
+        let old = std::time::SystemTime::now() - LEFT_AFTER;
+        let leave = |name: &str| {
+            let file = File::create(folder.path().join(name)).unwrap();
+            file.set_modified(old).unwrap();
+            file
+        };
+        names.iter().for_each(|(name, _)| drop(leave(name)));
+        let (held, fresh) = (format!("em.{gone}-1.tmp"), format!("em.{gone}-2.tmp"));
+        let elsewhere = leave(&held);
         elsewhere.try_lock().unwrap();
+        File::create(folder.path().join(&fresh)).unwrap();
+        probe(&path).unwrap();
         write(&path, b"whole").unwrap();
         for (name, is_removed) in names {
             assert_eq!(!folder.path().join(&name).exists(), is_removed, "{name}");
         }
         assert!(folder.path().join(held).exists(), "a process on another machine is at it");
+        assert!(folder.path().join(fresh).exists(), "a process on another machine may be about to lock it");
         assert_eq!(fs::read(&path).unwrap(), b"whole");
+    }
+
+    #[test]
+    fn what_is_there_already_is_not_taken_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let next = NUMBER.load(Ordering::Relaxed);
+        let theirs = |number| folder.path().join(format!("em.{}-{number}.tmp", std::process::id()));
+        // Other tests count on meanwhile.
+        (next..next + 100).for_each(|number| fs::write(theirs(number), "theirs").unwrap());
+        write(&folder.path().join("em"), b"ours").unwrap();
+        for number in next..next + 100 {
+            assert_eq!(fs::read(theirs(number)).unwrap(), b"theirs");
+        }
     }
 
     #[test]

@@ -77,6 +77,7 @@ fn write_all(directory: &Path, files: &[Planned]) -> Result<(), Failure> {
     if let Some(other) = there.iter().find(|path| files.iter().all(|file| file.path != **path)) {
         return Err(in_the_way(other));
     }
+    whole_file::remove_leftovers(&missing.iter().map(|file| &file.path).collect::<Vec<_>>());
     for Planned { path, text } in missing {
         whole_file::write(path, text.as_bytes()).map_err(|error| cannot("write", path, &error))?;
     }

@@ -36,8 +36,10 @@ pub async fn save_files_of(
     let bytes = bytes_of(files, source, MANIFEST_BYTES_MAX).await?;
     let files: program::Files = program::read_bytes("list of files", &bytes).map_err(Failure::failed)?;
     let digests = files.blobs().map_err(Failure::failed)?;
+    let folder = folder.join(index.to_string());
+    whole_file::remove_leftovers(&files.files.iter().map(|file| folder.join(&file.path)).collect::<Vec<_>>());
     for (file, digest) in files.files.iter().zip(&digests) {
-        save_file(&folder.join(index.to_string()), file, *digest, source).await?;
+        save_file(&folder, file, *digest, source).await?;
     }
     Ok(digests.len())
 }
