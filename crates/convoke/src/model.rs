@@ -44,21 +44,6 @@ fn usable(bytes: &[u8]) -> Result<Usable, ModelError> {
     Ok(Usable { model, layout, inputs })
 }
 
-/// Finds out early that a model cannot be written there.
-pub fn check_place(path: &Path) -> Result<(), Failure> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let wrong = if !folder.is_dir() {
-        format!("there is no directory {} for the model {}", folder.display(), path.display())
-    } else if path.is_dir() {
-        format!("the model {} would be a directory's place", path.display())
-    } else if let Err(error) = whole_file::probe(path) {
-        format!("cannot write the model {}: {error}", path.display())
-    } else {
-        return Ok(());
-    };
-    Err(Failure::bad_input(wrong).hint("make the directory, or name another file with --model FILE"))
-}
-
 /// Writes a model, whole or not at all.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     whole_file::write(path, bytes).map_err(|error| {

@@ -103,6 +103,11 @@ pub fn probe(path: &Path) -> io::Result<()> {
     Unpublished::create(path).map(drop)
 }
 
+/// Finds out whether files can be made in a folder, whatever is there already.
+pub fn probe_folder(folder: &Path) -> io::Result<()> {
+    Unpublished::begin(folder.join("files")).map(drop)
+}
+
 /// Where the file is that a path leads to.
 fn place_of(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())

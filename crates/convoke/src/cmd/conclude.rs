@@ -13,6 +13,7 @@ use convoke_wire::core::Digest;
 use serde::Serialize;
 
 use super::failures;
+use super::wanted::check_file;
 use crate::args::{Format, Global, Keep};
 use crate::failure::{Failure, INTERRUPTED};
 use crate::learned::{Baseline, Warning};
@@ -163,9 +164,9 @@ async fn save(target: &Target, digest: Digest, path: &Path) -> Result<String, Fa
     model::parameters_digest(&bytes).map_err(Failure::failed)
 }
 
-/// Where the job's model goes: as asked, or beside this directory's other models.
-pub fn model_place(asked: Option<&Path>, job: convoke_wire::core::JobId) -> Result<PathBuf, Failure> {
+/// Where the job's model goes: as asked with the flag, or beside this directory's other models.
+pub fn model_place(asked: Option<&Path>, flag: &str, job: convoke_wire::core::JobId) -> Result<PathBuf, Failure> {
     let place = asked.map_or_else(|| place::default_model(job), Path::to_path_buf);
-    model::check_place(&place)?;
+    check_file(&place, flag)?;
     Ok(place)
 }

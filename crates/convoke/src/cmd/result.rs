@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::conclude::{model_place, print_model};
 use super::job::report_of;
 use super::task_results;
+use super::wanted::check_file;
 use crate::args::{Format, Global, ResultArgs, Version};
 use crate::failure::Failure;
 use crate::output::share;
@@ -34,7 +35,7 @@ struct Printed {
 /// Runs the command.
 pub async fn run(args: &ResultArgs, global: &Global) -> Result<ExitCode, Failure> {
     // What cannot be written is found out before anything is asked.
-    args.file.as_deref().map(model::check_place).transpose()?;
+    args.file.as_deref().map_or(Ok(()), |path| check_file(path, "-o FILE"))?;
     let mut source = Source::of(args.id, &args.at).await?;
     let mut arrivals = Arrivals::default();
     let report = report_of(&mut source, args.id, false, &Progress::none(), &mut arrivals).await?;
@@ -45,7 +46,7 @@ pub async fn run(args: &ResultArgs, global: &Global) -> Result<ExitCode, Failure
         return Err(Failure::bad_input(format!("job {} has rounds: its result is a model", args.id))
             .hint("leave out --task and --files"));
     }
-    let path = model_place(args.file.as_deref(), args.id)?;
+    let path = model_place(args.file.as_deref(), "-o FILE", args.id)?;
     let (round, version) = choose(&report, args)?;
     let bytes = match version.as_blob() {
         Some(digest) => source.version(digest).await?.ok_or_else(|| not_kept(args, round))?,

@@ -37,7 +37,7 @@ pub async fn run(args: ResumeArgs, global: &Global) -> Result<ExitCode, Failure>
         return Err(Failure::bad_input(format!("job {job} has rounds: what it brings is a model"))
             .hint("name its file with --model FILE"));
     }
-    let model = model_place(args.model.file.as_deref(), job)?;
+    let model = model_place(args.model.file.as_deref(), "--model FILE", job)?;
     let progress = Progress::new(global).skip_past();
     progress.say(format!("job {job}: resumed after round {} of {}", summary.rounds_done, summary.rounds));
     let workers = args.workers.unwrap_or_else(place::cores);

@@ -38,7 +38,7 @@ pub async fn run(args: TrainArgs, global: &Global) -> Result<ExitCode, Failure> 
     }
     let began = Instant::now();
     let job = JobId::from_bits(getrandom::u64().map_err(Failure::failed)?);
-    let model = model_place(args.model.file.as_deref(), job)?;
+    let model = model_place(args.model.file.as_deref(), "--model FILE", job)?;
     refuse_data(&args, &model)?;
     let progress = Progress::new(global);
     let unsubmitted = Unsubmitted::begin(&progress);

@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::{IsTerminal, stdout};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::args::{Format, Global};
@@ -31,7 +32,7 @@ impl Wanted<'_> {
 
     /// Finds out what cannot be written, before anything is submitted.
     pub fn check(&self) -> Result<(), Failure> {
-        self.results.map_or(Ok(()), check_file)?;
+        self.results.map_or(Ok(()), |path| check_file(path, "-o FILE"))?;
         self.files.map_or(Ok(()), check_folder)
     }
 
@@ -45,26 +46,29 @@ impl Wanted<'_> {
     }
 }
 
-/// Finds out whether results can be written to a file.
-pub fn check_file(path: &Path) -> Result<(), Failure> {
-    let shown = path.display();
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if path.is_dir() {
-        return Err(Failure::bad_input(format!("cannot write {shown}: it is a directory"))
-            .hint("name a file, such as one in it, with -o FILE"));
+/// Finds out whether a file can be written: of results, or of a model. `flag` names it.
+pub fn check_file(path: &Path, flag: &str) -> Result<(), Failure> {
+    let refused = |why: String, hint: String| {
+        Err(Failure::bad_input(format!("cannot write {}: {why}", path.display())).hint(hint))
+    };
+    let is_folder = path.is_dir();
+    if is_folder || path.as_os_str().as_bytes().ends_with(b"/") {
+        let why = if is_folder { "it is a directory" } else { "such a name is a directory's" };
+        return refused(why.to_owned(), format!("name a file, such as one in it, with {flag}"));
     }
     // A pipe is opened once: whoever reads it would take a look for the end.
     if path.exists() && !path.is_file() {
         return Ok(());
     }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !folder.is_dir() {
-        return Err(Failure::bad_input(format!("cannot write {shown}: there is no directory {}", folder.display()))
-            .hint("make the directory, or name another file with -o FILE"));
+        let why = format!("there is no directory {}", folder.display());
+        return refused(why, format!("make the directory, or name another file with {flag}"));
     }
-    whole_file::probe(path).map_err(|error| {
-        Failure::bad_input(format!("cannot write {shown}: {error}"))
-            .hint("see to the rights there, or name another file with -o FILE")
-    })
+    match whole_file::probe(path) {
+        Ok(()) => Ok(()),
+        Err(error) => refused(error.to_string(), format!("see to the rights there, or name another file with {flag}")),
+    }
 }
 
 /// Finds out whether files can be written to a directory, which need not be there yet.
@@ -76,7 +80,7 @@ fn check_folder(folder: &Path) -> Result<(), Failure> {
         let error = format!("cannot write files to {shown}: {} is no directory", there.display());
         return Err(Failure::bad_input(error).hint("name a directory; one that is not there is made"));
     }
-    whole_file::probe(&there.join("0")).map_err(|error| {
+    whole_file::probe_folder(there).map_err(|error| {
         Failure::bad_input(format!("cannot write files to {shown}: {error}"))
             .hint("see to the rights there, or name another directory")
     })
@@ -103,6 +107,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = |name: &str| home.path().join(name);
         fs::write(path("file"), "").unwrap();
+        let check_file = |path: &Path| super::check_file(path, "-o FILE");
         let refused = |failure: Result<(), Failure>| {
             let failure = failure.unwrap_err();
             format!("{failure}: {}", failure.next_step().unwrap_or_default())
@@ -111,6 +116,8 @@ mod tests {
             (refused(check_file(home.path())), ["it is a directory", "name a file"]),
             (refused(check_file(&path("gone/f"))), ["there is no directory", "make the directory"]),
             (refused(check_file(&path("file/f"))), ["there is no directory", "make the directory"]),
+            (refused(check_file(&path("file/"))), ["a directory's", "name a file"]),
+            (refused(check_file(&path("new/"))), ["a directory's", "name a file"]),
             (refused(check_folder(&path("file"))), ["file is no directory", "name a directory"]),
             (refused(check_folder(&path("file/below"))), ["file is no directory", "name a directory"]),
         ] {
@@ -120,5 +127,22 @@ mod tests {
         assert!(check_folder(home.path()).is_ok() && check_folder(&path("a/b")).is_ok());
         assert!(check_file(Path::new("/dev/null")).is_ok());
         assert_eq!(home.path().read_dir().unwrap().count(), 1, "nothing is left of the look");
+    }
+
+    #[test]
+    fn a_folder_may_hold_what_earlier_tasks_left() {
+        let home = tempfile::tempdir().unwrap();
+        fs::create_dir(home.path().join("0")).unwrap();
+        assert!(check_folder(home.path()).is_ok());
+        assert_eq!(home.path().read_dir().unwrap().count(), 1, "nothing is left of the look");
+    }
+
+    #[test]
+    fn a_pipe_is_left_to_whoever_writes_it() {
+        let home = tempfile::tempdir().unwrap();
+        let pipe = home.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        // To open it without a reader would wait for one.
+        assert!(check_file(&pipe, "--model FILE").is_ok());
     }
 }
