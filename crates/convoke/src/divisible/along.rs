@@ -4,6 +4,7 @@
 
 use std::fmt::Display;
 use std::fs::Metadata;
+use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -73,6 +74,10 @@ impl With {
         inside.sort_by_cached_key(|path| natural::natural(&path.to_string_lossy()));
         for inner in inside {
             let name = name_of(&inner)?;
+            // A hidden link may lead nowhere: editors leave such ones.
+            if name.starts_with('.') && leads_nowhere(&inner) {
+                continue;
+            }
             self.add(&inner, &metadata_of(&inner)?, format!("{place}/{name}"))?;
         }
         self.above.pop();
@@ -122,9 +127,17 @@ fn metadata_of(path: &Path) -> Result<Metadata, Failure> {
     Err(Failure::bad_input(error).hint("write what it gives into a file, and name that"))
 }
 
+fn leads_nowhere(path: &Path) -> bool {
+    path.is_symlink() && path.metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound)
+}
+
 fn name_of(path: &Path) -> Result<String, Failure> {
-    let name = path.file_name().and_then(|name| name.to_str());
-    name.map(str::to_owned)
+    let Some(name) = path.file_name() else {
+        let error = format!("--with {}: that directory has no name to go by", path.display());
+        return Err(Failure::bad_input(error).hint("name what is to go along in it"));
+    };
+    name.to_str()
+        .map(str::to_owned)
         .ok_or_else(|| Failure::bad_input(format!("--with {}: its name is not text", path.display())).hint("rename it"))
 }
 
@@ -214,6 +227,9 @@ mod tests {
         symlink("gone", folder.join("b/nowhere")).unwrap();
         check(&folder, Err("folder/b/nowhere: No such file"));
         fs::remove_file(folder.join("b/nowhere")).unwrap();
+        symlink("user@host.1:2", folder.join("b/.#2")).unwrap();
+        check(&folder, Ok(&["folder/a", "folder/b/2", "folder/b/c/10", "folder/d/10"]));
+        check(Path::new("/"), Err("--with /: that directory has no name to go by"));
 
         let socket = folder.join("b/socket");
         let _listener = UnixListener::bind(&socket).unwrap();
