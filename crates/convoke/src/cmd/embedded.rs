@@ -9,6 +9,7 @@ use convoke_node::devices::Devices;
 use convoke_node::executor::WasmLimits;
 use convoke_node::link::Way;
 use convoke_node::worker::{self, Worker};
+use convoke_wire::Client;
 use convoke_wire::channel::Target;
 use convoke_wire::core::worker::Load;
 use convoke_wire::core::{JobId, Policy};
@@ -24,6 +25,10 @@ use crate::place;
 const CACHE_BYTES: u64 = 256 << 20;
 /// How long it waits for a disk that is full. Whoever watches then makes room, and resumes.
 const DISK_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the start waits for the first worker to join; without one, whoever follows the job is told so.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often it looks.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// How long the end waits for old records to be removed; what is left is removed by a later run.
 const TIDY_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -84,6 +89,9 @@ impl Cluster {
                 }
             });
         }
+        if workers > 0 {
+            drop(tokio::time::timeout(JOIN_TIMEOUT, is_joined(&coordinator.target())).await);
+        }
         Ok(Self { job, coordinator, workers: running, stay, tidying })
     }
 
@@ -119,6 +127,15 @@ impl Cluster {
         drop(tokio::task::spawn_blocking(place::end_commands).await);
         self.coordinator.stop().await;
         drop(tokio::time::timeout(TIDY_TIMEOUT, self.tidying).await);
+    }
+}
+
+/// Ready once a worker has joined: who follows a job sooner is told that there is none. What goes wrong here does so again
+/// for whoever works on the cluster.
+async fn is_joined(target: &Target) {
+    let Ok(mut client) = Client::connect(target).await else { return };
+    while client.workers().await.is_ok_and(|workers| !workers.iter().any(|worker| worker.connected)) {
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
