@@ -11,7 +11,7 @@ use convoke_wire::program::{self, MANIFEST_BYTES_MAX, Manifest};
 use super::failures::{self, LOG_BYTES_MAX, certificates};
 use super::follow::follow_with;
 use super::results::{One, bytes_of};
-use super::signals::asked_to_end;
+use super::signals::{asked_to_end, end_when_asked};
 use crate::args::{Format, Global, JobArgs};
 use crate::divisible::Labels;
 use crate::failure::{Failure, INTERRUPTED};
@@ -40,6 +40,7 @@ pub async fn run(args: &JobArgs, global: &Global) -> Result<ExitCode, Failure> {
             return Ok(ExitCode::from(INTERRUPTED));
         }
     };
+    end_when_asked();
     progress.clear();
     report.waits = waits(&report, &source).await;
     let labels = if report.history.failures.is_empty() { None } else { labels_of(&report, &mut source).await };
