@@ -10,7 +10,7 @@ use convoke_wire::core::{Counted, JobId, NAME_BYTES_MAX, event::bounded};
 
 use super::attendance::{Attendance, Work};
 use super::embedded::Cluster;
-use super::signals::{Unsubmitted, asked_to_end, nothing_submitted};
+use super::signals::Unsubmitted;
 use super::wanted::{Wanted, check_output};
 use super::worker::load;
 use crate::args::{Global, RunArgs};
@@ -29,15 +29,13 @@ pub async fn divide(job: Divisible<'_>, wanted: &Wanted<'_>, global: &Global) ->
     let progress = wanted.progress(global);
     let job = Divisible { name: bounded(printable(&job.name), NAME_BYTES_MAX), ..job };
     let attendance = Attendance { id, wanted, progress: &progress, began, global };
+    let unsubmitted = Unsubmitted::begin(&progress)?;
     if address.is_some() {
-        let unsubmitted = Unsubmitted::begin(&progress);
         let (target, client) = place::reach_user(address.as_deref(), run.at.wait).await?;
-        let prepared = submit(job, client, id, &progress).await?;
-        drop(unsubmitted);
+        let (client, work) = submit(job, client, id, &progress, unsubmitted).await?;
         if run.detach {
             return super::train::detached(id, &target, global);
         }
-        let (client, work) = prepared;
         return attendance.attend(&target, client, &work, false).await;
     }
     progress.doing("starting");
@@ -46,14 +44,7 @@ pub async fn divide(job: Divisible<'_>, wanted: &Wanted<'_>, global: &Global) ->
     let target = cluster.target();
     let work = async {
         let client = Client::connect(&target).await?;
-        let (client, work) = tokio::select! {
-            submitted = submit(job, client, id, &progress) => submitted?,
-            asked = asked_to_end() => {
-                asked?;
-                progress.clear();
-                return Ok(ExitCode::from(nothing_submitted()));
-            }
-        };
+        let (client, work) = submit(job, client, id, &progress, unsubmitted).await?;
         attendance.attend(&target, client, &work, true).await
     };
     cluster.until(work).await
@@ -80,11 +71,13 @@ async fn submit(
     mut client: Client,
     id: JobId,
     progress: &Progress,
+    unsubmitted: Unsubmitted,
 ) -> Result<(Client, Work), Failure> {
     let reduces = job.reduce.is_some();
     let prepared = job
         .prepare(&mut client, |items| progress.doing(format!("uploading: {} so far", Counted(items as usize, "task"))))
         .await?;
+    unsubmitted.end();
     client.submit(id, &prepared.spec, &place::submitter()).await?;
     progress.say(format!("job {id}: {}", Counted(prepared.count as usize, "task")));
     let results = if reduces { 1 } else { prepared.count };

@@ -24,7 +24,7 @@ const RETRIES: u32 = 2;
 
 /// Runs the command.
 pub async fn run(args: PredictArgs, global: &Global) -> Result<ExitCode, Failure> {
-    let unsubmitted = Unsubmitted::begin(&Progress::none());
+    let unsubmitted = Unsubmitted::begin(&Progress::none())?;
     args.output_file.as_deref().map_or(Ok(()), |path| check_file(path, "-o FILE"))?;
     let Usable { model, layout, inputs } = model::read(&args.model)?;
     let rows = Rows::open(&args.data, &args.layout.or(layout), &inputs, args.skip_bad)?;

@@ -15,7 +15,7 @@ use convoke_wire::core::{Counted, JobId};
 use super::conclude::{Conclusion, model_place};
 use super::embedded::Cluster;
 use super::follow::follow;
-use super::signals::{Unsubmitted, asked_to_end, end_when_asked, nothing_submitted};
+use super::signals::{Unsubmitted, asked_to_end, end_when_asked};
 use super::worker::load;
 use crate::args::{Format, Global, Keep, RunArgs, StepArgs, TrainArgs, Validate};
 use crate::failure::{Failure, INTERRUPTED};
@@ -41,7 +41,7 @@ pub async fn run(args: TrainArgs, global: &Global) -> Result<ExitCode, Failure> 
     let model = model_place(args.model.file.as_deref(), "--model FILE", job)?;
     refuse_data(&args, &model)?;
     let progress = Progress::new(global);
-    let unsubmitted = Unsubmitted::begin(&progress);
+    let unsubmitted = Unsubmitted::begin(&progress)?;
     // Whoever is not there is found out before the data is read.
     let target = match address.as_deref() {
         Some(address) => Some(place::reach_user(Some(address), args.run.at.wait).await?.0),
@@ -60,7 +60,6 @@ pub async fn run(args: TrainArgs, global: &Global) -> Result<ExitCode, Failure> 
     let report = Report::new(job, prepared.shards.clone());
     let baseline = prepared.baseline.clone();
     let Some(target) = target else {
-        drop(unsubmitted);
         progress.say(format!("record: {}", place::embedded_state(job)?.display()));
         progress.doing("starting");
         let workers = args.run.workers.unwrap_or_else(place::cores);
@@ -68,20 +67,12 @@ pub async fn run(args: TrainArgs, global: &Global) -> Result<ExitCode, Failure> 
         let target = cluster.target();
         let conclusion = Conclusion { target: &target, model, keep: args.model.keep, baseline, began, global };
         let work = async {
-            let client = tokio::select! {
-                client = submit(&target, &prepared, job, &progress) => client?,
-                asked = asked_to_end() => {
-                    asked?;
-                    progress.clear();
-                    return Ok(ExitCode::from(nothing_submitted()));
-                }
-            };
+            let client = submit(&target, &prepared, job, &progress, unsubmitted).await?;
             attend(client, report, &progress, &conclusion).await
         };
         return cluster.until(work).await;
     };
-    let client = submit(&target, &prepared, job, &progress).await?;
-    drop(unsubmitted);
+    let client = submit(&target, &prepared, job, &progress, unsubmitted).await?;
     if args.run.detach {
         return detached(job, &target, global);
     }
@@ -174,11 +165,18 @@ pub async fn attend(
     conclusion.conclude(report).await
 }
 
-async fn submit(target: &Target, prepared: &Prepared, job: JobId, progress: &Progress) -> Result<Client, Failure> {
+async fn submit(
+    target: &Target,
+    prepared: &Prepared,
+    job: JobId,
+    progress: &Progress,
+    unsubmitted: Unsubmitted,
+) -> Result<Client, Failure> {
     let mut client = Client::connect(target).await?;
     let count = prepared.contents.len();
     let tell = |done| progress.doing(format!("uploading: {done} of {count} blobs"));
     upload::store_all(&mut client, &prepared.contents, tell).await?;
+    unsubmitted.end();
     client.submit(job, &prepared.spec, &place::submitter()).await?;
     Ok(client)
 }
