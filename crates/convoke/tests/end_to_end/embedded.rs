@@ -53,6 +53,15 @@ fn the_report_has_the_fields_that_scripts_rely_on() {
 }
 
 #[test]
+fn a_short_job_does_not_wait_for_a_worker_that_is_on_its_way() {
+    let home = Home::new();
+    for _ in 0..10 {
+        let ended = home.run(&["run", "--workers", "1", "--", "true"]).with_status(0);
+        assert_eq!(ended.count(&["waits: "]), 0, "{ended:#?}");
+    }
+}
+
+#[test]
 fn the_model_measures_and_predicts_as_reported() {
     let home = Home::new();
     let data = home.data();

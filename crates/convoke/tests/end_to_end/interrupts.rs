@@ -1,8 +1,11 @@
 //! Ctrl-C and cancelling: what goes on, what ends, and what is kept.
 
+use std::time::{Duration, Instant};
+
 use nix::sys::signal::Signal;
 
 use crate::cluster::{Cluster, Home, text};
+use crate::process::DEADLINE;
 
 /// A job that ends only when it is told to.
 const LONG: [&str; 4] = ["--rounds", "100000", "--epochs", "50"];
@@ -32,6 +35,22 @@ fn whoever_is_interrupted_before_anything_is_submitted_says_so() {
         waiting.signal(Signal::SIGINT);
         assert_eq!(waiting.ends().with_status(130).count(&["interrupted: nothing was submitted"]), 1);
     }
+}
+
+#[test]
+fn reading_what_goes_along_can_be_interrupted() {
+    let home = Home::new();
+    // To name it takes minutes.
+    std::fs::File::create(home.path("large")).expect("a file").set_len(1 << 40).expect("no space that it takes");
+    let run = home.start(&["run", "--workers", "1", "--with", "large", "--", "true"]);
+    let until = Instant::now() + DEADLINE;
+    let is_started = || home.path("state/convoke/embedded").read_dir().is_ok_and(|mut jobs| jobs.next().is_some());
+    while !is_started() {
+        assert!(Instant::now() < until, "it starts: {:#?}", run.said());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    run.signal(Signal::SIGINT);
+    assert_eq!(run.ends().with_status(130).count(&["interrupted: nothing was submitted"]), 1);
 }
 
 #[test]
