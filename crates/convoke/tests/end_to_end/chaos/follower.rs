@@ -2,7 +2,7 @@
 //!
 //! It remembers what it was told, and finds out if that is no longer so. Who kills it, it does not know.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use convoke_wire::core::coordinator::durable::{Durable, Progress};
@@ -28,8 +28,11 @@ pub struct Follower<'a> {
     job: Option<String>,
     /// Whether it has said so just now, and submits it.
     submits: bool,
-    /// What this process told of rounds: the last that was trained, and the last that was validated.
-    last: [u32; 2],
+    /// The last round that this process told to be trained.
+    trained: u32,
+    /// The rounds that it told to be validated: training goes on meanwhile, and so does the validation of the next, where a
+    /// worker that has one is paused.
+    validated: BTreeSet<u32>,
     told: BTreeMap<String, Told>,
     started: u64,
 }
@@ -47,7 +50,17 @@ impl<'a> Follower<'a> {
     /// Trains a job.
     pub fn start(cluster: &Cluster, reference: &'a Reference) -> Self {
         let (process, told) = (Some(train(cluster, 1)), BTreeMap::new());
-        Self { reference, process, read: 0, job: None, submits: false, last: [0; 2], told, started: 1 }
+        Self {
+            reference,
+            process,
+            read: 0,
+            job: None,
+            submits: false,
+            trained: 0,
+            validated: BTreeSet::new(),
+            told,
+            started: 1,
+        }
     }
 
     /// Its process, while there is one that has not ended.
@@ -78,7 +91,8 @@ impl<'a> Follower<'a> {
         self.submits = false;
         lines.iter().for_each(|line| self.hear(line));
         if let Some(process) = self.process.take_if(|_| has_ended) {
-            (self.read, self.last) = (0, [0; 2]);
+            (self.read, self.trained) = (0, 0);
+            self.validated.clear();
             if self.concludes(&process.ends()) {
                 self.job = None;
             }
@@ -103,9 +117,12 @@ impl<'a> Follower<'a> {
         let (Some(job), Some(round)) = (&self.job, line.strip_prefix("round ").and_then(number)) else { return };
         let is_validated = line.contains("validation error");
         assert!(!is_validated || line == self.reference.validated(round), "{line}");
-        let last = &mut self.last[usize::from(is_validated)];
-        assert!(round > *last, "`{line}` was told after that of round {last}");
-        *last = round;
+        if is_validated {
+            assert!(self.validated.insert(round), "`{line}` was told twice");
+        } else {
+            assert!(round > self.trained, "`{line}` was told after that of round {}", self.trained);
+            self.trained = round;
+        }
         let told = self.told.entry(job.clone()).or_default();
         told.trained = told.trained.max(round);
         if is_validated {
