@@ -7,22 +7,22 @@ use std::path::Path;
 
 /// An empty directory when it was made: all that a command could change of it.
 #[derive(PartialEq, Debug)]
-pub(super) struct Pristine(linux::State);
+pub(super) struct Pristine(system::State);
 
 impl Pristine {
     /// What a new directory is like; `None` where that cannot be told.
     pub(super) fn of(directory: &Path) -> Option<Self> {
-        linux::state(directory).map(Self)
+        system::state(directory).map(Self)
     }
 
     /// Whether this path leads to that directory, and it is as it was.
     pub(super) fn is_still(&self, directory: &Path) -> bool {
-        linux::state(directory).is_some_and(|state| state == self.0)
+        system::state(directory).is_some_and(|state| state == self.0)
     }
 }
 
 #[cfg(target_os = "linux")]
-mod linux {
+mod system {
     use std::fs;
     use std::path::Path;
 
@@ -59,7 +59,7 @@ mod linux {
 }
 
 #[cfg(not(target_os = "linux"))]
-mod linux {
+mod system {
     use std::path::Path;
 
     #[derive(PartialEq, Debug)]
