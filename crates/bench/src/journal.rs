@@ -218,7 +218,7 @@ fn spec(arguments: &Arguments) -> anyhow::Result<JobSpec> {
         needs: Needs::default(),
     };
     let base = program::inline(&Count::default());
-    let plan = Plan::Rounds(Rounds { rounds: arguments.rounds + 1, base, train, evaluate: None });
+    let plan = Plan::Rounds(Rounds { rounds: arguments.rounds + 1, base, prepare: None, train, evaluate: None });
     Ok(JobSpec {
         name: "noop".to_owned(),
         plan,

@@ -58,7 +58,7 @@ pub fn prepare(args: &TrainArgs, line: &str) -> Result<Prepared, Failure> {
     let (evaluate, contents) = (measure.transpose()?, making.contents);
     let spec = JobSpec {
         name: job_name(&args.data),
-        plan: Plan::Rounds(Rounds { rounds: args.learning.rounds, base, train, evaluate }),
+        plan: Plan::Rounds(Rounds { rounds: args.learning.rounds, base, prepare: None, train, evaluate }),
         policy: args.run.policy,
         seed: args.learning.seed,
         attempts: attempts(step),

@@ -69,6 +69,7 @@ pub fn prepare(args: &TrainArgs, job: JobId) -> Result<Prepared, Failure> {
     let plan = Rounds {
         rounds: args.learning.rounds,
         base: Payload::blob(base_digest),
+        prepare: None,
         train: work(TRAIN, &train, train_input, &data.shards, &merge)?,
         evaluate: Some(evaluate).filter(|_| !data.validation.is_empty()),
     };

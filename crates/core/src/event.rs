@@ -171,6 +171,8 @@ pub enum Event {
 /// What a stage is for, in its plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
+    /// What comes before the first round; its combine makes what version 0 is from then on.
+    Prepare,
     /// Training of a round, counted from 1; its combine makes the version of that number.
     Train {
         /// The round.
@@ -195,7 +197,7 @@ impl Purpose {
     pub fn round(self) -> u32 {
         match self {
             Self::Train { round } | Self::Evaluate { round } => round,
-            Self::Map | Self::Reduce { .. } => 0,
+            Self::Prepare | Self::Map | Self::Reduce { .. } => 0,
         }
     }
 }

@@ -80,6 +80,8 @@ pub struct Rounds {
     pub rounds: u32,
     /// Model version 0, the base of the first round.
     pub base: Payload,
+    /// What is done once before the first round, from the base: its result is what version 0 is from then on.
+    pub prepare: Option<Work>,
     /// What a round does to each shard.
     pub train: Work,
     /// How each version is measured, beside the next round.
@@ -275,6 +277,7 @@ impl JobSpec {
         match &self.plan {
             Plan::Rounds(plan) => {
                 check_count("rounds", plan.rounds, ROUNDS_MAX)?;
+                plan.prepare.iter().try_for_each(|work| work.check_given("preparation tasks"))?;
                 plan.train.check_given("training tasks")?;
                 plan.evaluate.iter().try_for_each(|work| work.check_given("evaluation tasks"))
             }
@@ -301,11 +304,11 @@ impl JobSpec {
 
     /// The works of its stages whose input the client gave, whatever their number.
     pub fn works(&self) -> impl Iterator<Item = &Work> {
-        let (first, second) = match &self.plan {
-            Plan::Rounds(plan) => (&plan.train, plan.evaluate.as_ref()),
-            Plan::MapReduce(plan) => (&plan.map, None),
+        let (before, main, beside) = match &self.plan {
+            Plan::Rounds(plan) => (plan.prepare.as_ref(), &plan.train, plan.evaluate.as_ref()),
+            Plan::MapReduce(plan) => (None, &plan.map, None),
         };
-        std::iter::once(first).chain(second)
+        before.into_iter().chain(std::iter::once(main)).chain(beside)
     }
 
     /// What workers must be able to do for it.

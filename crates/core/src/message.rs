@@ -150,7 +150,7 @@ pub struct Assignment {
     pub may_reject: bool,
     /// Which attempt it is, from 1.
     pub attempt: u32,
-    /// The round, from 1; 0 in a plan without rounds.
+    /// The round, from 1; 0 where there is none.
     pub round: u32,
     /// What it takes of the worker.
     pub needs: Needs,

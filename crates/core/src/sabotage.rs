@@ -28,6 +28,8 @@ pub enum Bug {
     KeepFailureFromJournal,
     /// Every round trains from version 0.
     TrainFromFirstVersion,
+    /// The first round trains from the spec's base, whatever was made of it before.
+    TrainUnprepared,
     /// A task may cost any number of workers.
     NeverCallTaskDeadly,
     /// One failure less than allowed fails a job.
@@ -102,6 +104,7 @@ impl Bug {
         Self::LoseReturnedTask,
         Self::KeepFailureFromJournal,
         Self::TrainFromFirstVersion,
+        Self::TrainUnprepared,
         Self::NeverCallTaskDeadly,
         Self::FailJobTooSoon,
         Self::TellBeforeAppend,

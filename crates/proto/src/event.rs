@@ -197,6 +197,7 @@ impl From<&Purpose> for v1::Purpose {
     fn from(purpose: &Purpose) -> Self {
         use v1::purpose::Kind;
         let kind = match purpose {
+            Purpose::Prepare => Kind::Prepare(v1::Nothing {}),
             Purpose::Train { round } => Kind::TrainRound(*round),
             Purpose::Evaluate { round } => Kind::EvaluateRound(*round),
             Purpose::Map => Kind::Map(v1::Nothing {}),
@@ -212,6 +213,7 @@ impl TryFrom<v1::Purpose> for Purpose {
     fn try_from(purpose: v1::Purpose) -> Result<Self, DecodeError> {
         use v1::purpose::Kind;
         match purpose.kind.ok_or(DecodeError::Missing { field: "Purpose.kind" })? {
+            Kind::Prepare(v1::Nothing {}) => Ok(Self::Prepare),
             Kind::TrainRound(round) => Ok(Self::Train { round }),
             Kind::EvaluateRound(round) => Ok(Self::Evaluate { round }),
             Kind::Map(v1::Nothing {}) => Ok(Self::Map),

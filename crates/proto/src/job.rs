@@ -101,6 +101,7 @@ impl From<&Rounds> for v1::Rounds {
             base: Some((&plan.base).into()),
             train: Some((&plan.train).into()),
             evaluate: plan.evaluate.as_ref().map(Into::into),
+            prepare: plan.prepare.as_ref().map(Into::into),
         }
     }
 }
@@ -112,6 +113,7 @@ impl TryFrom<v1::Rounds> for Rounds {
         Ok(Self {
             rounds: plan.rounds,
             base: required("Rounds.base", plan.base)?,
+            prepare: plan.prepare.map(TryInto::try_into).transpose()?,
             train: required("Rounds.train", plan.train)?,
             evaluate: plan.evaluate.map(TryInto::try_into).transpose()?,
         })

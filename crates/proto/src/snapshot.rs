@@ -99,6 +99,7 @@ fn recorded(id: JobId, job: &Job, record: Option<&RecordedJob>) -> v1::SnapshotJ
         best: training
             .and_then(|training| training.best.as_ref())
             .map(|best| v1::BestVersion { version: Some((&best.version).into()), error: best.error }),
+        prepared: training.is_some_and(|training| training.prepared),
         trained: training.map_or(0, |training| training.trained),
         evaluated: training.map_or(0, |training| training.evaluated),
         reduction: reduction.map(Into::into),
@@ -122,6 +123,7 @@ impl TryFrom<v1::SnapshotJob> for Job {
                 version: required("SnapshotJob.version", job.version)?,
                 versions: job.versions.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
                 best: job.best.map(TryInto::try_into).transpose()?,
+                prepared: job.prepared,
                 trained: job.trained,
                 evaluated: job.evaluated,
             }),

@@ -39,7 +39,7 @@ fn work() -> v1::Work {
 }
 
 fn spec() -> v1::JobSpec {
-    let rounds = v1::Rounds { rounds: 2, base: Some(inline(1)), train: Some(work()), evaluate: None };
+    let rounds = v1::Rounds { rounds: 2, base: Some(inline(1)), train: Some(work()), evaluate: None, prepare: None };
     let plan = v1::Plan { kind: Some(v1::plan::Kind::Rounds(rounds)) };
     let name = "digits".to_owned();
     v1::JobSpec {
@@ -106,10 +106,10 @@ fn specs() {
         let message = v1::JobSpec { priority, ..spec() };
         check::<_, JobSpec>(message, &format!("priority: {priority} is not between -10 and 10"));
     }
-    let rounds = v1::Rounds { rounds: 0, base: Some(inline(1)), train: Some(work()), evaluate: None };
+    let rounds = v1::Rounds { rounds: 0, base: Some(inline(1)), train: Some(work()), evaluate: None, prepare: None };
     let plan = v1::Plan { kind: Some(v1::plan::Kind::Rounds(rounds)) };
     check::<_, JobSpec>(v1::JobSpec { plan: Some(plan), ..spec() }, "rounds: 0 is not between 1 and 1000000");
-    let rounds = v1::Rounds { rounds: 1, base: Some(inline(24 * 1024)), train: Some(work()), evaluate: None };
+    let rounds = v1::Rounds { rounds: 1, base: Some(inline(24 * 1024)), train: Some(work()), evaluate: None, prepare: None };
     let plan = v1::Plan { kind: Some(v1::plan::Kind::Rounds(rounds)) };
     check::<_, JobSpec>(
         v1::JobSpec { plan: Some(plan), ..spec() },

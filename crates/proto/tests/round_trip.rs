@@ -98,10 +98,16 @@ fn given() -> impl Strategy<Value = Work> {
 }
 
 fn plan() -> impl Strategy<Value = Plan> {
-    let rounds = (1..=1_000_000_u32, small_payload(), given(), option::of(given()));
+    let rounds = (1..=1_000_000_u32, small_payload(), option::of(given()), given(), option::of(given()));
     let map_reduce = (small_payload(), given(), option::of(reduce()), any::<bool>());
     prop_oneof![
-        rounds.prop_map(|(rounds, base, train, evaluate)| Plan::Rounds(Rounds { rounds, base, train, evaluate })),
+        rounds.prop_map(|(rounds, base, prepare, train, evaluate)| Plan::Rounds(Rounds {
+            rounds,
+            base,
+            prepare,
+            train,
+            evaluate
+        })),
         map_reduce.prop_map(|(base, map, reduce, keep_going)| Plan::MapReduce(MapReduce {
             base,
             map,
@@ -202,6 +208,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 
 fn purpose() -> impl Strategy<Value = Purpose> {
     prop_oneof![
+        Just(Purpose::Prepare),
         any::<u32>().prop_map(|round| Purpose::Train { round }),
         any::<u32>().prop_map(|round| Purpose::Evaluate { round }),
         Just(Purpose::Map),

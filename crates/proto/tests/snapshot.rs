@@ -25,7 +25,7 @@ fn work(count: u32) -> Work {
 }
 
 fn submitted(job: JobId) -> Event {
-    let plan = Plan::Rounds(Rounds { rounds: 3, base: blob(1), train: work(2), evaluate: Some(work(1)) });
+    let plan = Plan::Rounds(Rounds { rounds: 3, base: blob(1), prepare: None, train: work(2), evaluate: Some(work(1)) });
     let name = "letters".to_owned();
     let spec = JobSpec {
         name,
@@ -120,6 +120,28 @@ fn snapshot() -> Snapshot {
     let mut snapshot = Snapshot::default();
     for (place, events) in frames.iter().enumerate() {
         snapshot.fold(Position(place as u64 + 1), 1_000 + place as u64, events).unwrap();
+    }
+    snapshot
+}
+
+/// A job whose base is prepared: before its combine, or in the first round.
+fn prepared(through: bool) -> Snapshot {
+    let job = JobId::from_bits(4);
+    let mut spec = submitted(job);
+    if let Event::JobSubmitted { spec, .. } = &mut spec
+        && let Plan::Rounds(plan) = &mut spec.plan
+    {
+        plan.prepare = Some(work(1));
+    }
+    let preparing = [
+        vec![Event::TermOpened { term: Term(1) }, spec, opened(job, 1, Purpose::Prepare)],
+        vec![done(job, 1, 0, Metrics::default()), closed(job, 1)],
+    ];
+    let train = Purpose::Train { round: 1 };
+    let prepared = vec![combined(job, 1, Metrics::default()), opened(job, 2, train), done(job, 2, 1, Metrics::default())];
+    let mut snapshot = Snapshot::default();
+    for (place, events) in preparing.into_iter().chain(through.then_some(prepared)).enumerate() {
+        snapshot.fold(Position(place as u64 + 1), 1_000 + place as u64, &events).unwrap();
     }
     snapshot
 }
@@ -230,6 +252,20 @@ fn one_without_credentials_has_none() {
     message.credentials = None;
     let decoded = decode_snapshot(&message.encode_to_vec()).unwrap();
     assert_eq!(decoded.durable.credentials(), &Credentials::default());
+}
+
+#[test]
+fn a_preparation_comes_back_and_older_bytes_have_none() {
+    for snapshot in [prepared(false), prepared(true)] {
+        assert_eq!(decode_snapshot(&encode_snapshot(&snapshot)).unwrap(), snapshot);
+    }
+    let mut message = v1::Snapshot::decode(encode_snapshot(&snapshot()).as_slice()).unwrap();
+    let plan = |message: &v1::Snapshot| message.jobs[1].spec.as_ref().unwrap().plan.clone().unwrap().kind;
+    assert!(matches!(plan(&message), Some(v1::plan::Kind::Rounds(v1::Rounds { prepare: None, .. }))));
+    // What was never to be prepared was not.
+    message.jobs[1].prepared = true;
+    let error = decode_snapshot(&message.encode_to_vec()).unwrap_err();
+    assert_eq!(error.to_string(), "the parts of a message `Snapshot` contradict each other");
 }
 
 #[test]

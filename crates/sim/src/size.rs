@@ -188,7 +188,7 @@ impl Fleet {
         };
         let spec = JobSpec {
             name: format!("job {number}"),
-            plan: Plan::Rounds(Rounds { rounds: 1, base: blob(5), train, evaluate: None }),
+            plan: Plan::Rounds(Rounds { rounds: 1, base: blob(5), prepare: None, train, evaluate: None }),
             policy: None,
             seed: number,
             attempts: Attempts::default(),

@@ -32,6 +32,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let plan = Rounds {
         rounds: 10,
         base: convoke_wire::core::Payload::blob(base),
+        prepare: None,
         train: job::work(Program::new(TRAIN, program::inline(&train)), shards, &job::merge()),
         evaluate: Some(job::work(
             Program::new(EVALUATE, program::inline(&Count::default())),

@@ -46,7 +46,8 @@ impl Coordinator {
         let Some(lease) = self.leases.get(&number) else { return };
         let (task, attempt, worker) = (lease.task, lease.attempt, lease.worker);
         let name = self.roster.get(worker).map_or_else(String::new, |worker| worker.name.clone());
-        let reason = format!("task {} of stage {} failed on {name}: {fault}", task.index, task.stage);
+        let place = self.place_of(task);
+        let reason = format!("{place} failed on {name}: {fault}");
         self.record(Event::AttemptFailed { task, attempt, worker: name, fault });
         self.release(number);
         let failures = self.durable.stage(task.job, task.stage).and_then(|stage| stage.failures.get(&task.index));
@@ -55,9 +56,7 @@ impl Coordinator {
         if self.is_deadly(task) {
             let deaths = failures.map_or_else(Vec::new, |failures| failures.deaths.clone());
             let reason = format!(
-                "task {} of stage {} was running on {} workers when they were lost: {}",
-                task.index,
-                task.stage,
+                "{place} was running on {} workers when they were lost: {}",
                 deaths.len(),
                 deaths.join(", ")
             );
@@ -66,6 +65,13 @@ impl Coordinator {
             let reason = if errors == 1 { reason } else { format!("{reason} (the last of {errors} attempts)") };
             self.give_up_task(task, reason);
         }
+    }
+
+    /// A task by its numbers, for reasons. Those who count rounds are told where it is of none.
+    fn place_of(&self, task: TaskId) -> String {
+        let stage = self.durable.stage(task.job, task.stage);
+        let preparing = if stage.is_some_and(|stage| stage.purpose == Purpose::Prepare) { " (preparing)" } else { "" };
+        format!("task {} of stage {}{preparing}", task.index, task.stage)
     }
 
     /// A task has failed for good, and its job with it, unless the plan goes on without.

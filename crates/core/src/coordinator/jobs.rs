@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use rand_pcg::Pcg64Mcg;
 
-use crate::event::{Event, LOST_MAX, Outcome, REASON_BYTES_MAX, bounded};
+use crate::event::{Event, LOST_MAX, Outcome, Purpose, REASON_BYTES_MAX, bounded};
 use crate::message::{ORPHANS_GONE_MS, ToWorker};
 use crate::sabotage::{self, Bug};
 use crate::{Caller, Digest, JobId, JobSpec, RequestId, StageNumber, TokenId};
@@ -105,9 +105,8 @@ impl Coordinator {
     }
 
     pub(super) fn on_combined(&mut self, job: JobId, stage: StageNumber, outcome: CombineOutcome) {
-        if !self.durable.stage(job, stage).is_some_and(|stage| stage.closed) {
-            return;
-        }
+        let Some(closed) = self.durable.stage(job, stage).filter(|stage| stage.closed) else { return };
+        let preparing = if closed.purpose == Purpose::Prepare { "preparing: " } else { "" };
         match outcome {
             CombineOutcome::Combined(combined) => {
                 self.record(Event::StageCombined { job, stage, combined });
@@ -116,7 +115,7 @@ impl Coordinator {
             }
             // A combine that fails for a reason of its own says so; one that lost nothing has failed.
             CombineOutcome::ResultsLost(indices) if indices.is_empty() => {
-                self.fail(job, format!("stage {stage} could not be combined"));
+                self.fail(job, format!("{preparing}stage {stage} could not be combined"));
             }
             // One decision fits into one frame; what is left out is found to be lost again.
             CombineOutcome::ResultsLost(indices) => {
@@ -125,7 +124,7 @@ impl Coordinator {
                     self.stage(job, stage).into_iter().for_each(|(_, queue)| queue.lose(indices));
                 }
             }
-            CombineOutcome::Failed(reason) => self.fail(job, reason),
+            CombineOutcome::Failed(reason) => self.fail(job, format!("{preparing}{reason}")),
         }
     }
 

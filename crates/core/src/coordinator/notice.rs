@@ -47,7 +47,7 @@ pub enum Notice {
         worker: String,
         /// Which attempt.
         attempt: u32,
-        /// The round, from 1; 0 in a plan without rounds.
+        /// The round, from 1; 0 where there is none.
         round: u32,
     },
     /// A worker rejected a task.

@@ -35,11 +35,18 @@ pub(super) fn next_step(job: &Job) -> Option<Step> {
     }
 }
 
-/// Each new version is evaluated while the next round trains on it, and the job ends when both are through.
+/// What comes before the first round comes alone. Then each new version is evaluated while the next round trains on it, and the job ends when both are through.
 fn next_of_rounds(plan: &Rounds, training: &Training, stages: usize) -> Option<Step> {
     let version = &training.version;
-    let base = if sabotage::is(Bug::TrainFromFirstVersion) { &plan.base } else { &version.parameters };
+    let is_unprepared = version.round == 0 && sabotage::is(Bug::TrainUnprepared);
+    let base = match sabotage::is(Bug::TrainFromFirstVersion) || is_unprepared {
+        true => &plan.base,
+        false => &version.parameters,
+    };
     let open = |purpose, work: &Work| Step::Open { purpose, base: base.clone(), work: work.clone() };
+    if let Some(prepare) = plan.prepare.as_ref().filter(|_| !training.prepared) {
+        return (stages == 0).then(|| open(Purpose::Prepare, prepare));
+    }
     if let Some(evaluate) = plan.evaluate.as_ref().filter(|_| training.evaluated < version.round) {
         return Some(open(Purpose::Evaluate { round: version.round }, evaluate));
     }

@@ -30,6 +30,8 @@ pub enum Progress {
 pub struct Training {
     /// The newest model version.
     pub version: Version,
+    /// Whether version 0 is what a prepare stage made of the spec's base.
+    pub prepared: bool,
     /// Versions before the newest, the newest of them last, at most [`VERSIONS_MAX`].
     pub versions: VecDeque<Version>,
     /// The version with the smallest error, the first of several, once one was measured.
@@ -60,7 +62,7 @@ pub struct Results {
     pub count: u32,
 }
 
-/// Parameters after a committed round; version 0 is what the job started from.
+/// Parameters after a committed round; version 0 is what the first one starts from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
     /// The round that made it.
@@ -83,6 +85,7 @@ impl Progress {
         match plan {
             Plan::Rounds(plan) => Self::Rounds(Training {
                 version: Version { round: 0, parameters: plan.base.clone() },
+                prepared: false,
                 versions: VecDeque::new(),
                 best: None,
                 trained: 0,
@@ -94,12 +97,17 @@ impl Progress {
 
     /// Whether it is of that plan's kind.
     pub fn is_of(&self, plan: &Plan) -> bool {
-        matches!((self, plan), (Self::Rounds(_), Plan::Rounds(_)) | (Self::MapReduce(_), Plan::MapReduce(_)))
+        match (self, plan) {
+            (Self::Rounds(training), Plan::Rounds(plan)) => !training.prepared || plan.prepare.is_some(),
+            (Self::MapReduce(_), Plan::MapReduce(_)) => true,
+            (Self::Rounds(_), Plan::MapReduce(_)) | (Self::MapReduce(_), Plan::Rounds(_)) => false,
+        }
     }
 
     /// Notes that a stage was opened; `None` if it is not one of this plan's.
     pub(super) fn open(&mut self, purpose: Purpose) -> Option<()> {
         match (self, purpose) {
+            (Self::Rounds(training), Purpose::Prepare) if !training.prepared && training.trained == 0 => {}
             (Self::Rounds(training), Purpose::Train { round }) => training.trained = round,
             (Self::Rounds(training), Purpose::Evaluate { round }) => training.evaluated = round,
             (Self::MapReduce(reduction), Purpose::Map | Purpose::Reduce { .. }) => reduction.opened += 1,
@@ -110,6 +118,10 @@ impl Progress {
 
     pub(super) fn combine(&mut self, stage: Stage, combined: &Combined) {
         match (self, stage.purpose) {
+            (Self::Rounds(training), Purpose::Prepare) => {
+                training.version.parameters = combined.result.clone();
+                training.prepared = true;
+            }
             (Self::Rounds(training), Purpose::Train { round }) => training.add_version(round, &combined.result),
             (Self::Rounds(training), Purpose::Evaluate { round }) => {
                 let version = Version { round, parameters: stage.base };
@@ -128,7 +140,7 @@ impl Training {
     fn add_version(&mut self, round: u32, parameters: &Payload) {
         let version = Version { round, parameters: parameters.clone() };
         let before = std::mem::replace(&mut self.version, version);
-        // Version 0 is the spec's.
+        // Version 0 is nobody's to ask for: the spec's base, or what it was prepared to.
         if before.round > 0 {
             self.versions.push_back(before);
         }

@@ -58,6 +58,7 @@ impl fmt::Display for Event {
 impl fmt::Display for Purpose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Prepare => f.write_str("prepare"),
             Self::Train { round } => write!(f, "train round {round}"),
             Self::Evaluate { round } => write!(f, "evaluate version {round}"),
             Self::Map => f.write_str("map"),

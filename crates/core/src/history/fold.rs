@@ -80,7 +80,7 @@ impl JobHistory {
                     row.tasks = open.tasks.into_values().collect();
                 }
                 Purpose::Map | Purpose::Reduce { .. } => self.levels.push(open.level(self.newest_ms, true)),
-                Purpose::Train { .. } | Purpose::Evaluate { .. } => {}
+                Purpose::Prepare | Purpose::Train { .. } | Purpose::Evaluate { .. } => {}
             }
         }
     }
@@ -171,6 +171,10 @@ impl JobHistory {
     fn on_combined(&mut self, wall_ms: u64, stage: u32, combined: &Combined) -> Option<u32> {
         let open = self.stages.remove(&stage)?;
         match open.purpose {
+            Purpose::Prepare => {
+                self.versions.insert(0, combined.result.clone());
+                None
+            }
             Purpose::Evaluate { round } => {
                 self.validation_error = combined.metrics.get("validation_error");
                 let error = self.validation_error;

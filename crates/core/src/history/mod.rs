@@ -54,7 +54,7 @@ pub struct JobHistory {
     pub rounds: Vec<Round>,
     /// How many rounds are not among them any more.
     pub rounds_left_out: u32,
-    /// The versions by round; the start is round 0's.
+    /// The versions by round; round 0's is the start, or what it was prepared to.
     pub versions: BTreeMap<u32, Payload>,
     /// The workers that took part, by name.
     pub workers: BTreeMap<String, WorkerShare>,
@@ -199,6 +199,15 @@ pub struct Counted {
     pub fault_ms: Option<u64>,
 }
 
+/// What comes before the first round, under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunningPreparation {
+    /// Its tasks.
+    pub tasks: u32,
+    /// Those that are done.
+    pub tasks_done: u32,
+}
+
 /// The round under way.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunningRound {
@@ -230,6 +239,12 @@ impl JobHistory {
     /// From submission to the newest event.
     pub fn wall_seconds(&self) -> f64 {
         self.submitted_ms.map_or(0.0, |start| seconds_between(start, self.newest_ms))
+    }
+
+    /// What comes before the first round, if it is under way.
+    pub fn running_preparation(&self) -> Option<RunningPreparation> {
+        let open = self.stages.values().find(|open| open.purpose == Purpose::Prepare)?;
+        Some(RunningPreparation { tasks: open.count, tasks_done: open.tasks_done() })
     }
 
     /// The round under way, if one is.
@@ -297,7 +312,26 @@ fn seconds_between(start_ms: u64, end_ms: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use crate::event::{Combined, Event, Metrics};
+    use crate::{Ability, Digest, JobId, Needs, StageNumber, Work};
+
     use super::*;
+
+    #[test]
+    fn a_preparation_is_no_round() {
+        let (job, stage) = (JobId::from_bits(1), StageNumber(1));
+        let (ability, split, needs) = (Ability::new("moments").unwrap(), Split::Entries, Needs::default());
+        let blob = |byte| Payload::blob(Digest([byte; 32]));
+        let work = Work { ability, program: blob(1), input: blob(1), split, count: 3, combine: blob(1), needs };
+        let opened = Event::StageOpened { job, stage, purpose: Purpose::Prepare, base: blob(2), work };
+        let combined = Combined { result: blob(3), metrics: Metrics::default(), refused: Vec::new() };
+        let mut history = JobHistory { versions: [(0, blob(2))].into(), ..JobHistory::default() };
+        assert_eq!(history.fold(1, &opened, &Limits::KEPT), None);
+        assert_eq!(history.running_preparation(), Some(RunningPreparation { tasks: 3, tasks_done: 0 }));
+        assert_eq!(history.fold(2, &Event::StageCombined { job, stage, combined }, &Limits::KEPT), None);
+        assert_eq!((history.running_preparation(), history.rounds.len(), history.rounds_done), (None, 0, 0));
+        assert_eq!(history.version(), Some((0, &blob(3))));
+    }
 
     #[test]
     fn a_worker_is_busy_with_all_of_its_slots() {

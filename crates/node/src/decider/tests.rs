@@ -108,7 +108,7 @@ impl Running {
         };
         let spec = JobSpec {
             name: "letters".to_owned(),
-            plan: Plan::Rounds(Rounds { rounds: 1, base: payload(), train, evaluate: None }),
+            plan: Plan::Rounds(Rounds { rounds: 1, base: payload(), prepare: None, train, evaluate: None }),
             policy: None,
             seed: 0,
             attempts: Attempts::default(),

@@ -30,7 +30,7 @@ fn work() -> Work {
 }
 
 fn submission() -> Vec<Event> {
-    let plan = Plan::Rounds(Rounds { rounds: 9, base: version(0), train: work(), evaluate: None });
+    let plan = Plan::Rounds(Rounds { rounds: 9, base: version(0), prepare: None, train: work(), evaluate: None });
     let name = "tiny".to_owned();
     let spec =
         JobSpec { name, plan, policy: None, seed: 1, attempts: Attempts::default(), deadline_ms: None, priority: 0 };

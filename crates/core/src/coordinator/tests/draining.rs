@@ -87,7 +87,7 @@ fn a_draining_worker_is_still_draining_when_it_is_back() {
           to session 3: accepted 2.1
           notice: job 00000001 waits: the only worker is draining
         3000 > inspect
-          reply to 3: Workers([WorkerView { name: "ann", connected: true, draining: true, slots: 1, abilities: [Ability("train"), Ability("evaluate"), Ability("map"), Ability("reduce")], resources: Resources({}), running: 0, queued: 0, tasks_done: 1, rejections: 0, pace_ms: None, hardware: "none", profile: "test" }])
+          reply to 3: Workers([WorkerView { name: "ann", connected: true, draining: true, slots: 1, abilities: [Ability("moments"), Ability("train"), Ability("evaluate"), Ability("map"), Ability("reduce")], resources: Resources({}), running: 0, queued: 0, tasks_done: 1, rejections: 0, pace_ms: None, hardware: "none", profile: "test" }])
     "#]]);
     trace.connect(4, hello(2, "bob", 1));
     trace.drain("ann");

@@ -6,6 +6,7 @@
 mod samples;
 mod jobs;
 mod combines;
+mod prepare;
 mod map_reduce;
 mod resources;
 mod faults;

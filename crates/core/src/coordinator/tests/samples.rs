@@ -7,7 +7,7 @@ pub(super) fn hello(worker: u64, name: &str, slots: u32) -> Hello {
         worker: WorkerId(worker),
         name: name.to_owned(),
         slots,
-        abilities: vec![ability("train"), ability("evaluate"), ability("map"), ability("reduce")],
+        abilities: ["moments", "train", "evaluate", "map", "reduce"].map(ability).to_vec(),
         profile: "test".to_owned(),
         hardware: "none".to_owned(),
         holding: Vec::new(),
@@ -77,7 +77,7 @@ pub(super) fn completion(result: u8) -> Completion {
 
 /// A job of some rounds over some shards.
 pub(super) fn job(rounds: u32, shards: u32) -> JobSpec {
-    let plan = Rounds { rounds, base: blob(0xb0), train: work("train", shards), evaluate: None };
+    let plan = Rounds { rounds, base: blob(0xb0), prepare: None, train: work("train", shards), evaluate: None };
     JobSpec {
         name: "letters".to_owned(),
         plan: Plan::Rounds(plan),
@@ -92,6 +92,13 @@ pub(super) fn job(rounds: u32, shards: u32) -> JobSpec {
 /// The job, with an evaluation of each version in one task.
 pub(super) fn evaluated(mut spec: JobSpec) -> JobSpec {
     rounds(&mut spec).evaluate = Some(work("evaluate", 1));
+    spec
+}
+
+/// The job, with a preparation of its base in a task for each shard.
+pub(super) fn prepared(mut spec: JobSpec) -> JobSpec {
+    let shards = rounds(&mut spec).train.count;
+    rounds(&mut spec).prepare = Some(work("moments", shards));
     spec
 }
 
