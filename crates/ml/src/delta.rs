@@ -12,7 +12,7 @@ use crate::elements::{self, Fault, coordinate_bytes, delta_dtype};
 use crate::excerpt::excerpt;
 use crate::merge::ReadAt;
 use crate::model::Mlp;
-use crate::model_file::layer_tensors;
+use crate::model_file::{layer_tensors, standardization_tensors};
 use crate::tensor_file::{self, Dtype, TensorFile, TensorFileError, TensorPlace};
 
 /// The metadata entry `format` of a delta file.
@@ -64,7 +64,8 @@ pub enum DeltaError {
     },
 }
 
-/// `trained − base`, each parameter rounded to f32. Equal inputs give equal bytes.
+/// `trained − base`, each parameter rounded to f32, and zeros for what features are standardised by: merging leaves that
+/// as it is. Equal inputs give equal bytes.
 ///
 /// # Panics
 ///
@@ -72,9 +73,12 @@ pub enum DeltaError {
 pub fn delta(trained: &Mlp, base: &Mlp) -> Vec<u8> {
     assert_eq!(trained.sizes(), base.sizes(), "a delta is taken from the base that was trained");
     let mut base_values = base.parameters().iter();
-    let tensors = layer_tensors(trained.layers(), |values| {
+    let standardized = |model: &Mlp| (model.features().is_some(), model.target().is_some());
+    assert_eq!(standardized(trained), standardized(base), "training leaves the standardisation as it is");
+    let mut tensors = layer_tensors(trained.layers(), |values| {
         tensor_file::f32_bytes(values.iter().zip(base_values.by_ref()).map(|(trained, base)| trained - base))
     });
+    tensors.extend(standardization_tensors(base, |values| tensor_file::f32_bytes(values.iter().map(|_| 0.0))));
     tensor_file::write(&metadata(), &tensors)
 }
 

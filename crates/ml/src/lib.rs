@@ -19,12 +19,22 @@ pub mod tensor_file;
 pub use tensor_file::TensorFileError;
 
 mod dataset;
-pub use dataset::{Dataset, DatasetError};
+pub use dataset::{Dataset, DatasetError, Targets};
+
+mod random;
+
+mod architecture;
+pub use architecture::{Activation, Architecture, Head};
 
 mod model;
 mod model_file;
-pub use model::{Layer, Mlp, ModelError};
+mod start;
+pub use model::{Layer, Mlp, ModelError, Standardization};
 pub use model_file::MODEL_FORMAT;
+pub use start::Start;
+
+mod moments;
+pub use moments::{MOMENTS_SAMPLES_MAX, Moments, MomentsError};
 
 mod elementary;
 mod kernels;

@@ -1,25 +1,13 @@
-//! The multi-layer perceptron: dense layers with ReLU between them and softmax cross-entropy at
-//! the end.
-//! All parameters lie in one row, layer by layer, weights `[in, out]` row-major before biases
-//! `[out]`;
-//! so a gradient, a delta or an update is a loop over one slice.
+//! The multi-layer perceptron: dense layers with an activation between them, which predict classes or a value.
+//! All parameters lie in one row, layer by layer, weights `[in, out]` row-major before biases `[out]`; so a gradient, a
+//! delta or an update is a loop over one slice. What features are standardised by is part of the model, but no parameter.
 //! It does not know how it is trained or stored.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use rand_core::Rng;
-use rand_pcg::Pcg64;
-
+use crate::architecture::{Activation, Architecture, Head, LABEL_BYTES_MAX, LAYERS_MAX, PARAMETERS_MAX};
+use crate::moments::MomentsError;
 use crate::tensor_file::TensorFileError;
-
-/// The most layers of a model; a bound for files from elsewhere.
-pub(crate) const LAYERS_MAX: usize = 64;
-
-/// The most parameters of a model: one GiB of them.
-pub(crate) const PARAMETERS_MAX: usize = 1 << 28;
-
-/// The most bytes that all labels together may have.
-pub(crate) const LABEL_BYTES_MAX: usize = 1 << 18;
 
 /// Why a model cannot be made, or a model file cannot be read.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -78,16 +66,51 @@ pub enum ModelError {
         /// The label, cut short.
         label: String,
     },
+    /// A value is one output.
+    #[error("a model of a value has {found} outputs, expected 1")]
+    ValueOutputs {
+        /// How many outputs the last layer has.
+        found: usize,
+    },
+    /// Moments that features cannot be standardised by.
+    #[error(transparent)]
+    Moments(#[from] MomentsError),
+    /// Nothing can be divided by it.
+    #[error("tensor `{tensor}` holds {scale} at {position}, expected more than 0")]
+    Scale {
+        /// The tensor's name.
+        tensor: &'static str,
+        /// Where, counted in elements.
+        position: usize,
+        /// What.
+        scale: f32,
+    },
 }
 
-/// A multi-layer perceptron with its label names. No hidden layer at all is softmax regression.
+/// A multi-layer perceptron with what its outputs mean.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mlp {
-    sizes: Vec<usize>,
+    architecture: Architecture,
     parameters: Vec<f32>,
-    labels: Vec<String>,
+    features: Option<Standardization>,
+    target: Option<(f32, f32)>,
     metadata: BTreeMap<String, String>,
 }
+
+/// What is done to features before the first layer: x' = (x − mean) / scale.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standardization {
+    /// `[d]`
+    pub mean: Vec<f32>,
+    /// `[d]`, more than 0; 1 where nothing varies.
+    pub scale: Vec<f32>,
+}
+
+/// The tensors of a [`Standardization`] and of a target, as files call them.
+pub(crate) const FEATURES_MEAN: &str = "features.mean";
+pub(crate) const FEATURES_SCALE: &str = "features.scale";
+pub(crate) const TARGET_MEAN: &str = "target.mean";
+pub(crate) const TARGET_SCALE: &str = "target.scale";
 
 /// One dense layer's parameters.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -103,48 +126,80 @@ pub struct Layer<'a> {
 }
 
 impl Mlp {
-    /// A model with all parameters zero. `sizes` are the units from the inputs to the
-    /// outputs, `labels` (`[outputs]`) the classes' names.
-    pub fn zeros(sizes: &[usize], labels: Vec<String>) -> Result<Mlp, ModelError> {
-        let count = parameter_count(sizes)?;
-        check_labels(&labels, sizes[sizes.len() - 1])?;
-        Ok(Mlp { sizes: sizes.to_vec(), parameters: vec![0.0; count], labels, metadata: BTreeMap::new() })
+    /// A model with all parameters zero, which takes features as they are.
+    pub fn zeros(architecture: Architecture) -> Result<Mlp, ModelError> {
+        let count = architecture.parameter_count()?;
+        let parameters = vec![0.0; count];
+        Ok(Mlp { architecture, parameters, features: None, target: None, metadata: BTreeMap::new() })
     }
 
-    /// The reference job's start: every weight and bias uniform in [-0.01, 0.01), from
-    /// PCG-64 (O'Neill 2014) seeded with `seed`.
-    ///
-    /// The same seed gives the same bits on every platform: 24 random bits are scaled by
-    /// one exact multiplication.
-    pub fn uniform_start(sizes: &[usize], labels: Vec<String>, seed: u64) -> Result<Mlp, ModelError> {
-        const HALF: i64 = 1 << 23;
-        let mut model = Mlp::zeros(sizes, labels)?;
-        let mut generator = Pcg64::new(spread(seed), 0xa02_bdbf_7bb3_c0a7_ac28_fa16_a64a_bf96);
-        for parameter in &mut model.parameters {
-            let bits = (generator.next_u64() >> 40) as i64;
-            *parameter = (bits - HALF) as f32 * (0.01 / HALF as f32);
-        }
-        Ok(model)
+    /// What the model is made of.
+    pub fn architecture(&self) -> &Architecture {
+        &self.architecture
     }
 
     /// Units of each layer, from the inputs to the outputs.
     pub fn sizes(&self) -> &[usize] {
-        &self.sizes
+        &self.architecture.sizes
     }
 
     /// Features of a sample.
     pub fn inputs(&self) -> usize {
-        self.sizes[0]
+        self.architecture.sizes[0]
     }
 
-    /// Classes.
+    /// Classes, or 1 where a value is predicted.
     pub fn outputs(&self) -> usize {
-        self.sizes[self.sizes.len() - 1]
+        self.sizes()[self.sizes().len() - 1]
     }
 
-    /// The classes' names, in the order of the outputs.
+    /// What stands between dense layers.
+    pub fn activation(&self) -> Activation {
+        self.architecture.activation
+    }
+
+    /// What the outputs are.
+    pub fn head(&self) -> &Head {
+        &self.architecture.head
+    }
+
+    /// How many classes are told apart; `None` where a value is predicted.
+    pub fn classes(&self) -> Option<usize> {
+        match self.head() {
+            Head::Classes(_) => Some(self.outputs()),
+            Head::Value(_) => None,
+        }
+    }
+
+    /// The classes' names, in the order of the outputs; none where a value is predicted.
     pub fn labels(&self) -> &[String] {
-        &self.labels
+        match self.head() {
+            Head::Classes(labels) => labels,
+            Head::Value(_) => &[],
+        }
+    }
+
+    /// What features are standardised by, where they are.
+    pub fn features(&self) -> Option<&Standardization> {
+        self.features.as_ref()
+    }
+
+    /// The mean and the scale of the value that is predicted: y = output · scale + mean, where they are known.
+    pub fn target(&self) -> Option<(f32, f32)> {
+        self.target
+    }
+
+    /// Sets both. The lengths have to be right, a target is that of a value, and scales have to be more than 0.
+    pub(crate) fn set_standardization(
+        &mut self,
+        features: Option<Standardization>,
+        target: Option<(f32, f32)>,
+    ) -> Result<(), ModelError> {
+        let scales = features.as_ref().map_or(&[][..], |features| &features.scale);
+        check_scales(FEATURES_SCALE, scales)?;
+        check_scales(TARGET_SCALE, target.as_ref().map_or(&[], |(_, scale)| std::slice::from_ref(scale)))?;
+        (self.features, self.target) = (features, target);
+        Ok(())
     }
 
     /// All parameters, layer by layer, weights before biases.
@@ -171,7 +226,7 @@ impl Mlp {
     /// The layers in order.
     pub fn layers(&self) -> impl Iterator<Item = Layer<'_>> {
         let mut rest = &self.parameters[..];
-        self.sizes.windows(2).map(move |pair| {
+        self.architecture.sizes.windows(2).map(move |pair| {
             let (weight, after) = rest.split_at(pair[0] * pair[1]);
             let (bias, after) = after.split_at(pair[1]);
             rest = after;
@@ -180,46 +235,10 @@ impl Mlp {
     }
 }
 
-/// Mixes all bits of a seed (splitmix64's finish, Steele 2014), so that neighbouring seeds give
-/// unrelated starts.
-pub(crate) fn spread(seed: u64) -> u128 {
-    let mix = |value: u64| {
-        let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        value ^ (value >> 31)
-    };
-    let high = mix(seed.wrapping_add(0x9e37_79b9_7f4a_7c15));
-    let low = mix(seed.wrapping_add(0x3c6e_f372_fe94_f82a));
-    u128::from(high) << 64 | u128::from(low)
-}
-
-/// How many parameters layers of these sizes have; checks everything about the sizes.
-pub(crate) fn parameter_count(sizes: &[usize]) -> Result<usize, ModelError> {
-    if !(2..=LAYERS_MAX + 1).contains(&sizes.len()) {
-        return Err(ModelError::Layers { found: sizes.len() });
-    }
-    if let Some(position) = sizes.iter().position(|size| *size == 0) {
-        return Err(ModelError::EmptyLayer { position });
-    }
-    let layer = |pair: &[usize]| pair[0].checked_mul(pair[1])?.checked_add(pair[1]);
-    sizes
-        .windows(2)
-        .try_fold(0usize, |total, pair| total.checked_add(layer(pair)?))
-        .filter(|total| *total <= PARAMETERS_MAX)
-        .ok_or(ModelError::TooLarge)
-}
-
-fn check_labels(labels: &[String], outputs: usize) -> Result<(), ModelError> {
-    if labels.len() != outputs {
-        return Err(ModelError::LabelCount { labels: labels.len(), outputs });
-    }
-    let found = labels.iter().map(String::len).sum();
-    if found > LABEL_BYTES_MAX {
-        return Err(ModelError::LabelBytes { found });
-    }
-    let mut seen = BTreeSet::new();
-    match labels.iter().find(|label| !seen.insert(label.as_str())) {
-        Some(label) => Err(ModelError::DuplicateLabel { label: crate::excerpt::excerpt(label) }),
+fn check_scales(tensor: &'static str, scales: &[f32]) -> Result<(), ModelError> {
+    let usable = |scale: &f32| scale.is_normal() && *scale > 0.0;
+    match scales.iter().position(|scale| !usable(scale)) {
+        Some(position) => Err(ModelError::Scale { tensor, position, scale: scales[position] }),
         None => Ok(()),
     }
 }
@@ -228,23 +247,9 @@ fn check_labels(labels: &[String], outputs: usize) -> Result<(), ModelError> {
 mod tests {
     use super::*;
 
-    fn labels(count: usize) -> Vec<String> {
-        (0..count).map(|label| label.to_string()).collect()
-    }
-
-    #[test]
-    fn the_uniform_start_is_pinned() {
-        let model = Mlp::uniform_start(&[16, 24, 26], labels(26), 7).unwrap();
-        assert_eq!(model.parameters().len(), 16 * 24 + 24 + 24 * 26 + 26);
-        assert!(model.parameters().iter().all(|value| value.abs() <= 0.01));
-        let mean = model.parameters().iter().sum::<f32>() / 1058.0;
-        assert!(mean.abs() < 0.001, "mean {mean}");
-        assert_eq!(model.parameters()[..3], [-0.005_085_835_2, 0.008_043_17, 0.004_976_947_3]);
-    }
-
     #[test]
     fn layers_cut_the_parameters_in_order() {
-        let mut model = Mlp::zeros(&[2, 3, 1], labels(1)).unwrap();
+        let mut model = Mlp::zeros(Architecture::classifier(&[2, 3, 1], vec!["only".into()])).unwrap();
         for (position, parameter) in model.parameters_mut().iter_mut().enumerate() {
             *parameter = position as f32;
         }
@@ -253,16 +258,5 @@ mod tests {
         assert_eq!(layers[0].bias, [6.0, 7.0, 8.0]);
         assert_eq!(layers[1].weight, [9.0, 10.0, 11.0]);
         assert_eq!(layers[1].bias, [12.0]);
-    }
-
-    #[test]
-    fn impossible_shapes_are_refused() {
-        let error = |sizes: &[usize], labels| Mlp::zeros(sizes, labels).unwrap_err().to_string();
-        assert_eq!(error(&[4], vec![]), "1 layer sizes, expected 2 to 65");
-        assert_eq!(error(&[4, 0, 2], labels(2)), "layer size 1 is 0");
-        assert_eq!(error(&[usize::MAX, usize::MAX], vec![]), "the layers have more than 268435456 parameters");
-        assert_eq!(error(&[4, 2], labels(3)), "3 labels for 2 outputs");
-        assert_eq!(error(&[4, 2], vec!["a".into(), "a".into()]), "label `a` stands twice");
-        assert_eq!(error(&[4, 1], vec!["a".repeat(300_000)]), "the labels have 300000 bytes, more than 262144");
     }
 }

@@ -3,10 +3,7 @@
 //! machine.
 //! It does not know what is in a row but its class.
 
-use rand_core::Rng;
-use rand_pcg::Pcg64;
-
-use crate::model::spread;
+use crate::random::{generator, shuffle};
 
 /// As many rows make a shard where nothing else is said.
 const SHARD_ROWS: usize = 1_500;
@@ -107,19 +104,6 @@ fn apportion(sizes: &[usize], share: f64) -> Vec<usize> {
         }
     }
     parts
-}
-
-fn generator(seed: u64, stream: u128) -> Pcg64 {
-    Pcg64::new(spread(seed), stream)
-}
-
-/// Fisher and Yates' shuffle (Durstenfeld 1964).
-fn shuffle<T>(items: &mut [T], generator: &mut Pcg64) {
-    for last in (1..items.len()).rev() {
-        // The high half of the product is below `last + 1`, and uneven by less than one in 2^32 (Lemire 2019).
-        let drawn = (u128::from(generator.next_u64()) * (last as u128 + 1)) >> 64;
-        items.swap(last, drawn as usize);
-    }
 }
 
 #[cfg(test)]

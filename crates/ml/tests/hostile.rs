@@ -3,7 +3,9 @@
 //! Valid files are the starting point, since random bytes hardly get past the header's length.
 //! It does not know which checks exist.
 
-use convoke_ml::{Contribution, Dataset, MergeRule, Mlp, delta, delta_between, merge};
+use convoke_ml::{
+    Activation, Architecture, Contribution, Dataset, Head, MergeRule, Mlp, Moments, Start, delta, delta_between, merge,
+};
 use proptest::prelude::*;
 
 fn model() -> Mlp {
@@ -16,11 +18,24 @@ fn dataset() -> Dataset {
     Dataset::new(vec![1.0, -2.0, 3.5, 0.0, 5.0, 1e-9], vec![1, 0], 3).unwrap()
 }
 
+/// A model of a value that standardises what it is given.
+fn regression() -> Mlp {
+    let head = Head::Value("price".into());
+    let architecture = Architecture { sizes: vec![3, 2, 1], activation: Activation::Tanh, head };
+    let mut model = Mlp::start(&architecture, Start::Xavier, 4).unwrap();
+    model.standardize(&Moments::of(&values())).unwrap();
+    model
+}
+
+fn values() -> Dataset {
+    Dataset::of_values(vec![1.0, -2.0, 3.5, 0.0, 5.0, 3.5], vec![1e6, -0.25], 3).unwrap()
+}
+
 fn read_everything(bytes: &[u8]) {
     if let Ok(model) = Mlp::from_safetensors(bytes) {
         assert_eq!(Mlp::from_safetensors(&model.to_safetensors()).unwrap(), model);
     }
-    if let Ok(data) = Dataset::from_safetensors(bytes, Some(2)) {
+    if let Ok(data) = Dataset::from_safetensors(bytes, None) {
         assert_eq!(Dataset::from_safetensors(&data.to_safetensors(), None).unwrap(), data);
     }
     let good = model().to_safetensors();
@@ -68,8 +83,15 @@ fn with_header(header: &str, data_bytes: usize) -> Vec<u8> {
     file
 }
 
-fn valid_files() -> [Vec<u8>; 4] {
-    [model().to_safetensors(), dataset().to_safetensors(), delta(&model(), &model()), of_every_type()]
+fn valid_files() -> [Vec<u8>; 6] {
+    [
+        model().to_safetensors(),
+        dataset().to_safetensors(),
+        delta(&model(), &model()),
+        of_every_type(),
+        regression().to_safetensors(),
+        values().to_safetensors(),
+    ]
 }
 
 #[test]
@@ -77,6 +99,31 @@ fn what_is_written_can_be_read_again() {
     assert_eq!(Mlp::from_safetensors(&model().to_safetensors()).unwrap(), model());
     assert_eq!(Dataset::from_safetensors(&dataset().to_safetensors(), Some(2)).unwrap(), dataset());
     assert_eq!(model().to_safetensors(), model().to_safetensors());
+    assert_eq!(Mlp::from_safetensors(&regression().to_safetensors()).unwrap(), regression());
+    assert_eq!(Dataset::from_safetensors(&values().to_safetensors(), None).unwrap(), values());
+}
+
+#[test]
+fn files_of_before_there_were_kinds_are_read() {
+    let tensors = r#""layers.0.weight":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},"layers.0.bias":{"dtype":"F32","shape":[2],"data_offsets":[8,16]}"#;
+    let of = |activation: &str| {
+        let metadata = format!(r#""format":"convoke-mlp-1","layers":"1,2"{activation},"labels":"[\"a\",\"b\"]""#);
+        with_header(&format!(r#"{{"__metadata__":{{{metadata}}},{tensors}}}"#), 16)
+    };
+    let read = Mlp::from_safetensors(&of(r#","activation":"relu""#)).unwrap();
+    assert_eq!(read, Mlp::zeros(Architecture::classifier(&[1, 2], vec!["a".into(), "b".into()])).unwrap());
+    assert_eq!(Mlp::from_safetensors(&of("")).unwrap(), read);
+}
+
+#[test]
+fn merging_leaves_the_standardisation_as_it_is() {
+    let base = regression();
+    let mut trained = base.clone();
+    trained.parameters_mut().iter_mut().for_each(|value| *value += 0.5);
+    let contributions = [Contribution { delta: &delta(&trained, &base), samples: 3 }];
+    let mut version = Vec::new();
+    merge(MergeRule::Mean, &base.to_safetensors(), &contributions, &mut version).unwrap();
+    assert_eq!(Mlp::from_safetensors(&version).unwrap(), trained);
 }
 
 #[test]
@@ -120,6 +167,22 @@ fn lies_are_called_by_name() {
     assert_eq!(error(&text("16,99999999999999")), "the layers have more than 268435456 parameters");
     assert_eq!(error(&text("16")), "1 layer sizes, expected 2 to 65");
     assert_eq!(error(&text(&"1,".repeat(500_000))), "66 layer sizes, expected 2 to 65");
+    let mut negative = regression().to_safetensors();
+    let end = negative.len();
+    negative[end - 4..].copy_from_slice(&(-1.0f32).to_le_bytes());
+    assert_eq!(error(&negative), "tensor `target.scale` holds -1 at 0, expected more than 0");
+    let swapped = |from: &str, to: &str| {
+        let file = regression().to_safetensors();
+        let header_bytes = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+        let header = str::from_utf8(&file[8..8 + header_bytes]).unwrap().replace(from, to);
+        let mut changed = with_header(&header, 0);
+        changed.extend(&file[8 + header_bytes..]);
+        error(&changed)
+    };
+    assert_eq!(swapped("tanh", "sine"), "metadata `activation` is `sine`, expected relu or tanh");
+    assert_eq!(swapped("regression", "poetry"), "metadata `task` is `poetry`, expected classification or regression");
+    assert_eq!(swapped("regression", "classification"), "metadata has no `labels`");
+    assert_eq!(swapped("features.mean", "features.men"), "tensor `features.mean` is missing");
     let overflow = r#"{"features":{"dtype":"F32","shape":[4294967296,4294967296,4294967296],"data_offsets":[0,8]}}"#;
     let error = |bytes: &[u8]| Dataset::from_safetensors(bytes, None).unwrap_err().to_string();
     assert!(error(&with_header(overflow, 8)).starts_with("unreadable safetensors header: overflow"));
@@ -131,6 +194,10 @@ fn lies_are_called_by_name() {
     assert_eq!(error(&infinite), "tensor `features` holds inf at 5");
     let error = Dataset::from_safetensors(&dataset().to_safetensors(), Some(1)).unwrap_err();
     assert_eq!(error.to_string(), "sample 0 has label 1, expected less than 1");
+    let error = Dataset::from_safetensors(&values().to_safetensors(), Some(1)).unwrap_err();
+    assert_eq!(error.to_string(), "the data set holds values to predict, and the model predicts classes");
+    let error = Dataset::of_values(vec![1.0], vec![f32::NAN], 1).unwrap_err();
+    assert_eq!(error.to_string(), "tensor `targets` holds NaN at 0");
 }
 
 proptest! {
@@ -148,7 +215,7 @@ proptest! {
 
     #[test]
     fn mutated_files_never_panic(
-        which in 0..4usize,
+        which in 0..6usize,
         changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
         keep in proptest::option::of(any::<prop::sample::Index>()),
     ) {

@@ -10,6 +10,7 @@ use rand_pcg::Pcg64;
 use super::alphabet::{GRID, Knot, Point, Stroke};
 use super::hands::{Finish, Hand};
 use super::raster::{Bitmap, SIZE};
+use crate::random::generator;
 
 /// Straight pieces of a curve between two points.
 const PIECES: u32 = 6;
@@ -23,7 +24,7 @@ pub struct Draws(Pcg64);
 impl Draws {
     /// PCG-64 (O'Neill 2014) seeded with `seed`.
     pub fn new(seed: u64) -> Draws {
-        Draws(Pcg64::new(crate::model::spread(seed), 0xa02_bdbf_7bb3_c0a7_ac28_fa16_a64a_bf96))
+        Draws(generator(seed, 0xa02_bdbf_7bb3_c0a7_ac28_fa16_a64a_bf96))
     }
 
     /// 64 bits.
