@@ -8,9 +8,11 @@ use convoke_core::{
 };
 
 use crate::items::{PIECE_BYTES_MAX, PIECE_ITEMS_MAX};
-use crate::program::{self, Collect, Combine, Count, Entry, Manifest, Mean, Merge, Piece, Range, v1};
+use crate::program::{self, Collect, Combine, Count, Entry, Manifest, Mean, Merge, Piece, Range, Standardize, v1};
 use crate::{CallError, Client};
 
+/// Takes the moments of a shard's features, before the first round: [`program::Moments`].
+pub const MOMENTS: &str = "moments";
 /// Trains the base on a shard: [`program::Train`].
 pub const TRAIN: &str = "train";
 /// Measures the base on a part of the data: [`program::Count`].
@@ -106,6 +108,11 @@ pub fn collect() -> Combine {
 pub fn merge() -> Combine {
     let merge = Merge { rule: Some(v1::merge::Rule::Mean(Mean {})) };
     Combine { kind: Some(v1::combine::Kind::Merge(merge)) }
+}
+
+/// Standardises the base's inputs by the moments of all shards.
+pub fn standardize() -> Combine {
+    Combine { kind: Some(v1::combine::Kind::Standardize(Standardize {})) }
 }
 
 /// Adds up what evaluation brings.

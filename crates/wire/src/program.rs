@@ -17,8 +17,8 @@ pub mod v1 {
 
 pub use v1::{
     Average, Collect, Combine, Command, Count, Entry, Feed, File, Files, FullBatch, Manifest, Mean, Measured, Merge,
-    Number, Piece, Predict, Range, Results, ResultsPage, ResultsPageEntry, Step, StepMeasure, StepTrain, Train, Unit,
-    Variable, Wasm,
+    Moments, Number, Piece, Predict, Range, Results, ResultsPage, ResultsPageEntry, Standardize, Step, StepMeasure,
+    StepTrain, Train, Unit, Variable, Wasm,
 };
 
 /// The most bytes of a manifest: some two hundred thousand entries.

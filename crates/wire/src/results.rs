@@ -147,7 +147,7 @@ impl Arrivals {
         let is_last = match purpose {
             Purpose::Map => self.plan.is_some_and(|plan| plan.reduces != Some(true)),
             Purpose::Reduce { .. } => *tasks == 1,
-            Purpose::Train { .. } | Purpose::Evaluate { .. } => false,
+            Purpose::Prepare | Purpose::Train { .. } | Purpose::Evaluate { .. } => false,
         };
         is_last.then_some(list)
     }
