@@ -1,4 +1,4 @@
-//! Combining, on a thread of its own: deltas become the next version, counts become one.
+//! Combining, on a thread of its own: deltas become the next version, counts become one, moments standardise a base.
 //!
 //! It reads parts in task order and a block at a time, whatever order they arrived in. Each blob is compared with its
 //! digest before any of it is merged, so that no version comes of what a disk has spoiled. Which parts take part was
@@ -8,6 +8,7 @@ mod average;
 mod collect;
 mod count;
 pub(crate) mod fit;
+mod standardize;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ use std::time::Instant;
 use convoke_core::coordinator::{Combine, CombineOutcome, Input, Part};
 use convoke_core::event::{Combined, LISTED_MAX, LISTED_REASON_BYTES_MAX, Metrics, Refused, bounded};
 use convoke_core::{Digest, Form, Payload};
+use convoke_ml::ModelError;
 use convoke_ml::merge::{Contribution, MergeError, MergeRule, ReadAt, merge};
 use convoke_store::blobs::{BlobError, BlobReader, BlobWriter, Blobs, Durability};
 use convoke_store::collector::CollectError;
@@ -101,6 +103,8 @@ enum CombineError {
     Blob(#[from] BlobError),
     #[error(transparent)]
     Merge(#[from] MergeError),
+    #[error("the base cannot be standardised: {0}")]
+    Model(#[from] ModelError),
     #[error("the base {0} is not stored here")]
     NoBase(Digest),
     #[error("the base has to be a blob")]
@@ -140,6 +144,7 @@ fn combine(order: &Combine, blobs: &dyn Blobs) -> Result<CombineOutcome, Combine
         Kind::Count(_) => count::count(&order.parts),
         Kind::Collect(_) => collect::collect(order, blobs),
         Kind::Average(_) => average::average(&order.parts),
+        Kind::Standardize(_) => standardize::standardize(order, blobs),
         Kind::Merge(rule) => merge_deltas(order, merge_rule(&rule)?, blobs),
     }
 }

@@ -200,7 +200,13 @@ mod tests {
     }
 
     fn submission(rounds: u32) -> Vec<Event> {
-        let plan = Plan::Rounds(Rounds { rounds, base: Payload::inline(b"x").unwrap(), prepare: None, train: work(), evaluate: None });
+        let plan = Plan::Rounds(Rounds {
+            rounds,
+            base: Payload::inline(b"x").unwrap(),
+            prepare: None,
+            train: work(),
+            evaluate: None,
+        });
         let name = "tiny".to_owned();
         let spec = JobSpec {
             name,

@@ -20,6 +20,9 @@ pub(crate) fn event(event: &Event) {
             let worker = &record.worker;
             tracing::info!(%task, worker, attempt = record.attempt, "task done{}", shown(error));
         }
+        Event::StageOpened { job, purpose: Purpose::Prepare, work, .. } => {
+            tracing::info!(%job, tasks = work.count, "preparing");
+        }
         Event::StageOpened { job, purpose: Purpose::Train { round }, work, .. } => {
             tracing::info!(%job, round, tasks = work.count, "round opened");
         }

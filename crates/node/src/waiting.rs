@@ -5,7 +5,7 @@
 use convoke_core::JobId;
 use convoke_core::coordinator::{Notice, Waiting};
 
-use crate::executor::COMMANDS;
+use crate::executor::{COMMANDS, MOMENTS};
 
 /// The reason alone.
 pub(crate) fn reason(waiting: &Waiting) -> String {
@@ -13,6 +13,7 @@ pub(crate) fn reason(waiting: &Waiting) -> String {
         Waiting::NoAbility(ability) if COMMANDS.contains(&ability.as_str()) => {
             "no connected worker runs commands: start one with `convoke worker --allow-command`".to_owned()
         }
+        Waiting::NoAbility(ability) if ability.as_str() == MOMENTS => format!("preparing: {waiting}"),
         waiting => waiting.to_string(),
     }
 }
@@ -35,7 +36,7 @@ mod tests {
     use convoke_core::Ability;
 
     use super::*;
-    use crate::executor::{COMMAND, STEP, TRAIN};
+    use crate::executor::{COMMAND, MOMENTS, STEP, TRAIN};
 
     #[test]
     fn who_misses_commands_hears_which_worker_runs_them() {
@@ -47,6 +48,7 @@ mod tests {
             let expected = "no connected worker runs commands: start one with `convoke worker --allow-command`";
             assert_eq!(waits(ability), format!("job 00000001 waits: {expected}"));
         }
+        assert_eq!(waits(MOMENTS), "job 00000001 waits: preparing: no connected worker can `moments`");
         assert_eq!(waits(TRAIN), "job 00000001 waits: no connected worker can `train`");
     }
 }

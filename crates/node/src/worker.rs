@@ -25,8 +25,8 @@ use crate::cache::Cache;
 use crate::compute::Compute;
 use crate::devices::Devices;
 use crate::executor::{
-    COMMANDS, CommandError, Commands, EVALUATE, ExecuteError, Executed, Executors, Failed, Guests, PREDICT, TRAIN,
-    WASM, WasmLimits,
+    COMMANDS, CommandError, Commands, EVALUATE, ExecuteError, Executed, Executors, Failed, Guests, MOMENTS, PREDICT,
+    TRAIN, WASM, WasmLimits, line_name,
 };
 use crate::link::{LinkError, LinkEvent, Way};
 use crate::membership::Membership;
@@ -128,7 +128,7 @@ impl Worker {
         convoke_core::check_name("worker", &options.name)?;
         options.devices.counted().check()?;
         let commands = COMMANDS.into_iter().filter(|_| options.commands.is_some());
-        let abilities = [TRAIN, EVALUATE, PREDICT, WASM].into_iter().chain(commands);
+        let abilities = [MOMENTS, TRAIN, EVALUATE, PREDICT, WASM].into_iter().chain(commands);
         let abilities = abilities.map(Ability::new).collect::<Result<_, _>>()?;
         let hello = Hello {
             worker: WorkerId(getrandom::u64().map_err(WorkerError::Random)?),
@@ -277,19 +277,17 @@ impl Worker {
     }
 
     fn start(&mut self, run: Run, assignment: Assignment, queued_ms: u64) {
-        // Of a round's tasks each has its line; of others there may be thousands a second.
-        let has_line = assignment.round > 0;
         let stop = self.runs.start(run, &assignment);
         let (executors, assignment) = (self.executors.clone(), Arc::new(assignment));
         let task = self.running.spawn(async move {
             let outcome = executors.run(assignment.clone(), Duration::from_millis(queued_ms), stop).await;
-            match &outcome {
-                Ok(done) if has_line => {
+            match (&outcome, line_name(&assignment)) {
+                (Ok(done), Some(name)) => {
                     let seconds = done.completion.timing.compute_us as f64 / 1e6;
-                    tracing::info!(task = %assignment.task, seconds, "{} done", assignment.ability);
+                    tracing::info!(task = %assignment.task, seconds, "{name} done");
                 }
-                Ok(_) => tracing::debug!(task = %assignment.task, "{} done", assignment.ability),
-                Err(failed) => tracing::debug!(task = %assignment.task, "{}", failed.failure.reason),
+                (Ok(_), None) => tracing::debug!(task = %assignment.task, "{} done", assignment.ability),
+                (Err(failed), _) => tracing::debug!(task = %assignment.task, "{}", failed.failure.reason),
             }
             outcome
         });

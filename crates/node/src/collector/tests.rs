@@ -62,7 +62,13 @@ fn tiny(rounds: u32, seed: u64) -> (JobSpec, Vec<(Digest, Bytes)>) {
         needs: Needs::default(),
     };
     let base = Bytes::from(base.to_safetensors());
-    let plan = Plan::Rounds(Rounds { rounds, base: Payload::blob(digest_of(&base)), prepare: None, train: work, evaluate: None });
+    let plan = Plan::Rounds(Rounds {
+        rounds,
+        base: Payload::blob(digest_of(&base)),
+        prepare: None,
+        train: work,
+        evaluate: None,
+    });
     let (name, policy, attempts) = ("tiny".to_owned(), None, Attempts::default());
     let blobs = [base, manifest].into_iter().chain(shards).map(|bytes| (digest_of(&bytes), bytes)).collect();
     (JobSpec { name, plan, policy, seed, attempts, deadline_ms: None, priority: 0 }, blobs)

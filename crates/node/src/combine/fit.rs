@@ -22,11 +22,14 @@ const MERGE: &str = "merge";
 const COUNT: &str = "count";
 const COLLECT: &str = "collect";
 const AVERAGE: &str = "average";
+const STANDARDIZE: &str = "standardize";
 
 /// Checks all of a job's ways to combine.
 pub(crate) fn check(spec: &JobSpec) -> Result<(), UnfitError> {
     match &spec.plan {
         Plan::Rounds(plan) => {
+            let prepared = |work| check_work("Rounds.prepare.combine", work, &[STANDARDIZE]);
+            plan.prepare.iter().try_for_each(prepared)?;
             let trained: &[&str] = match plan.train.ability.as_str() {
                 TRAIN | STEP => &[MERGE],
                 _ => &[MERGE, COUNT, AVERAGE],
@@ -53,6 +56,7 @@ fn check_work(field: &'static str, work: &Work, expected: &[&str]) -> Result<(),
         Kind::Count(_) => COUNT,
         Kind::Collect(_) => COLLECT,
         Kind::Average(_) => AVERAGE,
+        Kind::Standardize(_) => STANDARDIZE,
     };
     if expected.contains(&given) {
         return Ok(());
@@ -64,11 +68,11 @@ fn check_work(field: &'static str, work: &Work, expected: &[&str]) -> Result<(),
 #[cfg(test)]
 mod tests {
     use convoke_core::{Ability, Attempts, Digest, MapReduce, Needs, Payload, Rounds, Split};
-    use convoke_wire::job::{collect, count, merge};
+    use convoke_wire::job::{collect, count, merge, standardize};
     use convoke_wire::program;
 
     use super::*;
-    use crate::executor::{COMMAND, WASM};
+    use crate::executor::{COMMAND, MOMENTS, WASM};
 
     fn work(ability: &str, combine: Payload) -> Work {
         let nothing = Payload::default;
@@ -84,7 +88,14 @@ mod tests {
     }
 
     fn rounds(train: Work, evaluate: Option<Work>) -> Plan {
-        Plan::Rounds(Rounds { rounds: 1, base: Payload::default(), train, evaluate })
+        Plan::Rounds(Rounds { rounds: 1, base: Payload::default(), prepare: None, train, evaluate })
+    }
+
+    fn prepared(prepare: Work, plan: Plan) -> Plan {
+        match plan {
+            Plan::Rounds(plan) => Plan::Rounds(Rounds { prepare: Some(prepare), ..plan }),
+            plan => plan,
+        }
     }
 
     fn map(map: Work) -> Plan {
@@ -114,6 +125,7 @@ mod tests {
         let plans = [
             rounds(work(TRAIN, way(merge())), None),
             rounds(work(TRAIN, way(merge())), Some(work(EVALUATE, way(count())))),
+            prepared(work(MOMENTS, way(standardize())), rounds(work(TRAIN, way(merge())), None)),
             rounds(work(STEP, way(merge())), Some(work(STEP, way(average())))),
             rounds(work("their-own", way(count())), Some(work("their-own", way(average())))),
             map(work(COMMAND, way(collect()))),
@@ -134,6 +146,14 @@ mod tests {
         assert_eq!(
             checked(rounds(work(TRAIN, way(merge())), Some(work("their-own", way(merge()))))),
             "Rounds.evaluate.combine: `merge` cannot close a stage of `their-own` tasks, which takes `count` or `average`"
+        );
+        assert_eq!(
+            checked(prepared(work(MOMENTS, way(merge())), rounds(work(TRAIN, way(merge())), None))),
+            "Rounds.prepare.combine: `merge` cannot close a stage of `moments` tasks, which takes `standardize`"
+        );
+        assert_eq!(
+            checked(rounds(work(TRAIN, way(standardize())), None)),
+            "Rounds.train.combine: `standardize` cannot close a stage of `train` tasks, which takes `merge`"
         );
         assert_eq!(
             checked(map(work(WASM, way(average())))),

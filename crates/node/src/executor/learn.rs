@@ -1,4 +1,4 @@
-//! The built-in learning: training a model on a shard, measuring it on a part of the data, predicting rows by it.
+//! The built-in learning: taking a shard's moments, training a model on it, measuring it on a part of the data, predicting rows by it.
 //!
 //! What becomes of deltas and counts is for combines.
 
@@ -8,11 +8,19 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use convoke_core::Payload;
 use convoke_core::event::Metrics;
-use convoke_ml::{Counts, Dataset, FullBatch, Mlp};
+use convoke_ml::{Counts, Dataset, FullBatch, Mlp, Moments};
 use convoke_wire::program::{self, ProgramError};
 
 use super::input::{Recent, locked};
-use super::{Computed, EVALUATE, ExecuteError, Given, Input, PREDICT, TRAIN};
+use super::{Computed, EVALUATE, ExecuteError, Given, Input, MOMENTS, PREDICT, TRAIN};
+
+/// Of the samples alone: whether the base takes such samples is found out where all moments come together.
+pub(super) fn moments(given: &Given) -> Result<Computed, ExecuteError> {
+    let shard = Dataset::from_safetensors(given.shard(MOMENTS)?, None)?;
+    let Moments { samples, means, squares } = Moments::of(&shard);
+    let moments = program::Moments { samples, means, squares };
+    Ok(Computed { result: program::encode(&moments).into(), samples, ..Computed::default() })
+}
 
 pub(super) fn train(given: &Given, stop: &AtomicBool) -> Result<Computed, ExecuteError> {
     use program::v1::train::Kind;

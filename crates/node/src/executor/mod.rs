@@ -37,7 +37,7 @@ pub(crate) use wasm::Guests;
 pub use wasm::{MODULE_BYTES_MAX, ModuleError, WasmLimits, check_module};
 
 /// What a worker is able to do.
-pub use convoke_wire::job::{COMMAND, EVALUATE, PREDICT, STEP, TRAIN, WASM};
+pub use convoke_wire::job::{COMMAND, EVALUATE, MOMENTS, PREDICT, STEP, TRAIN, WASM};
 
 /// Those that run a client's commands, as the worker's own user. Who may ask for that, a client's token says.
 pub(crate) const COMMANDS: [&str; 2] = [COMMAND, STEP];
@@ -48,6 +48,15 @@ const STDOUT_BYTES_MAX: usize = 256 << 20;
 const RESULT_INLINE_BYTES_MAX: usize = 512;
 /// The most bytes of a log that does.
 const LOG_INLINE_BYTES_MAX: usize = 1024;
+
+/// What the log's lines call a task. Of a round's tasks each has its line, and of those before the first; of others, which
+/// have none, there may be thousands a second.
+pub(crate) fn line_name(assignment: &Assignment) -> Option<&str> {
+    match assignment.ability.as_str() {
+        MOMENTS => Some("preparing: moments"),
+        ability => (assignment.round > 0).then_some(ability),
+    }
+}
 
 /// What executors need.
 pub(crate) struct Executors {
@@ -224,6 +233,7 @@ impl Executors {
     /// Computes, and says when that began: whatever is ready waits for a thread.
     async fn compute(&self, given: Given, stop: Arc<AtomicBool>) -> Result<(Instant, Computed), ExecuteError> {
         match given.assignment.ability.as_str() {
+            MOMENTS => self.on_thread(given, stop, |given, _| learn::moments(given)).await,
             TRAIN => self.on_thread(given, stop, |given, stop| learn::train(given, stop)).await,
             EVALUATE => self.on_thread(given, stop, |given, _| learn::evaluate(given)).await,
             PREDICT => {
@@ -295,11 +305,10 @@ impl Executors {
             if stop.load(Ordering::Relaxed) {
                 return Err(ExecuteError::Stopped);
             }
-            let Assignment { task, ability, round, .. } = &*given.assignment;
-            // Of a round's tasks each has its line; of others there may be thousands a second.
-            match *round > 0 {
-                true => tracing::info!(%task, "{ability} begins"),
-                false => tracing::debug!(%task, "{ability} begins"),
+            let Assignment { task, ability, .. } = &*given.assignment;
+            match line_name(&given.assignment) {
+                Some(name) => tracing::info!(%task, "{name} begins"),
+                None => tracing::debug!(%task, "{ability} begins"),
             }
             Ok((started, work(&given, &stop)?))
         };
