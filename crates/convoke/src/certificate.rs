@@ -19,7 +19,7 @@ const LINE_CHARS: usize = 400;
 pub struct Certificate {
     /// The task's place, from 0.
     pub index: u32,
-    /// What the task was for: `map`, `reduce, level 1`, `train round 3`.
+    /// What the task was for: `map`, `reduce, level 1`, `prepare`, `train round 3`.
     pub purpose: String,
     /// What its input is called.
     pub input: String,
@@ -97,7 +97,11 @@ impl Certificate {
             true => format!("failed in {tries}"),
             false => format!("had {tries} that failed"),
         };
-        let what = if self.purpose == "map" { String::new() } else { format!(" of {}", self.purpose) };
+        let what = match self.purpose.as_str() {
+            "map" => String::new(),
+            "prepare" => " of preparing".to_owned(),
+            purpose => format!(" of {purpose}"),
+        };
         let input = if self.input.is_empty() { String::new() } else { format!(" ({})", output::line(&self.input)) };
         let mut lines = vec![format!("task {}{what}{input} {fate}:", self.index)];
         for attempt in &self.attempts {

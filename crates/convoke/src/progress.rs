@@ -14,6 +14,7 @@ use one_row::OneRow;
 
 use crate::args::Global;
 use convoke_wire::core::Counted;
+use convoke_wire::core::history::RunningPreparation;
 
 use crate::output::{self, share};
 use crate::report::Report;
@@ -79,6 +80,10 @@ impl Progress {
         let Some(bar) = &self.live else { return };
         if report.history.tasks_planned > 0 {
             return self.show_level(bar, report);
+        }
+        if let Some(running) = report.history.running_preparation() {
+            let RunningPreparation { tasks, tasks_done } = running;
+            return self.doing(format!("preparing: {tasks_done}/{tasks} shards"));
         }
         let Some(running) = report.history.running_round() else { return };
         bar.set_length(u64::from(running.tasks));

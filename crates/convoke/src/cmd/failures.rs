@@ -23,7 +23,7 @@ pub async fn certificates(report: &Report, labels: Option<&Labels>, source: &mut
     for failure in &report.history.failures {
         let input = match failure.purpose {
             Purpose::Map => labels.map_or_else(String::new, |labels| labels.label(failure.index)),
-            Purpose::Train { .. } => report.shard(failure.index),
+            Purpose::Prepare | Purpose::Train { .. } => report.shard(failure.index),
             Purpose::Evaluate { .. } | Purpose::Reduce { .. } => String::new(),
         };
         let log = log_of(failure);

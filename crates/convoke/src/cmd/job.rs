@@ -129,13 +129,20 @@ fn print(report: &Report) -> Result<(), Failure> {
         }
         None => {
             let error = output::share(history.validation_error);
-            output::print(&format!("job {job} {state}{reason}; error {error}, {took:.2} s\n{waits}"))?;
+            let preparing = preparing(report);
+            output::print(&format!("job {job} {state}{reason}; error {error}, {took:.2} s\n{preparing}{waits}"))?;
             print_rounds(report)?;
         }
     }
     print_workers(report)?;
     let lines = failures::lines(report.failures.iter(), history.failures_left_out);
     if lines.is_empty() { Ok(()) } else { output::print(&format!("\n{}", lines.join("\n"))) }
+}
+
+/// A line on what comes before the first round, while it is under way.
+fn preparing(report: &Report) -> String {
+    let running = report.history.running_preparation();
+    running.map_or_else(String::new, |running| format!("preparing: {}/{} shards\n", running.tasks_done, running.tasks))
 }
 
 fn print_levels(report: &Report) -> Result<(), Failure> {

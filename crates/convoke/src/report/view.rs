@@ -37,6 +37,9 @@ struct View<'a> {
 #[serde(untagged)]
 enum Work<'a> {
     Rounds {
+        /// What comes before the first round, while it is under way.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        preparing: Option<Preparing>,
         validation_error: Option<f64>,
         /// In order.
         rounds: Vec<Round<'a>>,
@@ -52,6 +55,13 @@ enum Work<'a> {
         /// The map, and the levels of its reduction.
         stages: Vec<Stage>,
     },
+}
+
+/// What comes before the first round.
+#[derive(Serialize)]
+struct Preparing {
+    tasks: u32,
+    tasks_done: u32,
 }
 
 /// A stage of a map-reduce job.
@@ -136,7 +146,9 @@ impl Report {
     fn work(&self) -> Work<'_> {
         let history = &self.history;
         let Some(tasks) = history.task_counts() else {
+            let running = history.running_preparation();
             return Work::Rounds {
+                preparing: running.map(|running| Preparing { tasks: running.tasks, tasks_done: running.tasks_done }),
                 validation_error: history.validation_error,
                 rounds: history.rounds.iter().map(|round| self.round(round)).collect(),
                 rounds_left_out: history.rounds_left_out,
