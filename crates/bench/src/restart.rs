@@ -188,7 +188,8 @@ fn spec(arguments: &Arguments) -> anyhow::Result<JobSpec> {
         needs: Needs::default(),
     };
     // One more than is done, so that there is something to go on with.
-    let plan = Plan::Rounds(Rounds { rounds: arguments.rounds + 1, base: blob(0), prepare: None, train, evaluate: None });
+    let plan =
+        Plan::Rounds(Rounds { rounds: arguments.rounds + 1, base: blob(0), prepare: None, train, evaluate: None });
     Ok(JobSpec {
         name: "restart".to_owned(),
         plan,

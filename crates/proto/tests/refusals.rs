@@ -109,7 +109,8 @@ fn specs() {
     let rounds = v1::Rounds { rounds: 0, base: Some(inline(1)), train: Some(work()), evaluate: None, prepare: None };
     let plan = v1::Plan { kind: Some(v1::plan::Kind::Rounds(rounds)) };
     check::<_, JobSpec>(v1::JobSpec { plan: Some(plan), ..spec() }, "rounds: 0 is not between 1 and 1000000");
-    let rounds = v1::Rounds { rounds: 1, base: Some(inline(24 * 1024)), train: Some(work()), evaluate: None, prepare: None };
+    let rounds =
+        v1::Rounds { rounds: 1, base: Some(inline(24 * 1024)), train: Some(work()), evaluate: None, prepare: None };
     let plan = v1::Plan { kind: Some(v1::plan::Kind::Rounds(rounds)) };
     check::<_, JobSpec>(
         v1::JobSpec { plan: Some(plan), ..spec() },

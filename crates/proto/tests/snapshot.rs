@@ -25,7 +25,8 @@ fn work(count: u32) -> Work {
 }
 
 fn submitted(job: JobId) -> Event {
-    let plan = Plan::Rounds(Rounds { rounds: 3, base: blob(1), prepare: None, train: work(2), evaluate: Some(work(1)) });
+    let plan =
+        Plan::Rounds(Rounds { rounds: 3, base: blob(1), prepare: None, train: work(2), evaluate: Some(work(1)) });
     let name = "letters".to_owned();
     let spec = JobSpec {
         name,
@@ -138,7 +139,8 @@ fn prepared(through: bool) -> Snapshot {
         vec![done(job, 1, 0, Metrics::default()), closed(job, 1)],
     ];
     let train = Purpose::Train { round: 1 };
-    let prepared = vec![combined(job, 1, Metrics::default()), opened(job, 2, train), done(job, 2, 1, Metrics::default())];
+    let prepared =
+        vec![combined(job, 1, Metrics::default()), opened(job, 2, train), done(job, 2, 1, Metrics::default())];
     let mut snapshot = Snapshot::default();
     for (place, events) in preparing.into_iter().chain(through.then_some(prepared)).enumerate() {
         snapshot.fold(Position(place as u64 + 1), 1_000 + place as u64, &events).unwrap();

@@ -9,11 +9,13 @@ use convoke_core::event::{Combined, Completion, Metrics};
 use convoke_core::message::Assignment;
 use convoke_core::sabotage::{self, Bug};
 use convoke_core::{Digest, Form, Payload};
-use convoke_ml::{Contribution, Counts, Dataset, FullBatch, MergeRule, Mlp, delta, evaluate, merge, train};
+use convoke_ml::{Contribution, Counts, Dataset, FullBatch, MergeRule, Mlp, Moments, delta, evaluate, merge, train};
 use convoke_store::blobs::{BlobError, Blobs, Durability};
 
 use crate::divisible::{self, COLLECT};
 
+/// The combine rule of what comes before the first round.
+pub const STANDARDIZE: &[u8] = b"standardize";
 /// The combine rule of a training stage.
 pub const MEAN: &[u8] = b"mean";
 /// The combine rule of an evaluation stage.
@@ -59,6 +61,10 @@ pub fn execute(assignment: &Assignment, fetch: &mut Fetch<'_>) -> Result<Made, a
     let shard = Payload::blob(Digest(entry.try_into()?));
     let shard = fetch(&shard)?.ok_or(Gone("shard"))?;
     let (bytes, samples, is_blob) = match assignment.ability.as_str() {
+        "moments" => {
+            let (bytes, samples) = moments_of_shard(&shard)?;
+            (bytes, samples, true)
+        }
         "train" => {
             let (bytes, samples) = train_shard(&base, &shard)?;
             (bytes, samples, true)
@@ -91,9 +97,10 @@ pub fn combine(blobs: &dyn Blobs, order: &Combine) -> Result<CombineOutcome, any
     }
     let combined = |result, metrics| CombineOutcome::Combined(Combined { result, metrics, refused: Vec::new() });
     match order.rule.as_inline() {
-        Some(MEAN) => {
+        Some(rule @ (STANDARDIZE | MEAN)) => {
             let base = read(blobs, &order.base)?.ok_or(Gone("base"))?;
-            let version = merge_parts(&base, &parts)?;
+            let make = if rule == MEAN { merge_parts } else { standardize_by };
+            let version = make(&base, &parts)?;
             let durability = match sabotage::is(Bug::LeaveVersionUnsynced) {
                 true => Durability::Unsynced,
                 false => Durability::Synced,
@@ -113,6 +120,28 @@ pub fn combine(blobs: &dyn Blobs, order: &Combine) -> Result<CombineOutcome, any
         }
         _ => bail!("no such combine"),
     }
+}
+
+/// The moments of one shard, and its samples.
+pub fn moments_of_shard(shard: &[u8]) -> Result<(Vec<u8>, u64), anyhow::Error> {
+    let Moments { samples, means, squares } = Moments::of(&Dataset::from_safetensors(shard, None)?);
+    let numbers = means.iter().chain(&squares).flat_map(|number| number.to_le_bytes());
+    Ok((samples.to_le_bytes().into_iter().chain(numbers).collect(), samples))
+}
+
+/// The base, standardised by moments in this order.
+pub fn standardize_by(base: &[u8], parts: &[(Vec<u8>, u64)]) -> Result<Vec<u8>, anyhow::Error> {
+    let mut total = Moments::default();
+    for (bytes, _) in parts {
+        let (samples, numbers) = bytes.split_first_chunk().context("moments begin with a count")?;
+        let numbers: Vec<f64> = numbers.as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect();
+        let (means, squares) = numbers.split_at(numbers.len() / 2);
+        let (means, squares) = (means.to_vec(), squares.to_vec());
+        total.merge(&Moments { samples: u64::from_le_bytes(*samples), means, squares })?;
+    }
+    let mut model = Mlp::from_safetensors(base)?;
+    model.standardize(&total)?;
+    Ok(model.to_safetensors())
 }
 
 /// The delta of one shard, and its samples.

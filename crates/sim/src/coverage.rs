@@ -40,6 +40,7 @@ const NAMES: &[&str] = &[
     "event.stage-closed",
     "event.stage-combined",
     "event.stage-opened",
+    "event.stage-opened.prepare",
     "event.task-done",
     "event.task-failed",
     "event.term-opened",

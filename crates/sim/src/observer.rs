@@ -5,7 +5,7 @@
 use std::fmt::{Display, Write};
 
 use convoke_core::coordinator::{CombineOutcome, Input, Notice, Reply, Waiting};
-use convoke_core::event::{Event, Fault, Outcome};
+use convoke_core::event::{Event, Fault, Outcome, Purpose};
 use convoke_core::message::{FromWorker, ToWorker};
 use convoke_core::{Millis, worker};
 
@@ -39,6 +39,7 @@ pub fn event_kind(event: &Event) -> &'static str {
     match event {
         Event::TermOpened { .. } => "event.term-opened",
         Event::JobSubmitted { .. } => "event.job-submitted",
+        Event::StageOpened { purpose: Purpose::Prepare, .. } => "event.stage-opened.prepare",
         Event::StageOpened { .. } => "event.stage-opened",
         Event::TaskDone { .. } => "event.task-done",
         Event::AttemptFailed { fault: Fault::Error(_), .. } => "event.attempt-failed.error",

@@ -10,7 +10,7 @@ use convoke_core::{Payload, Rounds};
 use convoke_ml::Counts;
 use convoke_store::digest_of;
 
-use crate::compute::{counts_bytes, evaluate_shard, merge_parts, read, train_shard};
+use crate::compute::{counts_bytes, evaluate_shard, merge_parts, moments_of_shard, read, standardize_by, train_shard};
 use crate::scenario::JobPlan;
 
 /// What each stage's tasks and combine have to come to.
@@ -38,13 +38,16 @@ impl Reference {
         });
         let shards = shards.collect::<Result<Vec<_>, _>>()?;
         let mut stages = BTreeMap::new();
+        if plan.prepare.is_some() {
+            let moments = shards.iter().map(|shard| moments_of_shard(shard)).collect::<Result<Vec<_>, _>>()?;
+            let prepared = standardize_by(&base, &moments)?;
+            stages.insert(Purpose::Prepare.to_string(), made(&base, &moments, &prepared));
+            base = prepared;
+        }
         for round in 1..=plan.rounds {
             let deltas = shards.iter().map(|shard| train_shard(&base, shard)).collect::<Result<Vec<_>, _>>()?;
             let version = merge_parts(&base, &deltas)?;
-            let blob = |bytes: &[u8]| Payload::blob(digest_of(bytes));
-            let tasks = deltas.iter().map(|(delta, samples)| (blob(delta), *samples)).collect();
-            let results = StageResults { base: blob(&base), tasks, combined: blob(&version) };
-            stages.insert(Purpose::Train { round }.to_string(), results);
+            stages.insert(Purpose::Train { round }.to_string(), made(&base, &deltas, &version));
             base = version;
             if plan.evaluate.is_some() {
                 let counts = shards.iter().map(|shard| evaluate_shard(&base, shard)).collect::<Result<Vec<_>, _>>()?;
@@ -62,6 +65,13 @@ impl Reference {
     pub fn stages(&self) -> usize {
         self.stages.len()
     }
+}
+
+/// A stage whose results are blobs.
+fn made(base: &[u8], tasks: &[(Vec<u8>, u64)], combined: &[u8]) -> StageResults {
+    let blob = |bytes: &[u8]| Payload::blob(digest_of(bytes));
+    let tasks = tasks.iter().map(|(result, samples)| (blob(result), *samples)).collect();
+    StageResults { base: blob(base), tasks, combined: blob(combined) }
 }
 
 fn evaluation(base: &[u8], counts: &[Counts]) -> Result<StageResults, anyhow::Error> {

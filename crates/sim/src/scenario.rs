@@ -15,7 +15,7 @@ use convoke_store::blobs::{Blobs, Durability, MemoryBlobs};
 use convoke_store::digest_of;
 use convoke_store::holds::Times;
 
-use crate::compute::{COUNTS, MEAN};
+use crate::compute::{COUNTS, MEAN, STANDARDIZE};
 use crate::dice::Dice;
 use crate::observer::Observer;
 
@@ -58,7 +58,7 @@ pub struct Machine {
     pub name: String,
     pub slots: u32,
     pub gpus: u64,
-    /// Whether it can evaluate, too; the first one always can.
+    /// Whether it can evaluate and take moments, too; the first one always can.
     pub evaluates: bool,
     /// Whether it maps and reduces, too; so does the first one.
     pub reduces: bool,
@@ -84,7 +84,7 @@ pub struct JobPlan {
     pub blobs: Vec<(Digest, Vec<u8>)>,
     /// Whether the first of these is forgotten in the first upload.
     pub forgets: bool,
-    /// A task that kills the worker that runs it: its place in each training stage, or in the map.
+    /// A task that kills the worker that runs it: its place in each stage but evaluations, or in the map.
     pub poison: Option<u32>,
     /// Tasks of the map of which no attempt succeeds.
     pub doomed: BTreeSet<u32>,
@@ -147,7 +147,13 @@ impl Retention {
 
 impl Machine {
     pub fn abilities(&self) -> Vec<&'static str> {
-        let drawn = [(true, "train"), (self.evaluates, "evaluate"), (self.reduces, "map"), (self.reduces, "reduce")];
+        let drawn = [
+            (true, "train"),
+            (self.evaluates, "evaluate"),
+            (self.evaluates, "moments"),
+            (self.reduces, "map"),
+            (self.reduces, "reduce"),
+        ];
         drawn.into_iter().filter_map(|(can, what)| can.then_some(what)).collect()
     }
 
@@ -184,6 +190,7 @@ impl JobPlan {
         let rounds = Rounds {
             rounds: dice.between(1, 6) as u32,
             base: Payload::blob(base.0),
+            prepare: if dice.chance(35) { Some(work("moments", STANDARDIZE)?) } else { None },
             train: work("train", MEAN)?,
             evaluate: if dice.chance(70) { Some(work("evaluate", COUNTS)?) } else { None },
         };
@@ -244,8 +251,9 @@ impl JobPlan {
         let poison = self.poison.map_or_else(String::new, |index| format!(", of which {index} is poison"));
         match &self.spec.plan {
             Plan::Rounds(rounds) => {
+                let prepared = if rounds.prepare.is_some() { "prepared, " } else { "" };
                 let evaluated = if rounds.evaluate.is_some() { ", evaluated" } else { "" };
-                format!("{} rounds of {} shards{poison}{evaluated}", rounds.rounds, rounds.train.count)
+                format!("{prepared}{} rounds of {} shards{poison}{evaluated}", rounds.rounds, rounds.train.count)
             }
             Plan::MapReduce(plan) => format!("{}{poison}", divisible::describe(self, plan)),
         }

@@ -230,7 +230,7 @@ impl World {
         let job = self.scenario.jobs.iter().find(|job| job.id == task.job);
         let purpose = self.invariants.stages.purpose(task.job, task.stage);
         job.is_some_and(|job| job.poison == Some(task.index))
-            && matches!(purpose, Some(Purpose::Train { .. } | Purpose::Map))
+            && matches!(purpose, Some(Purpose::Prepare | Purpose::Train { .. } | Purpose::Map))
     }
 
     pub fn dial_ends(&mut self, id: u64, session: SessionId) -> Result<(), Violation> {

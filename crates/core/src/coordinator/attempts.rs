@@ -55,11 +55,8 @@ impl Coordinator {
         let retries = self.durable.job(task.job).map_or(0, |job| job.spec.attempts.retries);
         if self.is_deadly(task) {
             let deaths = failures.map_or_else(Vec::new, |failures| failures.deaths.clone());
-            let reason = format!(
-                "{place} was running on {} workers when they were lost: {}",
-                deaths.len(),
-                deaths.join(", ")
-            );
+            let reason =
+                format!("{place} was running on {} workers when they were lost: {}", deaths.len(), deaths.join(", "));
             self.give_up_task(task, reason);
         } else if errors + u32::from(sabotage::is(Bug::FailJobTooSoon)) > retries {
             let reason = if errors == 1 { reason } else { format!("{reason} (the last of {errors} attempts)") };
