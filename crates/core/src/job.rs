@@ -66,6 +66,7 @@ impl Default for Attempts {
 
 /// How a job becomes stages.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "a job has one plan, and shares it")]
 pub enum Plan {
     /// A model trained in rounds.
     Rounds(Rounds),
