@@ -59,7 +59,7 @@ pub(crate) fn descend(
     let mut gradient = vec![0.0; model.parameters().len()];
     let mut order = Vec::new();
     if batches == 1 {
-        kernel.load(model, data, None);
+        kernel.load(data, None);
     }
     let mut trained = Trained::of(model, data, 0, Pass::default());
     for epoch in 0..settings.training_epochs {
@@ -75,7 +75,7 @@ pub(crate) fn descend(
             let rows = b * batch..samples.min((b + 1) * batch);
             let of_batch = 1.0 / rows.len() as f32;
             if batches > 1 {
-                kernel.load(model, data, Some(&order[rows]));
+                kernel.load(data, Some(&order[rows]));
             }
             let pass: Pass = kernel.loss_and_gradient(model, &mut gradient);
             let step = Step {

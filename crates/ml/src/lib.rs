@@ -1,5 +1,5 @@
 //! The computing half of Convoke: data rows, models, training, deltas, merge rules and metrics.
-//! Everything is a plain function of its arguments: no threads, no clock, no network, no `unsafe`.
+//! Everything is a plain function of its arguments: no threads, no clock, no network, and no `unsafe` but in the kernels.
 //! It does not know that work is distributed; who calls it, where and how often is decided
 //! elsewhere.
 

@@ -101,7 +101,7 @@ fn full_batch(
     keep_going: &dyn Fn() -> bool,
 ) -> Result<Trained, ComputeError> {
     let mut kernel = Kernel::new(model);
-    kernel.load(model, data, None);
+    kernel.load(data, None);
     let mut gradient = vec![0.0; model.parameters().len()];
     let mut trained = Trained::of(model, data, 0, Pass::default());
     let mut loss_before = None;

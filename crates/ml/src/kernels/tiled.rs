@@ -1,0 +1,354 @@
+//! Passes of larger models: sixteen units a lane each, a layer of a strip of samples at a time.
+//!
+//! Everything lies in panels of sixteen columns, `[columns / 16][rows][16]`, so that a tile reads both of its factors from
+//! one end to the other. The gradient of a weight is a sum over a strip's samples in order, then strip by strip: that order,
+//! and the strip, are the definition of the bits.
+
+use super::head::{self, Tally, Target};
+use super::lanes::{Block, LANES, Lanes, Work};
+use super::tile::{Around, Left, products};
+use super::{Goal, Pass, Shape, Transform};
+use crate::architecture::Activation;
+use crate::model::Layer;
+
+/// Samples in a strip.
+const STRIP: usize = 128;
+
+/// From a panel's rows to the next panel's: one more than a strip has, for rows of several panels that lie a power of two apart
+/// would share few places in the cache.
+const PANEL: usize = STRIP + 1;
+
+const ZEROS: Block = [0.0; LANES];
+
+/// The samples of a pass, packed weights, and what layers make of a strip of samples.
+pub(super) struct Tiled {
+    width: usize,
+    samples: usize,
+    /// `[strips][features / 16][129]`
+    features: Vec<Block>,
+    targets: Vec<f32>,
+    layers: Vec<Scratch>,
+    /// The outputs of sixteen samples, a sample a lane: `[outputs]`.
+    outputs: Vec<Block>,
+}
+
+/// A layer's weights, and what it makes of a strip.
+struct Scratch {
+    /// `[outputs / 16][inputs]`
+    panels: Vec<Block>,
+    /// The transposed weights, `[inputs / 16][outputs]`; of the first layer there are none.
+    transposed: Vec<Block>,
+    /// `[outputs / 16]`
+    bias: Vec<Block>,
+    /// Activations, `[outputs / 16][129]`; of the last layer there are none.
+    values: Vec<Block>,
+    /// The gradient with respect to what the activation is given, `[outputs / 16][129]`.
+    signals: Vec<Block>,
+    /// `[outputs / 16][inputs]`
+    weight_gradient: Vec<Block>,
+    /// `[outputs / 16]`
+    bias_gradient: Vec<Block>,
+}
+
+fn panels(columns: usize) -> usize {
+    columns.div_ceil(LANES)
+}
+
+impl Tiled {
+    /// Memory for models of this shape.
+    pub(super) fn new(shape: &Shape) -> Tiled {
+        let last = shape.sizes.len() - 2;
+        let scratch = |(l, sizes): (usize, &[usize])| {
+            let (inputs, outputs) = (sizes[0], sizes[1]);
+            let blocks = |count: usize| vec![ZEROS; count];
+            Scratch {
+                panels: blocks(panels(outputs) * inputs),
+                transposed: blocks(if l > 0 { panels(inputs) * outputs } else { 0 }),
+                bias: blocks(panels(outputs)),
+                values: blocks(if l < last { panels(outputs) * PANEL } else { 0 }),
+                signals: blocks(panels(outputs) * PANEL),
+                weight_gradient: blocks(panels(outputs) * inputs),
+                bias_gradient: blocks(panels(outputs)),
+            }
+        };
+        Tiled {
+            width: shape.sizes[0],
+            samples: 0,
+            features: Vec::new(),
+            targets: Vec::new(),
+            layers: shape.sizes.windows(2).enumerate().map(scratch).collect(),
+            outputs: vec![ZEROS; shape.outputs()],
+        }
+    }
+
+    /// Takes samples in: their features and target, as `row` gives them.
+    pub(super) fn load<'a>(&mut self, samples: usize, row: impl Fn(usize) -> (&'a [f32], f32), transform: &Transform) {
+        let strip = panels(self.width) * PANEL;
+        self.samples = samples;
+        self.features.resize(samples.div_ceil(STRIP) * strip, ZEROS);
+        self.targets.clear();
+        for sample in 0..samples {
+            let (values, target) = row(sample);
+            let place = &mut self.features[sample / STRIP * strip + sample % STRIP..];
+            for (panel, values) in values.chunks(LANES).enumerate() {
+                transform.part(panel * LANES, values, &mut place[panel * PANEL]);
+            }
+            self.targets.push(target);
+        }
+    }
+
+    fn pack(&mut self, shape: &Shape, parameters: &[f32]) {
+        for (scratch, Layer { inputs, outputs, weight, bias }) in self.layers.iter_mut().zip(shape.layers(parameters)) {
+            for (i, row) in weight.chunks_exact(outputs).enumerate() {
+                for (panel, values) in row.chunks(LANES).enumerate() {
+                    copy(values, &mut scratch.panels[panel * inputs + i]);
+                }
+                if let Some(panel) = scratch.transposed.chunks_exact_mut(outputs).nth(i / LANES) {
+                    panel.iter_mut().zip(row).for_each(|(block, value)| block[i % LANES] = *value);
+                }
+            }
+            for (panel, values) in bias.chunks(LANES).enumerate() {
+                copy(values, &mut scratch.bias[panel]);
+            }
+        }
+    }
+
+    fn unpack(&self, shape: &Shape, gradient: &mut [f32]) {
+        let mut rest = gradient;
+        for (scratch, sizes) in self.layers.iter().zip(shape.sizes.windows(2)) {
+            let (inputs, outputs) = (sizes[0], sizes[1]);
+            let (weight, after) = rest.split_at_mut(inputs * outputs);
+            let (bias, after) = after.split_at_mut(outputs);
+            rest = after;
+            for (i, row) in weight.chunks_exact_mut(outputs).enumerate() {
+                let (whole, part) = row.as_chunks_mut::<LANES>();
+                for (panel, values) in whole.iter_mut().enumerate() {
+                    *values = scratch.weight_gradient[panel * inputs + i];
+                }
+                if !part.is_empty() {
+                    part.copy_from_slice(&scratch.weight_gradient[outputs / LANES * inputs + i][..part.len()]);
+                }
+            }
+            for (values, block) in bias.chunks_mut(LANES).zip(&scratch.bias_gradient) {
+                values.copy_from_slice(&block[..values.len()]);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn copy(values: &[f32], block: &mut Block) {
+    match <&Block>::try_from(values) {
+        Ok(values) => *block = *values,
+        Err(_) => block[..values.len()].copy_from_slice(values),
+    }
+}
+
+/// One pass over the samples.
+pub(super) struct TiledPass<'a> {
+    pub tiled: &'a mut Tiled,
+    pub shape: &'a Shape,
+    pub parameters: &'a [f32],
+    pub goal: Goal<'a>,
+}
+
+impl Work for TiledPass<'_> {
+    type Output = Pass;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) -> Pass {
+        let Self { tiled, shape, parameters, mut goal } = self;
+        tiled.pack(shape, parameters);
+        let (mut loss, mut right) = (0.0, 0);
+        for strip in 0..tiled.samples.div_ceil(STRIP) {
+            let rows = (tiled.samples - strip * STRIP).min(STRIP);
+            let blocks = panels(tiled.width) * PANEL;
+            let features = &tiled.features[strip * blocks..][..blocks];
+            let targets = &tiled.targets[strip * STRIP..][..rows];
+            forward(lanes, shape, features, rows, &mut tiled.layers);
+            let last = tiled.layers.last_mut().expect("a model has a layer");
+            if let Goal::Outputs(to) = &mut goal {
+                append(&last.signals, rows, shape.outputs(), to);
+                continue;
+            }
+            let mut tally = Tally::new(lanes);
+            measure(lanes, shape, &mut last.signals, targets, &mut tiled.outputs, &mut tally);
+            if matches!(goal, Goal::Gradient(_)) {
+                backward(lanes, shape, rows, &mut tiled.layers);
+                add_gradient(lanes, shape, features, rows, strip == 0, &mut tiled.layers);
+            }
+            let (loss_here, right_here) = tally.read(lanes);
+            loss += loss_here;
+            right += right_here;
+        }
+        if let Goal::Gradient(gradient) = goal {
+            tiled.unpack(shape, gradient);
+        }
+        Pass { loss, wrong: tiled.samples as u64 - right }
+    }
+}
+
+/// Appends the outputs of a strip's samples, sample by sample.
+fn append(signals: &[Block], rows: usize, outputs: usize, to: &mut Vec<f32>) {
+    for row in 0..rows {
+        to.extend((0..outputs).map(|o| signals[o / LANES * PANEL + row][o % LANES]));
+    }
+}
+
+/// Factors whose rows are samples, and whose products are columns.
+#[inline(always)]
+fn by_sample(blocks: &[Block]) -> Left<'_> {
+    Left { values: blocks.as_flattened(), row: LANES, step: 1, chunk: (LANES, PANEL * LANES) }
+}
+
+/// A layer's outputs before the loss.
+struct Bias<'a>(&'a Block);
+
+impl Around for Bias<'_> {
+    #[inline(always)]
+    fn begin<L: Lanes>(&self, lanes: L, _: usize) -> L::Vector {
+        lanes.load(self.0)
+    }
+
+    #[inline(always)]
+    fn finish<L: Lanes>(&self, _: L, _: usize, sum: L::Vector, _: &Block) -> L::Vector {
+        sum
+    }
+}
+
+/// A hidden layer's activations.
+struct Activated<'a>(&'a Block, Activation);
+
+impl Around for Activated<'_> {
+    #[inline(always)]
+    fn begin<L: Lanes>(&self, lanes: L, _: usize) -> L::Vector {
+        lanes.load(self.0)
+    }
+
+    #[inline(always)]
+    fn finish<L: Lanes>(&self, lanes: L, _: usize, sum: L::Vector, _: &Block) -> L::Vector {
+        self.1.of(lanes, sum)
+    }
+}
+
+/// The gradient before an activation that had these values.
+struct Before<'a>(Activation, &'a [Block]);
+
+impl Around for Before<'_> {
+    #[inline(always)]
+    fn begin<L: Lanes>(&self, lanes: L, _: usize) -> L::Vector {
+        lanes.splat(0.0)
+    }
+
+    #[inline(always)]
+    fn finish<L: Lanes>(&self, lanes: L, row: usize, sum: L::Vector, _: &Block) -> L::Vector {
+        self.0.gradient(lanes, lanes.load(&self.1[row]), sum)
+    }
+}
+
+/// Sums of a strip, added to those of the strips before.
+struct Added {
+    first: bool,
+}
+
+impl Around for Added {
+    #[inline(always)]
+    fn begin<L: Lanes>(&self, lanes: L, _: usize) -> L::Vector {
+        lanes.splat(0.0)
+    }
+
+    #[inline(always)]
+    fn finish<L: Lanes>(&self, lanes: L, _: usize, sum: L::Vector, old: &Block) -> L::Vector {
+        if self.first { sum } else { lanes.add(sum, lanes.load(old)) }
+    }
+}
+
+#[inline(always)]
+fn forward<L: Lanes>(lanes: L, shape: &Shape, features: &[Block], rows: usize, layers: &mut [Scratch]) {
+    for (l, sizes) in shape.sizes.windows(2).enumerate() {
+        let (before, after) = layers.split_at_mut(l);
+        let left = by_sample(before.last().map_or(features, |layer| &layer.values));
+        let Scratch { panels, bias, values, signals, .. } = &mut after[0];
+        for (p, (weights, bias)) in panels.chunks_exact(sizes[0]).zip(bias.iter()).enumerate() {
+            if values.is_empty() {
+                products(lanes, left, weights, &Bias(bias), &mut signals[p * PANEL..][..rows]);
+            } else {
+                products(lanes, left, weights, &Activated(bias, shape.activation), &mut values[p * PANEL..][..rows]);
+            }
+        }
+    }
+}
+
+/// Turns the last layer's signals from outputs into the gradient of the summed loss.
+#[inline(always)]
+fn measure<L: Lanes>(
+    lanes: L,
+    shape: &Shape,
+    signals: &mut [Block],
+    targets: &[f32],
+    outputs: &mut [Block],
+    tally: &mut Tally<L::Vector>,
+) {
+    for (group, targets) in targets.chunks(LANES).enumerate() {
+        let mut target = Target { target: ZEROS, weight: ZEROS };
+        for (lane, value) in targets.iter().enumerate() {
+            (target.target[lane], target.weight[lane]) = (*value, 1.0);
+        }
+        for (o, output) in outputs.iter_mut().enumerate() {
+            for lane in 0..LANES {
+                // Lanes behind the last sample have what an earlier strip left: finite numbers without weight.
+                output[lane] = signals[o / LANES * PANEL + group * LANES + lane][o % LANES];
+            }
+        }
+        head::loss_and_gradient(lanes, shape.loss, outputs, &target, tally);
+        for (o, output) in outputs.iter().enumerate() {
+            for lane in 0..targets.len() {
+                signals[o / LANES * PANEL + group * LANES + lane][o % LANES] = output[lane];
+            }
+        }
+    }
+}
+
+/// Carries the gradient in the last layer's signals back to the first layer's.
+#[inline(always)]
+fn backward<L: Lanes>(lanes: L, shape: &Shape, rows: usize, layers: &mut [Scratch]) {
+    for l in (1..layers.len()).rev() {
+        let (before, after) = layers.split_at_mut(l);
+        let left = by_sample(&after[0].signals);
+        let Scratch { values, signals, .. } = &mut before[l - 1];
+        for (p, weights) in after[0].transposed.chunks_exact(shape.sizes[l + 1]).enumerate() {
+            let around = Before(shape.activation, &values[p * PANEL..][..rows]);
+            products(lanes, left, weights, &around, &mut signals[p * PANEL..][..rows]);
+        }
+    }
+}
+
+/// Adds the strip's part of the gradient.
+#[inline(always)]
+fn add_gradient<L: Lanes>(
+    lanes: L,
+    shape: &Shape,
+    features: &[Block],
+    rows: usize,
+    first: bool,
+    layers: &mut [Scratch],
+) {
+    for (l, sizes) in shape.sizes.windows(2).enumerate() {
+        let (before, after) = layers.split_at_mut(l);
+        let input = before.last().map_or(features, |layer| &layer.values);
+        let Scratch { signals, weight_gradient, bias_gradient, .. } = &mut after[0];
+        let around = Added { first };
+        for i in (0..sizes[0]).step_by(LANES) {
+            let input = &input[i / LANES * PANEL..][..rows];
+            for (signal, gradient) in signals.chunks_exact(PANEL).zip(weight_gradient.chunks_exact_mut(sizes[0])) {
+                let left = Left::whole(input.as_flattened(), 1, LANES);
+                let end = sizes[0].min(i + LANES);
+                products(lanes, left, &signal[..rows], &around, &mut gradient[i..end]);
+            }
+        }
+        const ONE: [f32; STRIP] = [1.0; STRIP];
+        for (signal, gradient) in signals.chunks_exact(PANEL).zip(bias_gradient) {
+            products(lanes, Left::whole(&ONE, 0, 1), &signal[..rows], &around, std::slice::from_mut(gradient));
+        }
+    }
+}
