@@ -27,6 +27,7 @@ const PAGES_MAX: usize = 8;
 pub(super) enum Input {
     /// A blob of its own.
     Entry {
+        digest: Digest,
         bytes: Bytes,
         /// Its name, for people: a file's.
         name: String,
@@ -87,10 +88,11 @@ impl Inputs {
         let index = assignment.task.index;
         match &*self.read(assignment).await? {
             Read::Entries(manifest) => {
-                let bytes = self.get(manifest.blob(index)?).await?;
+                let digest = manifest.blob(index)?;
+                let bytes = self.get(digest).await?;
                 let entry = manifest.entries.get(index as usize);
                 let (name, samples) = entry.map(|entry| (entry.name.clone(), entry.samples)).unwrap_or_default();
-                Ok(Input::Entry { bytes, name, samples })
+                Ok(Input::Entry { digest, bytes, name, samples })
             }
             Read::Items { items, header } => {
                 let located = items.locate(index)?;

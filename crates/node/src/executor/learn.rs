@@ -10,26 +10,27 @@ use bytes::Bytes;
 use convoke_core::Payload;
 use convoke_core::event::Metrics;
 use convoke_core::message::REPORT_INLINE_BYTES_MAX;
-use convoke_ml::{Dataset, Descent, FullBatch, Mlp, Moments, Optimizer, Place, Schedule, Training};
+use convoke_ml::{Descent, FullBatch, Mlp, Moments, Optimizer, Place, Schedule, Training};
 use convoke_wire::program::{self, ProgramError};
 
 use super::input::{Recent, locked};
+use super::shards::Shards;
 use super::{Computed, EVALUATE, ExecuteError, Given, Input, MOMENTS, PREDICT, TRAIN};
 use crate::counts;
 
 /// Of the samples alone: whether the base takes such samples is found out where all moments come together.
-pub(super) fn moments(given: &Given) -> Result<Computed, ExecuteError> {
-    let shard = Dataset::from_safetensors(given.shard(MOMENTS)?, None)?;
+pub(super) fn moments(given: &Given, shards: &Shards) -> Result<Computed, ExecuteError> {
+    let shard = given.dataset(MOMENTS, shards)?;
     let Moments { samples, means, squares } = Moments::of(&shard);
     let moments = program::Moments { samples, means, squares };
     Ok(Computed { result: program::encode(&moments).into(), samples, ..Computed::default() })
 }
 
-pub(super) fn train(given: &Given, stop: &AtomicBool) -> Result<Computed, ExecuteError> {
+pub(super) fn train(given: &Given, shards: &Shards, stop: &AtomicBool) -> Result<Computed, ExecuteError> {
     let train: program::Train = given.program("training program")?;
     let training = training(train)?;
     let base = Mlp::from_safetensors(&given.base)?;
-    let shard = Dataset::from_safetensors(given.shard(TRAIN)?, base.classes())?;
+    let shard = given.dataset(TRAIN, shards)?;
     let mut model = base.clone();
     let place = Place { round: given.assignment.round, seed: given.assignment.seed };
     let trained = convoke_ml::train(&mut model, &shard, &training, place, &|| !stop.load(Ordering::Relaxed))?;
@@ -81,9 +82,9 @@ fn checked(descent: &program::Descent) -> Result<Descent, ProgramError> {
     })
 }
 
-pub(super) fn evaluate(given: &Given) -> Result<Computed, ExecuteError> {
+pub(super) fn evaluate(given: &Given, shards: &Shards) -> Result<Computed, ExecuteError> {
     let base = Mlp::from_safetensors(&given.base)?;
-    let shard = Dataset::from_safetensors(given.shard(EVALUATE)?, base.classes())?;
+    let shard = given.dataset(EVALUATE, shards)?;
     let counts = convoke_ml::evaluate(&base, &shard)?;
     let mut metrics = Metrics::from_iter([("validation_error", counts.error())]);
     if let Some(r2) = counts.r2() {

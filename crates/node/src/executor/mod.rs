@@ -6,6 +6,7 @@ mod input;
 mod learn;
 mod command;
 mod left;
+mod shards;
 mod step;
 mod wasm;
 
@@ -17,7 +18,7 @@ use bytes::Bytes;
 use convoke_core::event::{Completion, Extras, Failure, Metrics, Timing, Usage};
 use convoke_core::message::Assignment;
 use convoke_core::{Form, Payload};
-use convoke_ml::{ComputeError, DatasetError, ModelError};
+use convoke_ml::{ComputeError, Dataset, DatasetError, ModelError};
 use convoke_store::digest_of;
 use convoke_wire::CallError;
 use convoke_wire::program::{self, ProgramError};
@@ -30,6 +31,7 @@ use crate::wasm::WasmError;
 use command::Sources;
 use input::{Input, Inputs};
 use learn::Models;
+use shards::Shards;
 
 pub use command::CommandError;
 pub(crate) use command::Commands;
@@ -64,6 +66,7 @@ pub(crate) struct Executors {
     compute: Compute,
     inputs: Inputs,
     models: Arc<Models>,
+    shards: Arc<Shards>,
     guests: Arc<Guests>,
     /// Where this worker runs commands.
     commands: Option<Arc<Commands>>,
@@ -166,8 +169,8 @@ impl Executors {
     ) -> Self {
         let cache = Arc::new(cache);
         let (guests, commands) = (Arc::new(guests), commands.map(Arc::new));
-        let models = Arc::new(Models::new());
-        Self { inputs: Inputs::new(cache.clone()), cache, compute, models, guests, commands, devices }
+        let (models, shards) = (Arc::new(Models::new()), Arc::new(Shards::default()));
+        Self { inputs: Inputs::new(cache.clone()), cache, compute, models, shards, guests, commands, devices }
     }
 
     /// Keeps a blob that arrived with the session.
@@ -232,10 +235,11 @@ impl Executors {
 
     /// Computes, and says when that began: whatever is ready waits for a thread.
     async fn compute(&self, given: Given, stop: Arc<AtomicBool>) -> Result<(Instant, Computed), ExecuteError> {
+        let shards = self.shards.clone();
         match given.assignment.ability.as_str() {
-            MOMENTS => self.on_thread(given, stop, |given, _| learn::moments(given)).await,
-            TRAIN => self.on_thread(given, stop, |given, stop| learn::train(given, stop)).await,
-            EVALUATE => self.on_thread(given, stop, |given, _| learn::evaluate(given)).await,
+            MOMENTS => self.on_thread(given, stop, move |given, _| learn::moments(given, &shards)).await,
+            TRAIN => self.on_thread(given, stop, move |given, stop| learn::train(given, &shards, stop)).await,
+            EVALUATE => self.on_thread(given, stop, move |given, _| learn::evaluate(given, &shards)).await,
             PREDICT => {
                 let models = self.models.clone();
                 self.on_thread(given, stop, move |given, _| learn::predict(given, &models)).await
@@ -364,10 +368,10 @@ impl Given {
         Ok(program::read_bytes(what, &self.program)?)
     }
 
-    /// The task's own blob.
-    fn shard(&self, ability: &'static str) -> Result<&Bytes, ExecuteError> {
+    /// The data set that is the task's own blob.
+    fn dataset(&self, ability: &'static str, shards: &Shards) -> Result<Arc<Dataset>, ExecuteError> {
         match &self.input {
-            Input::Entry { bytes, .. } => Ok(bytes),
+            Input::Entry { digest, bytes, .. } => Ok(shards.read(*digest, bytes)?),
             other => Err(ExecuteError::WrongInput { ability, given: other.kind(), expected: "an entry of a manifest" }),
         }
     }

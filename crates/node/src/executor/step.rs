@@ -40,7 +40,7 @@ pub(super) fn run(
     resources: Vec<(String, String)>,
     stop: &AtomicBool,
 ) -> Result<Computed, ExecuteError> {
-    let Input::Entry { bytes: shard, name, samples } = &given.input else {
+    let Input::Entry { bytes: shard, name, samples, .. } = &given.input else {
         let given = given.input.kind();
         return Err(ExecuteError::WrongInput { ability: STEP, given, expected: "an entry of a manifest" });
     };
