@@ -7,7 +7,7 @@
 
 use super::head::{self, Tally, Target};
 use super::lanes::{Block, LANES, Lanes, SUMS, Work};
-use super::tile::{Around, Left, products};
+use super::tile::{Around, Left, Sums, products};
 use super::{Goal, Pass, Shape, Transform};
 use crate::architecture::Activation;
 use crate::model::Layer;
@@ -204,10 +204,12 @@ fn forward<L: Lanes>(
         let input = of_block(input, b, inputs);
         let left = Left::whole(weight, 1, outputs);
         match after[0].values.is_empty() {
-            true => products(lanes, left, input, &Bias(bias), of_block_mut(&mut after[0].signals, b, outputs)),
+            true => {
+                products(lanes, left, input, &Bias(bias), Sums::of(of_block_mut(&mut after[0].signals, b, outputs)))
+            }
             false => {
                 let around = Activated(bias, shape.activation);
-                products(lanes, left, input, &around, of_block_mut(&mut after[0].values, b, outputs));
+                products(lanes, left, input, &around, Sums::of(of_block_mut(&mut after[0].values, b, outputs)));
             }
         }
     }
@@ -225,7 +227,7 @@ fn backward<L: Lanes>(lanes: L, shape: &Shape, parameters: &[f32], b: usize, lay
         let signals = of_block_mut(&mut previous.signals, b, inputs);
         let around = Before(shape.activation, of_block(&previous.values, b, inputs));
         let left = Left::whole(weight, outputs, 1);
-        products(lanes, left, of_block(&after[0].signals, b, outputs), &around, signals);
+        products(lanes, left, of_block(&after[0].signals, b, outputs), &around, Sums::of(signals));
     }
 }
 

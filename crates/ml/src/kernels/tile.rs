@@ -3,7 +3,7 @@
 //! Each sum is a chain of FMAs in the order of its products, whatever the number of rows: tiles have no part in the bits.
 #![expect(unsafe_code, reason = "the innermost loop, where a bound to check costs as much as a product")]
 
-use super::lanes::{Block, Lanes, ROWS_MAX};
+use super::lanes::{Block, LANES, Lanes, ROWS_MAX};
 
 /// A matrix that lies in chunks of products: value `k` of a chunk's row `r` is that at `k * step + r * row` in the chunk.
 #[derive(Clone, Copy)]
@@ -33,16 +33,37 @@ pub(super) trait Around {
     fn finish<L: Lanes>(&self, lanes: L, row: usize, sum: L::Vector, old: &Block) -> L::Vector;
 }
 
-/// `sums[r] = finish(r, begin(r) + Σ_k left(k, r) · right[k])` for each row r, of which there are `sums.len()`.
+/// Where the rows of sums go: sixteen values each.
+pub(super) struct Sums<'a> {
+    pub values: &'a mut [f32],
+    pub rows: usize,
+    /// From a row to the next.
+    pub stride: usize,
+}
+
+impl<'a> Sums<'a> {
+    /// Rows that lie one behind the other.
+    #[inline(always)]
+    pub(super) fn of(blocks: &'a mut [Block]) -> Self {
+        Sums { rows: blocks.len(), values: blocks.as_flattened_mut(), stride: LANES }
+    }
+
+    #[inline(always)]
+    fn row(&mut self, row: usize) -> &mut Block {
+        self.values[row * self.stride..].first_chunk_mut().expect("a row is sixteen values")
+    }
+}
+
+/// `sums[r] = finish(r, begin(r) + Σ_k left(k, r) · right[k])` for each row r.
 #[inline(always)]
-pub(super) fn products<L: Lanes>(lanes: L, left: Left, right: &[Block], around: &impl Around, sums: &mut [Block]) {
-    let rows = sums.len();
+pub(super) fn products<L: Lanes>(lanes: L, left: Left, right: &[Block], around: &impl Around, mut sums: Sums) {
+    let rows = sums.rows;
     let tiles = rows.div_ceil(L::ROWS);
     for tile in 0..tiles {
         // Even tiles: a last one of a row or two would keep most of the processor waiting.
         let (from, to) = (rows * tile / tiles, rows * (tile + 1) / tiles);
         let left = Left { values: &left.values[from * left.row..], ..left };
-        let (begin, sums) = (from, &mut sums[from..to]);
+        let (begin, sums) = (from, &mut sums);
         match to - from {
             1 => fixed::<L, 1>(lanes, left, right, around, begin, sums),
             2 => fixed::<L, 2>(lanes, left, right, around, begin, sums),
@@ -69,9 +90,8 @@ fn fixed<L: Lanes, const R: usize>(
     right: &[Block],
     around: &impl Around,
     first: usize,
-    sums: &mut [Block],
+    sums: &mut Sums,
 ) {
-    let sums: &mut [Block; R] = sums.try_into().expect("a tile has as many rows as there are sums");
     let (chunk, distance) = left.chunk;
     if let Some(last) = right.len().checked_sub(1) {
         let last_in_chunk = last.min(chunk - 1);
@@ -95,6 +115,7 @@ fn fixed<L: Lanes, const R: usize>(
         }
     }
     for r in 0..R {
-        lanes.store(around.finish(lanes, first + r, tile[r], &sums[r]), &mut sums[r]);
+        let place = sums.row(first + r);
+        lanes.store(around.finish(lanes, first + r, tile[r], place), place);
     }
 }

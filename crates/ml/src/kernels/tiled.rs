@@ -6,7 +6,7 @@
 
 use super::head::{self, Tally, Target};
 use super::lanes::{Block, LANES, Lanes, Work};
-use super::tile::{Around, Left, products};
+use super::tile::{Around, Left, Sums, products};
 use super::{Goal, Pass, Shape, Transform};
 use crate::architecture::Activation;
 use crate::model::Layer;
@@ -44,10 +44,8 @@ struct Scratch {
     values: Vec<Block>,
     /// The gradient with respect to what the activation is given, `[outputs / 16][129]`.
     signals: Vec<Block>,
-    /// `[outputs / 16][inputs]`
-    weight_gradient: Vec<Block>,
-    /// `[outputs / 16]`
-    bias_gradient: Vec<Block>,
+    /// The gradient of the weights of those outputs behind the last whole panel, if there are some: `[inputs]`.
+    gradient: Vec<Block>,
 }
 
 fn panels(columns: usize) -> usize {
@@ -67,8 +65,7 @@ impl Tiled {
                 bias: blocks(panels(outputs)),
                 values: blocks(if l < last { panels(outputs) * PANEL } else { 0 }),
                 signals: blocks(panels(outputs) * PANEL),
-                weight_gradient: blocks(panels(outputs) * inputs),
-                bias_gradient: blocks(panels(outputs)),
+                gradient: blocks(if outputs.is_multiple_of(LANES) { 0 } else { inputs }),
             }
         };
         Tiled {
@@ -113,24 +110,16 @@ impl Tiled {
         }
     }
 
-    fn unpack(&self, shape: &Shape, gradient: &mut [f32]) {
+    /// Takes over the gradient of the weights of those outputs behind the last whole panel.
+    fn take_narrow(&self, shape: &Shape, gradient: &mut [f32]) {
         let mut rest = gradient;
         for (scratch, sizes) in self.layers.iter().zip(shape.sizes.windows(2)) {
             let (inputs, outputs) = (sizes[0], sizes[1]);
-            let (weight, after) = rest.split_at_mut(inputs * outputs);
-            let (bias, after) = after.split_at_mut(outputs);
-            rest = after;
-            for (i, row) in weight.chunks_exact_mut(outputs).enumerate() {
-                let (whole, part) = row.as_chunks_mut::<LANES>();
-                for (panel, values) in whole.iter_mut().enumerate() {
-                    *values = scratch.weight_gradient[panel * inputs + i];
-                }
-                if !part.is_empty() {
-                    part.copy_from_slice(&scratch.weight_gradient[outputs / LANES * inputs + i][..part.len()]);
-                }
-            }
-            for (values, block) in bias.chunks_mut(LANES).zip(&scratch.bias_gradient) {
-                values.copy_from_slice(&block[..values.len()]);
+            let (weights, after) = rest.split_at_mut(inputs * outputs);
+            rest = &mut after[outputs..];
+            let wide = outputs / LANES * LANES;
+            for (row, block) in weights.chunks_exact_mut(outputs).zip(&scratch.gradient) {
+                row[wide..].iter_mut().zip(block).for_each(|(value, sum)| *value = *sum);
             }
         }
     }
@@ -173,16 +162,16 @@ impl Work for TiledPass<'_> {
             }
             let mut tally = Tally::new(lanes);
             measure(lanes, shape, &mut last.signals, targets, &mut tiled.outputs, &mut tally);
-            if matches!(goal, Goal::Gradient(_)) {
+            if let Goal::Gradient(gradient) = &mut goal {
                 backward(lanes, shape, rows, &mut tiled.layers);
-                add_gradient(lanes, shape, features, rows, strip == 0, &mut tiled.layers);
+                add_gradient(lanes, shape, features, rows, strip == 0, &mut tiled.layers, gradient);
             }
             let (loss_here, right_here) = tally.read(lanes);
             loss += loss_here;
             right += right_here;
         }
         if let Goal::Gradient(gradient) = goal {
-            tiled.unpack(shape, gradient);
+            tiled.take_narrow(shape, gradient);
         }
         Pass { loss, wrong: tiled.samples as u64 - right }
     }
@@ -271,9 +260,10 @@ fn forward<L: Lanes>(lanes: L, shape: &Shape, features: &[Block], rows: usize, l
         let Scratch { panels, bias, values, signals, .. } = &mut after[0];
         for (p, (weights, bias)) in panels.chunks_exact(sizes[0]).zip(bias.iter()).enumerate() {
             if values.is_empty() {
-                products(lanes, left, weights, &Bias(bias), &mut signals[p * PANEL..][..rows]);
+                products(lanes, left, weights, &Bias(bias), Sums::of(&mut signals[p * PANEL..][..rows]));
             } else {
-                products(lanes, left, weights, &Activated(bias, shape.activation), &mut values[p * PANEL..][..rows]);
+                let around = Activated(bias, shape.activation);
+                products(lanes, left, weights, &around, Sums::of(&mut values[p * PANEL..][..rows]));
             }
         }
     }
@@ -318,7 +308,7 @@ fn backward<L: Lanes>(lanes: L, shape: &Shape, rows: usize, layers: &mut [Scratc
         let Scratch { values, signals, .. } = &mut before[l - 1];
         for (p, weights) in after[0].transposed.chunks_exact(shape.sizes[l + 1]).enumerate() {
             let around = Before(shape.activation, &values[p * PANEL..][..rows]);
-            products(lanes, left, weights, &around, &mut signals[p * PANEL..][..rows]);
+            products(lanes, left, weights, &around, Sums::of(&mut signals[p * PANEL..][..rows]));
         }
     }
 }
@@ -332,23 +322,36 @@ fn add_gradient<L: Lanes>(
     rows: usize,
     first: bool,
     layers: &mut [Scratch],
+    gradient: &mut [f32],
 ) {
+    const ONES: [f32; STRIP] = [1.0; STRIP];
+    let mut rest = gradient;
     for (l, sizes) in shape.sizes.windows(2).enumerate() {
+        let (inputs, outputs) = (sizes[0], sizes[1]);
+        let (weights, after) = rest.split_at_mut(inputs * outputs);
+        let (biases, after) = after.split_at_mut(outputs);
+        rest = after;
         let (before, after) = layers.split_at_mut(l);
         let input = before.last().map_or(features, |layer| &layer.values);
-        let Scratch { signals, weight_gradient, bias_gradient, .. } = &mut after[0];
+        let Scratch { signals, gradient: narrow, .. } = &mut after[0];
         let around = Added { first };
-        for i in (0..sizes[0]).step_by(LANES) {
-            let input = &input[i / LANES * PANEL..][..rows];
-            for (signal, gradient) in signals.chunks_exact(PANEL).zip(weight_gradient.chunks_exact_mut(sizes[0])) {
-                let left = Left::whole(input.as_flattened(), 1, LANES);
-                let end = sizes[0].min(i + LANES);
-                products(lanes, left, &signal[..rows], &around, &mut gradient[i..end]);
+        for i in (0..inputs).step_by(LANES) {
+            let left = Left::whole(input[i / LANES * PANEL..][..rows].as_flattened(), 1, LANES);
+            let count = LANES.min(inputs - i);
+            for (o, signal) in (0..outputs).step_by(LANES).zip(signals.chunks_exact(PANEL)) {
+                let sums = match o + LANES <= outputs {
+                    true => Sums { values: &mut weights[i * outputs + o..], rows: count, stride: outputs },
+                    false => Sums::of(&mut narrow[i..i + count]),
+                };
+                products(lanes, left, &signal[..rows], &around, sums);
             }
         }
-        const ONE: [f32; STRIP] = [1.0; STRIP];
-        for (signal, gradient) in signals.chunks_exact(PANEL).zip(bias_gradient) {
-            products(lanes, Left::whole(&ONE, 0, 1), &signal[..rows], &around, std::slice::from_mut(gradient));
+        for (biases, signal) in biases.chunks_mut(LANES).zip(signals.chunks_exact(PANEL)) {
+            let mut sum = [ZEROS];
+            products(lanes, Left::whole(&ONES, 0, 1), &signal[..rows], &Added { first: true }, Sums::of(&mut sum));
+            for (bias, sum) in biases.iter_mut().zip(&sum[0]) {
+                *bias = if first { *sum } else { *bias + *sum };
+            }
         }
     }
 }
