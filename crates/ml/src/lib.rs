@@ -39,7 +39,7 @@ pub use training::{FullBatch, Trained, train};
 pub mod letters;
 
 mod delta;
-pub use delta::{DELTA_FORMAT, DeltaError, delta, delta_between};
+pub use delta::{DELTA_FORMAT, DeltaError, delta, delta_between, delta_between_into};
 
 pub mod merge;
-pub use merge::{Contribution, MergeError, MergeRule, Merged, ReadAt, merge};
+pub use merge::{Contribution, MergeError, MergeRule, Merged, ReadAt, Version, merge};
