@@ -90,7 +90,9 @@ pub async fn measure(arguments: &Arguments) -> anyhow::Result<Figures> {
     // A few versions: what goes makes room for what comes, as in a long job.
     let cache = (arguments.megabytes * 3).to_string();
     let workers = (1..=arguments.workers)
-        .map(|number| cluster.worker_with(&format!("w{number}"), &["--quiet", "--allow-command", "--cache-mib", &cache]))
+        .map(|number| {
+            cluster.worker_with(&format!("w{number}"), &["--quiet", "--allow-command", "--cache-mib", &cache])
+        })
         .collect::<anyhow::Result<Vec<_>>>()?;
     let count = WARM_UP + arguments.rounds;
     let init = init.to_str().context("a folder whose name is not UTF-8")?;
@@ -108,7 +110,8 @@ pub async fn measure(arguments: &Arguments) -> anyhow::Result<Figures> {
     let each: Vec<f64> = combined.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
     let merges = seen.iter().filter_map(|round| Some((round.combined? - round.closed?).as_secs_f64()));
     let timings = || seen[WARM_UP..].iter().flat_map(|round| &round.timings);
-    let median = |micros: fn(&Timing) -> u64| percentile(timings().map(|timing| micros(timing) as f64 / 1e6).collect(), 0.5);
+    let median =
+        |micros: fn(&Timing) -> u64| percentile(timings().map(|timing| micros(timing) as f64 / 1e6).collect(), 0.5);
     let a_round = |taken: fn(&Spent) -> Taken| (taken(&after) - taken(&before)) / arguments.rounds as f64;
     Ok(Figures {
         round: percentile(each.clone(), 0.5),

@@ -33,8 +33,10 @@ pub fn taken(id: u32) -> anyhow::Result<(Taken, Taken)> {
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
     // The name, in parentheses, may hold anything.
     let numbers = text.rsplit_once(')').map(|(_, numbers)| numbers).unwrap_or_default();
-    let seconds: Vec<f64> = numbers.split_whitespace().skip(11).take(4).filter_map(|ticks| ticks.parse().ok()).collect();
-    let [user, system, children_user, children_system] = seconds.try_into().ok().with_context(|| format!("{path} is not understood"))?;
+    let seconds: Vec<f64> =
+        numbers.split_whitespace().skip(11).take(4).filter_map(|ticks| ticks.parse().ok()).collect();
+    let [user, system, children_user, children_system] =
+        seconds.try_into().ok().with_context(|| format!("{path} is not understood"))?;
     let of = |user: f64, system: f64| Taken { user: user / TICKS_A_SECOND, system: system / TICKS_A_SECOND };
     Ok((of(user, system), of(children_user, children_system)))
 }

@@ -6,6 +6,7 @@ mod input;
 mod learn;
 mod command;
 mod left;
+mod memory;
 mod step;
 mod wasm;
 

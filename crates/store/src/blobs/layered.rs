@@ -97,6 +97,13 @@ impl BlobWriter for LayeredWriter {
         }
     }
 
+    fn digest(&self) -> Digest {
+        match &self.layer {
+            Layer::Small(small) => small.digest(),
+            Layer::Large(large) => large.digest(),
+        }
+    }
+
     fn finish(self: Box<Self>) -> Result<Digest, BlobError> {
         match self.layer {
             Layer::Small(small) => small.finish(),

@@ -90,6 +90,9 @@ pub trait BlobWriter: Send {
     /// Adds bytes.
     fn write(&mut self, chunk: &[u8]) -> Result<(), BlobError>;
 
+    /// The digest of what has come so far.
+    fn digest(&self) -> Digest;
+
     /// Keeps the blob, unless its digest is not the expected one.
     fn finish(self: Box<Self>) -> Result<Digest, BlobError>;
 }
@@ -200,8 +203,12 @@ impl Intake {
         Ok(())
     }
 
+    fn digest(&self) -> Digest {
+        Digest(*self.hasher.finalize().as_bytes())
+    }
+
     fn finish(&self) -> Result<Digest, BlobError> {
-        let actual = Digest(*self.hasher.finalize().as_bytes());
+        let actual = self.digest();
         match self.expected {
             Some(expected) if expected != actual => Err(BlobError::Mismatch { expected, actual }),
             _ => Ok(actual),

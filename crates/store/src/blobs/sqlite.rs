@@ -210,6 +210,10 @@ impl BlobWriter for SmallWriter {
         Ok(())
     }
 
+    fn digest(&self) -> Digest {
+        self.intake.digest()
+    }
+
     fn finish(self: Box<Self>) -> Result<Digest, BlobError> {
         let digest = self.intake.finish()?;
         let synced = self.durability == Durability::Synced;
