@@ -229,11 +229,11 @@ type Opened<'a> = Box<dyn ReadAt + Send + 'a>;
 /// What the parts brought, in their order, compared with their digests, as the base is. Where they are large, several threads do that.
 fn open_parts<'a>(blobs: &'a dyn Blobs, base: &Blob, parts: &'a [Part]) -> Result<Vec<Option<Opened<'a>>>, BlobError> {
     let open = |place: usize| open_part(blobs, &parts[place].result, place < OPEN_MAX);
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    if cores == 1 || base.0.len() < LARGE_BYTES {
+    if base.0.len() < LARGE_BYTES {
         base.0.check()?;
         return (0..parts.len()).map(open).collect();
     }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let next = AtomicUsize::new(0);
     let open_some = || {
         let places =

@@ -314,6 +314,15 @@ impl Blobs for Held {
         writer.finish()
     }
 
+    fn put_all(&self, blobs: &[&[u8]], durability: Durability) -> Result<(), BlobError> {
+        if self.by == By::Upload {
+            // Each counts.
+            return blobs.iter().try_for_each(|bytes| self.put(bytes, durability).map(drop));
+        }
+        blobs.iter().for_each(|bytes| self.holds.hold(crate::digest_of(bytes), self.by));
+        self.holds.blobs.put_all(blobs, durability)
+    }
+
     fn writer(
         &self,
         durability: Durability,

@@ -132,8 +132,19 @@ struct Effort {
     block_coordinates: usize,
     /// Coordinates in a piece.
     piece_coordinates: u64,
-    /// How many threads take pieces.
-    threads: usize,
+    /// How many threads take pieces; one for each core where it is `None`.
+    threads: Option<usize>,
+}
+
+impl Effort {
+    /// How many threads take so many pieces. To ask for the cores takes as long as a small merge.
+    fn threads(self, pieces: usize) -> usize {
+        if pieces < 2 {
+            return 1;
+        }
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.threads.unwrap_or_else(cores).min(pieces)
+    }
 }
 
 /// Writes base + the rule's combination of the deltas to `version`: the base's header verbatim,
@@ -148,8 +159,8 @@ pub fn merge(
     contributions: &[Contribution<'_>],
     version: &mut dyn Version,
 ) -> Result<Merged, MergeError> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let effort = Effort { block_coordinates: BLOCK_COORDINATES, piece_coordinates: pieces::COORDINATES, threads };
+    let (block_coordinates, piece_coordinates) = (BLOCK_COORDINATES, pieces::COORDINATES);
+    let effort = Effort { block_coordinates, piece_coordinates, threads: None };
     merge_with(effort, rule, base, contributions, version)
 }
 

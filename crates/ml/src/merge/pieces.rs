@@ -60,7 +60,7 @@ impl Merging<'_> {
     /// Writes everything behind the header.
     pub(super) fn write(&self, version: &mut dyn Version) -> Result<(), Halt> {
         let pieces = self.pieces();
-        let threads = self.effort.threads.min(pieces.len());
+        let threads = self.effort.threads(pieces.len());
         if threads < 2 {
             let (mut room, mut bytes) = (self.room(), Vec::new());
             for piece in pieces {

@@ -29,7 +29,7 @@ fn delta_of(factor: f32) -> Vec<u8> {
 }
 
 fn run(base: &[u8], deltas: &[(Vec<u8>, u64)], block: usize) -> (Result<Merged, MergeError>, Vec<u8>) {
-    run_with(Effort { block_coordinates: block, piece_coordinates: 4, threads: 2 }, base, deltas)
+    run_with(Effort { block_coordinates: block, piece_coordinates: 4, threads: Some(2) }, base, deltas)
 }
 
 fn run_with(effort: Effort, base: &[u8], deltas: &[(Vec<u8>, u64)]) -> (Result<Merged, MergeError>, Vec<u8>) {
@@ -78,7 +78,8 @@ fn threads_do_not_matter() {
         file(&sizes.map(|(name, count)| tensor(name, count, factor)))
     };
     let deltas = [(model(0.7), 3), (model(-1.3), 7), (model(0.01), 11)];
-    let effort = |piece_coordinates, threads| Effort { block_coordinates: 3, piece_coordinates, threads };
+    let effort =
+        |piece_coordinates, threads| Effort { block_coordinates: 3, piece_coordinates, threads: Some(threads) };
     let whole = run_with(effort(1000, 1), &model(1.0), &deltas);
     for threads in [1, 2, 5, 100] {
         for piece in [1, 2, 5, 18, 61, 1000] {
@@ -95,7 +96,7 @@ fn a_sum_that_only_a_refused_delta_made_too_large_is_none() {
     let (base, small, huge) = ([3e38, 1.0], [1e30, 1.0], [3e38, f32::NAN]);
     let [base, small, huge] = [base, small, huge].map(|values: [f32; 2]| file(&[("w", vec![2], values.to_vec())]));
     for piece in [1, 2] {
-        let effort = Effort { block_coordinates: 1, piece_coordinates: piece, threads: 2 };
+        let effort = Effort { block_coordinates: 1, piece_coordinates: piece, threads: Some(2) };
         let (merged, version) = run_with(effort, &base, &[(small.clone(), 1), (huge.clone(), 1)]);
         let refused = merged.unwrap().refused;
         assert_eq!((refused.len(), refused[0].position), (1, 1));

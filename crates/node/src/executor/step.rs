@@ -80,7 +80,7 @@ pub(super) fn run(
                 let failure = Failure { usage, ..Failure::of(reason) };
                 ExecuteError::Died(Box::new(Death { failure, log: ended.stderr.clone() }))
             };
-            let trained = collect::left(&result, RESULT_BYTES_MAX).map_err(|error| {
+            let trained = collect::open_left(&result, RESULT_BYTES_MAX).map_err(|error| {
                 died(format!("the step ended well and left no parameters at $CONVOKE_RESULT: {error}"))
             })?;
             let mut delta = commands.memory().lend();

@@ -33,6 +33,12 @@ impl Blobs for LayeredBlobs {
         Ok(self.small.has(digest)? || self.large.has(digest)?)
     }
 
+    fn put_all(&self, blobs: &[&[u8]], durability: Durability) -> Result<(), BlobError> {
+        let (small, large): (Vec<&[u8]>, Vec<&[u8]>) = blobs.iter().partition(|bytes| bytes.len() <= SMALL_BYTES_MAX);
+        self.small.put_all(&small, durability)?;
+        self.large.put_all(&large, durability)
+    }
+
     fn writer(
         &self,
         durability: Durability,

@@ -41,6 +41,12 @@ pub trait Blobs: Send + Sync {
         writer.finish()
     }
 
+    /// Keeps several, as [`Self::put`] does each: for what comes together, which costs less than one by one. After a failure
+    /// some may be there.
+    fn put_all(&self, blobs: &[&[u8]], durability: Durability) -> Result<(), BlobError> {
+        blobs.iter().try_for_each(|bytes| self.put(bytes, durability).map(drop))
+    }
+
     /// Keeps bytes that come in pieces, at most `bytes_max`, and only if they turn out to be the `expected` ones.
     fn writer(
         &self,

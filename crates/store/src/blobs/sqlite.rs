@@ -119,6 +119,20 @@ impl Blobs for SqliteBlobs {
         Ok(self.file.has(digest)?)
     }
 
+    /// In one commit.
+    fn put_all(&self, blobs: &[&[u8]], durability: Durability) -> Result<(), BlobError> {
+        let synced = durability == Durability::Synced;
+        Ok(self.file.write(durability, |connection| {
+            let putting = connection.unchecked_transaction()?;
+            let mut put = putting.prepare_cached(PUT)?;
+            for bytes in blobs {
+                put.execute(params![digest_of(bytes).0, synced, bytes])?;
+            }
+            drop(put);
+            putting.commit()
+        })?)
+    }
+
     fn writer(
         &self,
         durability: Durability,
