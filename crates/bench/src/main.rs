@@ -6,8 +6,10 @@ mod binary;
 mod cluster;
 mod data;
 mod figures;
+mod processes;
 mod rounds;
 mod empty_round;
+mod big_round;
 mod churn;
 mod letters;
 mod scenarios;
@@ -38,6 +40,8 @@ enum Measurement {
     Blobs(blobs::Arguments),
     /// What a round costs that computes next to nothing: 11 shards, two workers, a journal on disk
     EmptyRound(empty_round::Arguments),
+    /// What a round of a large model costs in which nothing is trained: four workers, 100 MB
+    BigRound(big_round::Arguments),
     /// What a round costs beyond the lost work when a worker is killed in it
     Churn(churn::Arguments),
     /// The reference's example as whole processes, or the errors that several starts end with
@@ -61,6 +65,7 @@ async fn main() -> anyhow::Result<()> {
     match cli.measurement {
         Measurement::Blobs(arguments) => figures::show(cli.json, &blobs::measure(&arguments).await?),
         Measurement::EmptyRound(arguments) => figures::show(cli.json, &empty_round::measure(&arguments).await?),
+        Measurement::BigRound(arguments) => figures::show(cli.json, &big_round::measure(&arguments).await?),
         Measurement::Churn(arguments) => figures::show(cli.json, &churn::measure(&arguments).await?),
         Measurement::Letters(arguments) if arguments.starts => {
             figures::show(cli.json, &letters::measure_starts(&arguments)?)

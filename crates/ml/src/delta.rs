@@ -19,7 +19,9 @@ use crate::tensor_file::{self, Dtype, TensorFile, TensorFileError, TensorPlace};
 pub const DELTA_FORMAT: &str = "convoke-delta-1";
 
 /// Coordinates that are read at once.
-const BLOCK_COORDINATES: usize = 4096;
+const BLOCK_COORDINATES: usize = 16384;
+/// The most bytes of an element that can be trained.
+const ELEMENT_BYTES_MAX: usize = 8;
 
 /// Why there is no delta.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +89,13 @@ pub fn delta(trained: &Mlp, base: &Mlp) -> Vec<u8> {
 /// Floats become F32 (F64 stays), integers I64; tensors that cannot be trained must equal the base's and are left out.
 /// An infinity may stay where the base has the same. Metadata means nothing here. Allocates in proportion to `base`.
 pub fn delta_between(base: &dyn ReadAt, trained: &dyn ReadAt) -> Result<Vec<u8>, DeltaError> {
+    let mut delta = Vec::new();
+    delta_between_into(base, trained, &mut delta)?;
+    Ok(delta)
+}
+
+/// The same into memory that was used before, whatever it holds: new memory costs more than the differences.
+pub fn delta_between_into(base: &dyn ReadAt, trained: &dyn ReadAt, delta: &mut Vec<u8>) -> Result<(), DeltaError> {
     let base_file = TensorFile::read(base).map_err(DeltaError::ReadBase)?.map_err(DeltaError::Base)?;
     let trained_file = TensorFile::read(trained).map_err(DeltaError::ReadTrained)?.map_err(DeltaError::Trained)?;
     let tensors = base_file.in_file_order();
@@ -94,11 +103,14 @@ pub fn delta_between(base: &dyn ReadAt, trained: &dyn ReadAt) -> Result<Vec<u8>,
 
     let delta_sizes = tensors.iter().filter_map(|(name, place)| {
         let dtype = delta_dtype(place.dtype)?;
-        let elements = (place.end - place.start) as usize / coordinate_bytes(place.dtype);
-        Some((*name, dtype, &place.shape[..], elements * coordinate_bytes(dtype)))
+        Some((*name, dtype, &place.shape[..], place.coordinates() as usize * coordinate_bytes(dtype)))
     });
-    let mut delta = tensor_file::begin(&metadata(), delta_sizes);
-    let [mut old, mut new] = [(); 2].map(|()| vec![0; BLOCK_COORDINATES * size_of::<f64>()]);
+    let delta_bytes: usize = delta_sizes.clone().map(|(.., bytes)| bytes).sum();
+    let header = tensor_file::begin(&metadata(), delta_sizes);
+    delta.resize(header.len() + delta_bytes, 0);
+    delta[..header.len()].copy_from_slice(&header);
+    let mut filled = header.len();
+    let [mut old, mut new] = [(); 2].map(|()| vec![0; BLOCK_COORDINATES * ELEMENT_BYTES_MAX]);
     for ((name, place), start) in tensors.into_iter().zip(starts) {
         let size = coordinate_bytes(place.dtype);
         for (first, count) in place.blocks(BLOCK_COORDINATES) {
@@ -106,11 +118,13 @@ pub fn delta_between(base: &dyn ReadAt, trained: &dyn ReadAt) -> Result<Vec<u8>,
             let offset = first * size as u64;
             base.read_exact_at(place.start + offset, old).map_err(DeltaError::ReadBase)?;
             trained.read_exact_at(start + offset, new).map_err(DeltaError::ReadTrained)?;
-            elements::difference(place.dtype, old, new, &mut delta)
+            let end = filled + delta_dtype(place.dtype).map_or(0, |dtype| count * coordinate_bytes(dtype));
+            elements::difference(place.dtype, old, new, &mut delta[filled..end])
                 .map_err(|(at, fault)| fault_error(name, place.dtype, first, at, fault))?;
+            filled = end;
         }
     }
-    Ok(delta)
+    Ok(())
 }
 
 fn metadata() -> BTreeMap<String, String> {

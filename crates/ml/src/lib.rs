@@ -63,7 +63,7 @@ pub use training::{FullBatch, Place, Trained, Training, train};
 pub mod letters;
 
 mod delta;
-pub use delta::{DELTA_FORMAT, DeltaError, delta, delta_between};
+pub use delta::{DELTA_FORMAT, DeltaError, delta, delta_between, delta_between_into};
 
 pub mod merge;
-pub use merge::{Contribution, MergeError, MergeRule, Merged, ReadAt, merge};
+pub use merge::{Contribution, MergeError, MergeRule, Merged, ReadAt, Version, merge};

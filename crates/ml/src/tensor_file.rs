@@ -121,7 +121,7 @@ pub struct TensorPlace {
 
 impl TensorPlace {
     /// How many coordinates the tensor has: elements, or bytes where elements are not told apart.
-    fn coordinates(&self) -> u64 {
+    pub(crate) fn coordinates(&self) -> u64 {
         (self.end - self.start) / coordinate_bytes(self.dtype) as u64
     }
 

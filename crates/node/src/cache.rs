@@ -3,10 +3,10 @@
 //! It keeps bytes that were checked against their digest; what they mean it does not know.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use convoke_core::Digest;
 use convoke_store::digest_of;
 use convoke_wire::protocol::BLOB_BYTES_MAX;
@@ -34,6 +34,8 @@ struct Kept {
     order: BTreeMap<u64, Digest>,
     uses: u64,
     bytes: u64,
+    /// The memory of what went last, for what comes next: new memory costs more than to fill it.
+    spare: BytesMut,
 }
 
 impl Cache {
@@ -58,7 +60,11 @@ impl Cache {
             let fits = bytes.len() as u64 <= bytes_max;
             return fits.then_some(bytes).ok_or(CallError::BlobTooLarge { digest, bytes_max });
         }
-        let bytes = self.ask(|mut client| async move { client.get(digest, bytes_max).await }).await?;
+        let bytes = self.ask(|mut client| {
+            let memory = std::mem::take(&mut self.kept().spare);
+            async move { client.get_into(digest, bytes_max, memory).await }
+        });
+        let bytes = bytes.await?;
         self.insert(digest, bytes.clone());
         Ok(bytes)
     }
@@ -112,8 +118,7 @@ impl Cache {
 
     /// A blob that is at hand.
     fn look_up(&self, digest: Digest) -> Option<Bytes> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = &mut *kept;
+        let kept = &mut *self.kept();
         let (bytes, used) = kept.blobs.get_mut(&digest)?;
         kept.uses += 1;
         kept.order.remove(used);
@@ -123,8 +128,7 @@ impl Cache {
     }
 
     fn insert(&self, digest: Digest, bytes: Bytes) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = &mut *kept;
+        let kept = &mut *self.kept();
         if kept.blobs.contains_key(&digest) {
             return;
         }
@@ -136,8 +140,14 @@ impl Cache {
             let Some((_, oldest)) = kept.order.pop_first() else { return };
             if let Some((bytes, _)) = kept.blobs.remove(&oldest) {
                 kept.bytes -= bytes.len() as u64;
+                // Whoever still reads it keeps it.
+                kept.spare = bytes.try_into_mut().unwrap_or_default();
             }
         }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

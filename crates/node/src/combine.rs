@@ -13,15 +13,16 @@ mod standardize;
 mod tests;
 
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use convoke_core::coordinator::{Combine, CombineOutcome, Input, Part};
 use convoke_core::event::{Combined, LISTED_MAX, LISTED_REASON_BYTES_MAX, Metrics, Refused, bounded};
 use convoke_core::{Digest, Form, Payload};
 use convoke_ml::ModelError;
-use convoke_ml::merge::{Contribution, MergeError, MergeRule, ReadAt, merge};
+use convoke_ml::merge::{Contribution, MergeError, MergeRule, ReadAt, Version as NextVersion, merge};
 use convoke_store::blobs::{BlobError, BlobReader, BlobWriter, Blobs, Durability};
 use convoke_store::collector::CollectError;
 use convoke_wire::program::v1::combine::Kind;
@@ -36,6 +37,9 @@ use crate::stall::{Patience, Stall};
 /// How many parts stay open during a merge. The rest is opened for each block, so that a stage may have more parts than
 /// the process may have files.
 const OPEN_MAX: usize = 128;
+
+/// From how many bytes of the base on parts are large.
+const LARGE_BYTES: u64 = 4 << 20;
 
 /// What combining needs.
 pub(crate) struct Combining {
@@ -188,11 +192,11 @@ fn take_each<M: program::Message + Default>(
 /// Merges deltas into the next version, durable before anyone hears of it.
 fn merge_deltas(order: &Combine, rule: MergeRule, blobs: &dyn Blobs) -> Result<CombineOutcome, CombineError> {
     let base = order.base.as_blob().ok_or(CombineError::InlineBase)?;
-    let base = Blob(open_checked(blobs, base)?.ok_or(CombineError::NoBase(base))?);
-    let mut deltas: Vec<Box<dyn ReadAt + '_>> = Vec::with_capacity(order.parts.len());
+    let base = Blob(blobs.open(base)?.ok_or(CombineError::NoBase(base))?);
+    let mut deltas: Vec<Opened<'_>> = Vec::with_capacity(order.parts.len());
     let mut lost = Vec::new();
-    for part in &order.parts {
-        match open_part(blobs, &part.result, deltas.len() < OPEN_MAX)? {
+    for (part, delta) in order.parts.iter().zip(open_parts(blobs, &base, &order.parts)?) {
+        match delta {
             Some(delta) => deltas.push(delta),
             None => lost.push(part.index),
         }
@@ -206,9 +210,9 @@ fn merge_deltas(order: &Combine, rule: MergeRule, blobs: &dyn Blobs) -> Result<C
         order.parts.iter().zip(&deltas).partition(|(part, _)| claims(part).is_none());
     let parts: Vec<_> =
         honest.iter().map(|(part, delta)| Contribution { delta: &***delta, samples: part.samples }).collect();
-    let mut version = Version(blobs.writer(Durability::Synced, None, BLOB_BYTES_MAX)?);
+    let mut version = Version::begin(blobs)?;
     let merged = merge(rule, &base, &parts, &mut version)?;
-    let result = Payload::blob(version.0.finish()?);
+    let result = Payload::blob(version.writer.finish()?);
     // A worker that says that it saw more than there is would outweigh all others.
     let boasts = boasting.iter().filter_map(|(part, _)| {
         let reason = format!("it claims {} samples of a shard that has {}", part.samples, claims(part)?);
@@ -224,19 +228,43 @@ fn merge_deltas(order: &Combine, rule: MergeRule, blobs: &dyn Blobs) -> Result<C
     Ok(CombineOutcome::Combined(Combined { result, metrics: Metrics::default(), refused }))
 }
 
+/// A part, as the merge reads it.
+type Opened<'a> = Box<dyn ReadAt + Send + 'a>;
+
+/// What the parts brought, in their order, compared with their digests, as the base is. Where they are large, several threads do that.
+fn open_parts<'a>(blobs: &'a dyn Blobs, base: &Blob, parts: &'a [Part]) -> Result<Vec<Option<Opened<'a>>>, BlobError> {
+    let open = |place: usize| open_part(blobs, &parts[place].result, place < OPEN_MAX);
+    if base.0.len() < LARGE_BYTES {
+        base.0.check()?;
+        return (0..parts.len()).map(open).collect();
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = AtomicUsize::new(0);
+    let open_some = || {
+        let places =
+            std::iter::from_fn(|| Some(next.fetch_add(1, Ordering::Relaxed)).filter(|place| *place < parts.len()));
+        places.map(|place| Ok((place, open(place)?))).collect::<Result<Vec<_>, BlobError>>()
+    };
+    let opened = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..cores.min(parts.len())).map(|_| scope.spawn(open_some)).collect();
+        let own = base.0.check().and_then(|()| open_some());
+        let others = others.into_iter().map(|other| other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        std::iter::once(own).chain(others).collect::<Result<Vec<_>, BlobError>>()
+    })?;
+    let mut opened: Vec<_> = opened.into_iter().flatten().collect();
+    opened.sort_unstable_by_key(|(place, _)| *place);
+    Ok(opened.into_iter().map(|(_, part)| part).collect())
+}
+
 /// A part's bytes; `None` if they are gone or spoiled, and the task has to run again.
-fn open_part<'a>(
-    blobs: &'a dyn Blobs,
-    result: &'a Payload,
-    stays_open: bool,
-) -> Result<Option<Box<dyn ReadAt + 'a>>, BlobError> {
+fn open_part<'a>(blobs: &'a dyn Blobs, result: &'a Payload, stays_open: bool) -> Result<Option<Opened<'a>>, BlobError> {
     let opened = match result.form() {
         Form::Inline(bytes) => return Ok(Some(Box::new(bytes.to_vec()))),
         Form::Blob(digest) if stays_open => {
-            open_checked(blobs, *digest).map(|reader| reader.map(|reader| Box::new(Blob(reader)) as Box<dyn ReadAt>))
+            open_checked(blobs, *digest).map(|reader| reader.map(|reader| Box::new(Blob(reader)) as Opened<'_>))
         }
         Form::Blob(digest) => {
-            Reopened::new(blobs, *digest).map(|delta| delta.map(|delta| Box::new(delta) as Box<dyn ReadAt>))
+            Reopened::new(blobs, *digest).map(|delta| delta.map(|delta| Box::new(delta) as Opened<'_>))
         }
     };
     match opened {
@@ -296,15 +324,31 @@ impl ReadAt for Reopened<'_> {
 }
 
 /// The next version, as the merge writes it.
-struct Version(Box<dyn BlobWriter>);
+struct Version<'a> {
+    blobs: &'a dyn Blobs,
+    writer: Box<dyn BlobWriter>,
+}
 
-impl io::Write for Version {
+impl<'a> Version<'a> {
+    fn begin(blobs: &'a dyn Blobs) -> Result<Self, BlobError> {
+        Ok(Self { blobs, writer: blobs.writer(Durability::Synced, None, BLOB_BYTES_MAX)? })
+    }
+}
+
+impl io::Write for Version<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes).map_err(io::Error::other)?;
+        self.writer.write(bytes).map_err(io::Error::other)?;
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl NextVersion for Version<'_> {
+    fn begin_again(&mut self) -> io::Result<()> {
+        *self = Self::begin(self.blobs).map_err(io::Error::other)?;
         Ok(())
     }
 }

@@ -31,6 +31,8 @@ use crate::rollback::{Rollback, Takeover};
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many frames may be on their way into the stream.
 const FRAMES_MAX: usize = 16;
+/// How many frames that have come are taken at a time: as many as a worker's reports that go together.
+const TAKEN_MAX: usize = 16;
 /// How many blobs a session remembers to have sent.
 const SENT_MAX: usize = 1_024;
 
@@ -129,6 +131,16 @@ async fn read_hello(inbound: &mut Streaming<v1::WorkerFrame>) -> Result<(Hello, 
     }
 }
 
+/// Tells a frame's blob from a message.
+fn sort(frame: v1::WorkerFrame, blobs: &mut Vec<Vec<u8>>, messages: &mut Vec<FromWorker>) -> Result<(), SessionError> {
+    match WorkerFrame::try_from(frame)? {
+        WorkerFrame::Hello(..) => return Err(SessionError::SecondHello),
+        WorkerFrame::Blob(bytes) => blobs.push(bytes),
+        WorkerFrame::Message(message) => messages.push(message),
+    }
+    Ok(())
+}
+
 /// The half of a session that hears the worker.
 struct Reader {
     session: SessionId,
@@ -138,29 +150,50 @@ struct Reader {
 }
 
 impl Reader {
-    /// Hands on what the worker says, until it says no more.
+    /// Hands on what the worker says, until it says no more. What has come together is stored and told together: each alone
+    /// would be a commit of its own.
     async fn read(&self, inbound: &mut Streaming<v1::WorkerFrame>) -> Result<(), SessionError> {
-        while let Ok(Some(frame)) = inbound.message().await {
-            let heard = match WorkerFrame::try_from(frame)? {
-                WorkerFrame::Hello(..) => return Err(SessionError::SecondHello),
-                WorkerFrame::Blob(bytes) => self.store(&bytes).await?,
-                WorkerFrame::Message(message) => self.tell(message).await,
-            };
-            if heard.is_none() {
+        let mut next = inbound.message().await;
+        while let Ok(Some(frame)) = next {
+            let (mut blobs, mut messages) = (Vec::new(), Vec::new());
+            let mut sorted = sort(frame, &mut blobs, &mut messages);
+            let mut waiting = None;
+            for _ in 1..TAKEN_MAX {
+                waiting = tokio::select! {
+                    biased;
+                    came = inbound.message(), if sorted.is_ok() => Some(came),
+                    () = std::future::ready(()) => None,
+                };
+                let Some(Ok(Some(frame))) = waiting.take_if(|came| matches!(came, Ok(Some(_)))) else { break };
+                sorted = sort(frame, &mut blobs, &mut messages);
+            }
+            if !blobs.is_empty() && self.store(&blobs).await?.is_none() {
                 break;
             }
+            for message in messages {
+                if self.tell(message).await.is_none() {
+                    return Ok(());
+                }
+            }
+            sorted?;
+            next = match waiting {
+                // The end, which came with them.
+                Some(end) => end,
+                None => inbound.message().await,
+            };
         }
         Ok(())
     }
 
-    /// Stores a result's bytes. While the disk fails it tries again, and the worker's words wait behind them: no more than
-    /// one frame is held here, and the rest with the worker, which keeps its results until they are accepted.
-    async fn store(&self, bytes: &[u8]) -> Result<Option<()>, SessionError> {
+    /// Stores results' bytes. While the disk fails it tries again, and the worker's words wait behind them: no more than
+    /// some frames are held here, and the rest with the worker, which keeps its results until they are accepted.
+    async fn store(&self, blobs: &[Vec<u8>]) -> Result<Option<()>, SessionError> {
+        let blobs: Vec<&[u8]> = blobs.iter().map(Vec::as_slice).collect();
         loop {
-            // It can be computed again, so nobody waits for the disk: appending it takes less than the way to another thread
-            // and back.
-            match self.blobs.put(bytes, Durability::Unsynced) {
-                Ok(_) => {
+            // They can be computed again, so nobody waits for the disk: appending them takes less than the way to another
+            // thread and back.
+            match self.blobs.put_all(&blobs, Durability::Unsynced) {
+                Ok(()) => {
                     self.disk.works();
                     return Ok(Some(()));
                 }

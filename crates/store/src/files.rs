@@ -4,7 +4,7 @@
 
 use std::fmt::Debug;
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// A file system.
@@ -34,13 +34,13 @@ pub trait Files: Debug + Send + Sync {
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
 }
 
-/// An open file.
-pub trait OpenFile: Debug + Send {
+/// An open file, which several threads may use.
+pub trait OpenFile: Debug + Send + Sync {
     /// Appends bytes.
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()>;
+    fn write_all(&self, bytes: &[u8]) -> io::Result<()>;
 
     /// Reads from a place on, and says how much: less than there is room for, perhaps, and nothing only at the end.
-    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
 
     /// Its size.
     fn size_bytes(&self) -> io::Result<u64>;
@@ -95,13 +95,19 @@ impl Files for SystemFiles {
 }
 
 impl OpenFile for File {
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        Write::write_all(self, bytes)
+    fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut file = self;
+        Write::write_all(&mut file, bytes)
     }
 
-    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        self.seek(SeekFrom::Start(offset))?;
-        self.read(buffer)
+    #[cfg(unix)]
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        std::os::unix::fs::FileExt::read_at(self, buffer, offset)
+    }
+
+    #[cfg(windows)]
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        std::os::windows::fs::FileExt::seek_read(self, buffer, offset)
     }
 
     fn size_bytes(&self) -> io::Result<u64> {

@@ -314,6 +314,15 @@ impl Blobs for Held {
         writer.finish()
     }
 
+    fn put_all(&self, blobs: &[&[u8]], durability: Durability) -> Result<(), BlobError> {
+        if self.by == By::Upload {
+            // Each counts.
+            return blobs.iter().try_for_each(|bytes| self.put(bytes, durability).map(drop));
+        }
+        blobs.iter().for_each(|bytes| self.holds.hold(crate::digest_of(bytes), self.by));
+        self.holds.blobs.put_all(blobs, durability)
+    }
+
     fn writer(
         &self,
         durability: Durability,
@@ -322,9 +331,8 @@ impl Blobs for Held {
     ) -> Result<Box<dyn BlobWriter>, BlobError> {
         let by = self.by;
         expected.into_iter().for_each(|digest| self.holds.hold(digest, by));
-        let name = expected.map_or_else(|| Name::Hashing(Box::new(blake3::Hasher::new())), Name::Known);
         let inner = Some(self.holds.blobs.writer(durability, expected, bytes_max)?);
-        Ok(Box::new(HeldWriter { holds: self.holds.clone(), by, name, inner, counted: 0 }))
+        Ok(Box::new(HeldWriter { holds: self.holds.clone(), by, expected, inner, counted: 0 }))
     }
 
     fn sync(&self, digest: Digest) -> Result<bool, BlobError> {
@@ -350,16 +358,10 @@ impl Blobs for Held {
 struct HeldWriter {
     holds: Arc<Holds>,
     by: By,
-    name: Name,
+    expected: Option<Digest>,
     inner: Option<Box<dyn BlobWriter>>,
     /// Bytes that count as uploaded, unless it comes to nothing.
     counted: u64,
-}
-
-/// A blob has to be held before it is there, so its digest is needed before the one that [`BlobWriter::finish`] returns.
-enum Name {
-    Known(Digest),
-    Hashing(Box<blake3::Hasher>),
 }
 
 impl BlobWriter for HeldWriter {
@@ -368,18 +370,16 @@ impl BlobWriter for HeldWriter {
             self.holds.level.grow(self.counted, chunk.len() as u64)?;
             self.counted += chunk.len() as u64;
         }
-        if let Name::Hashing(hasher) = &mut self.name {
-            hasher.update(chunk);
-        }
         self.inner.as_mut().map_or(Ok(()), |inner| inner.write(chunk))
     }
 
+    fn digest(&self) -> Digest {
+        self.inner.as_ref().expect("a writer is finished once").digest()
+    }
+
     fn finish(mut self: Box<Self>) -> Result<Digest, BlobError> {
-        let digest = match &self.name {
-            Name::Known(digest) => *digest,
-            Name::Hashing(hasher) => Digest(*hasher.finalize().as_bytes()),
-        };
-        // Again, for the bytes may have been long in coming.
+        // A blob is held before it is there; one that was expected is held again, for its bytes may have been long in coming.
+        let digest = self.expected.unwrap_or_else(|| self.digest());
         self.holds.hold(digest, self.by);
         let inner = self.inner.take().expect("a writer is finished once");
         let finished = inner.finish()?;

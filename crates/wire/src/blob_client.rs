@@ -77,8 +77,14 @@ impl BlobClient {
 
     /// A blob of at most `bytes_max` bytes.
     pub async fn get(&mut self, digest: Digest, bytes_max: u64) -> Result<Bytes, CallError> {
+        self.get_into(digest, bytes_max, BytesMut::new()).await
+    }
+
+    /// The same into memory that may have been used before.
+    pub async fn get_into(&mut self, digest: Digest, bytes_max: u64, mut bytes: BytesMut) -> Result<Bytes, CallError> {
         let mut chunks = self.chunks(digest).await?;
-        let (mut bytes, mut hasher) = (BytesMut::new(), blake3::Hasher::new());
+        let mut hasher = blake3::Hasher::new();
+        bytes.clear();
         while let Some(chunk) = chunks.message().await? {
             if (bytes.len() + chunk.data.len()) as u64 > bytes_max {
                 return Err(CallError::BlobTooLarge { digest, bytes_max });

@@ -3,7 +3,7 @@
 
 use std::io;
 
-use super::{BLOCK_COORDINATES, Buffers, ReadAt};
+use super::{BLOCK_COORDINATES, Buffers, ELEMENT_BYTES_MAX, ReadAt};
 use crate::elements::{self, Fault, delta_dtype};
 use crate::excerpt::excerpt;
 use crate::tensor_file::{Dtype, TensorFile, TensorFileError};
@@ -38,11 +38,11 @@ pub fn check_base(base: &dyn ReadAt) -> Result<(), BaseError> {
     if file.tensors.values().all(|place| delta_dtype(place.dtype).is_none()) {
         return Err(BaseError::NothingTrained { tensor: excerpt(first), dtype: place.dtype });
     }
-    let (mut buffers, mut differences) = (Buffers::new(BLOCK_COORDINATES), Vec::new());
+    let (mut buffers, mut differences) =
+        (Buffers::new(BLOCK_COORDINATES), vec![0; BLOCK_COORDINATES * ELEMENT_BYTES_MAX]);
     for (name, place) in file.in_file_order() {
         for (first, count) in place.blocks(BLOCK_COORDINATES) {
             let block = buffers.read(base, place.dtype, place.start, first, count)?;
-            differences.clear();
             // From itself nothing differs; what is no number has no difference from anything.
             if let Err((at, Fault::BaseNotFinite(value))) =
                 elements::difference(place.dtype, block, block, &mut differences)

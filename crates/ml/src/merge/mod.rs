@@ -1,12 +1,13 @@
 //! Merging: a new model version from the round's base and the tasks' deltas, file to file.
 //! A rule sees the same range of coordinates of every delta, in task order, a block at a time,
-//! and accumulates in f64; memory
-//! is a block and the headers, however large the model and however many the deltas.
+//! and accumulates in f64; threads take a piece of the coordinates each, and memory is some pieces and the headers,
+//! however large the model and however many the deltas.
 //! It does not know where files lie nor who made the deltas, and any safetensors file will do as
 //! a model (what becomes of which type is in `elements`).
 
 mod base;
 mod check;
+mod pieces;
 mod read_at;
 mod rule;
 #[cfg(test)]
@@ -14,16 +15,18 @@ mod tests;
 
 use std::io::{self, Write};
 
-use crate::elements::{self, coordinate_bytes, delta_dtype};
+use crate::elements::coordinate_bytes;
 use crate::tensor_file::{Dtype, TensorFile, TensorFileError};
-use rule::Block;
+use pieces::{Halt, Merging};
 
 pub use base::{BaseError, check_base};
 pub use read_at::ReadAt;
 pub use rule::MergeRule;
 
-/// Coordinates in a block.
-const BLOCK_COORDINATES: usize = 4096;
+/// Coordinates in a block: what a processor has at hand while it goes through the deltas.
+const BLOCK_COORDINATES: usize = 8192;
+/// The most bytes of an element that can be trained, in a base or a delta.
+const ELEMENT_BYTES_MAX: usize = 8;
 
 /// The most samples that one delta may claim; keeps sums of claims exact.
 pub const SAMPLES_MAX: u64 = 1 << 40;
@@ -109,98 +112,109 @@ fn first_reason(refused: &[Refused]) -> String {
     refused.first().map_or(String::new(), |first| format!(", number {} because: {}", first.position, first.reason))
 }
 
+/// Where a new version goes.
+pub trait Version: Write {
+    /// Forgets what was written: another begins.
+    fn begin_again(&mut self) -> io::Result<()>;
+}
+
+impl Version for Vec<u8> {
+    fn begin_again(&mut self) -> io::Result<()> {
+        self.clear();
+        Ok(())
+    }
+}
+
+/// How a merge goes about it; the version's bytes do not depend on it.
+#[derive(Clone, Copy)]
+struct Effort {
+    /// Coordinates in a block.
+    block_coordinates: usize,
+    /// Coordinates in a piece.
+    piece_coordinates: u64,
+    /// How many threads take pieces; one for each core where it is `None`.
+    threads: Option<usize>,
+}
+
+impl Effort {
+    /// How many threads take so many pieces. To ask for the cores takes as long as a small merge.
+    fn threads(self, pieces: usize) -> usize {
+        if pieces < 2 {
+            return 1;
+        }
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.threads.unwrap_or_else(cores).min(pieces)
+    }
+}
+
 /// Writes base + the rule's combination of the deltas to `version`: the base's header verbatim,
 /// then its tensors.
 ///
 /// Sums are f64 in the order of `contributions`, rounded once to each tensor's type, integers' to
-/// the nearest and half away from zero; the same contributions in the same order give the same bytes. After an error `version` holds an unfinished file.
+/// the nearest and half away from zero; the same contributions in the same order give the same bytes, whatever the number
+/// of threads, of which a large model takes one for each core. After an error `version` holds an unfinished file.
 pub fn merge(
     rule: MergeRule,
     base: &dyn ReadAt,
     contributions: &[Contribution<'_>],
-    version: &mut dyn Write,
+    version: &mut dyn Version,
 ) -> Result<Merged, MergeError> {
-    merge_in_blocks(rule, base, contributions, version, BLOCK_COORDINATES)
+    let (block_coordinates, piece_coordinates) = (BLOCK_COORDINATES, pieces::COORDINATES);
+    let effort = Effort { block_coordinates, piece_coordinates, threads: None };
+    merge_with(effort, rule, base, contributions, version)
 }
 
-fn merge_in_blocks(
+fn merge_with(
+    effort: Effort,
     rule: MergeRule,
     base: &dyn ReadAt,
     contributions: &[Contribution<'_>],
-    version: &mut dyn Write,
-    block_coordinates: usize,
+    version: &mut dyn Version,
 ) -> Result<Merged, MergeError> {
     let layout = TensorFile::read(base).map_err(MergeError::ReadBase)?.map_err(MergeError::Base)?;
     let tensors = layout.in_file_order();
-    let (deltas, refused) = check::accept(&layout, &tensors, contributions, block_coordinates)?;
-    if deltas.is_empty() {
-        return Err(MergeError::AllRefused { refused });
-    }
-    version.write_all(&layout.header).map_err(MergeError::Write)?;
-
-    let mut update = vec![0.0; block_coordinates];
-    let mut buffers = Buffers::new(block_coordinates);
-    for (t, (name, place)) in tensors.iter().enumerate() {
-        let delta_dtype = delta_dtype(place.dtype);
-        for (first, count) in place.blocks(block_coordinates) {
-            let update = &mut update[..count];
-            if let Some(dtype) = delta_dtype {
-                rule.combine(&Block { deltas: &deltas, tensor: t, dtype, first }, &mut buffers, update)?;
+    let (mut deltas, mut refused) = check::accept(&layout, &tensors, contributions)?;
+    let mut are_checked = false;
+    loop {
+        if deltas.is_empty() {
+            return Err(MergeError::AllRefused { refused });
+        }
+        version.write_all(&layout.header).map_err(MergeError::Write)?;
+        let merging = Merging { effort, rule, base, tensors: &tensors, deltas: &deltas, are_checked };
+        match merging.write(version) {
+            Ok(()) => break,
+            Err(Halt::Error(error)) => return Err(error),
+            Err(Halt::NotFinite) => {
+                refused.extend(check::refuse_not_finite(&tensors, &mut deltas, effort.block_coordinates)?);
+                refused.sort_by_key(|refused| refused.position);
+                are_checked = true;
+                version.begin_again().map_err(MergeError::Write)?;
             }
-            let merged = buffers.read(base, place.dtype, place.start, first, count).map_err(MergeError::ReadBase)?;
-            if delta_dtype.is_some() {
-                elements::add(place.dtype, merged, update).map_err(|(at, value)| {
-                    MergeError::NotFinite(TensorFileError::not_finite(name, first, at, value))
-                })?;
-            }
-            version.write_all(merged).map_err(MergeError::Write)?;
         }
     }
     let samples = deltas.iter().map(|delta| delta.samples).fold(0, u64::saturating_add);
     Ok(Merged { samples, accepted: deltas.len(), refused })
 }
 
-/// Buffers for a block of any type on its way in or out.
+/// A buffer for a block of any type on its way in.
 struct Buffers {
     bytes: Vec<u8>,
-    values: Vec<f64>,
+    block_coordinates: usize,
 }
 
 impl Buffers {
     fn new(block_coordinates: usize) -> Buffers {
-        Buffers { bytes: vec![0; block_coordinates * size_of::<f64>()], values: vec![0.0; block_coordinates] }
+        Buffers { bytes: vec![0; block_coordinates * ELEMENT_BYTES_MAX], block_coordinates }
     }
 
     fn block_coordinates(&self) -> usize {
-        self.values.len()
+        self.block_coordinates
     }
 
     /// Reads `count` coordinates of the tensor that starts at byte `start`, from its coordinate `first` on.
-    fn read(
-        &mut self,
-        source: &dyn ReadAt,
-        dtype: Dtype,
-        start: u64,
-        first: u64,
-        count: usize,
-    ) -> io::Result<&mut [u8]> {
+    fn read(&mut self, source: &dyn ReadAt, dtype: Dtype, start: u64, first: u64, count: usize) -> io::Result<&[u8]> {
         let bytes = &mut self.bytes[..count * coordinate_bytes(dtype)];
         source.read_exact_at(start + first * coordinate_bytes(dtype) as u64, bytes)?;
         Ok(bytes)
-    }
-
-    /// The same as values, of a delta.
-    fn read_values(
-        &mut self,
-        source: &dyn ReadAt,
-        dtype: Dtype,
-        start: u64,
-        first: u64,
-        count: usize,
-    ) -> io::Result<&[f64]> {
-        self.read(source, dtype, start, first, count)?;
-        let values = &mut self.values[..count];
-        elements::delta_values(dtype, &self.bytes, values);
-        Ok(values)
     }
 }

@@ -4,8 +4,8 @@
 
 use std::io;
 
-/// A readable thing of known size, read at offsets.
-pub trait ReadAt {
+/// A readable thing of known size, read at offsets, by several threads at a time.
+pub trait ReadAt: Sync {
     /// Its size in bytes.
     fn size_bytes(&self) -> io::Result<u64>;
 

@@ -5,6 +5,7 @@
 //! right shape.
 
 use super::{Buffers, MergeError, ReadAt};
+use crate::elements;
 use crate::tensor_file::Dtype;
 
 /// How deltas become an update of the base.
@@ -17,6 +18,7 @@ pub enum MergeRule {
 }
 
 /// A delta that was accepted.
+#[derive(Clone)]
 pub(super) struct Delta<'a> {
     /// Its position among the contributions.
     pub position: usize,
@@ -52,16 +54,14 @@ fn mean(block: &Block, buffers: &mut Buffers, update: &mut [f64]) -> Result<(), 
     update.fill(0.0);
     for delta in block.deltas {
         let share = delta.samples as f64 / total;
-        let range = delta.read(block.tensor, block.dtype, block.first, update.len(), buffers)?;
-        for (update, value) in update.iter_mut().zip(range) {
-            *update += share * *value;
-        }
+        let bytes = delta.read(block.tensor, block.dtype, block.first, update.len(), buffers)?;
+        elements::add_share(block.dtype, bytes, share, update);
     }
     Ok(())
 }
 
 impl Delta<'_> {
-    /// `count` values of a tensor from its element `first` on.
+    /// The bytes of `count` elements of a tensor from its element `first` on.
     pub(super) fn read<'b>(
         &self,
         tensor: usize,
@@ -69,9 +69,9 @@ impl Delta<'_> {
         first: u64,
         count: usize,
         buffers: &'b mut Buffers,
-    ) -> Result<&'b [f64], MergeError> {
-        match buffers.read_values(self.source, dtype, self.starts[tensor], first, count) {
-            Ok(values) => Ok(values),
+    ) -> Result<&'b [u8], MergeError> {
+        match buffers.read(self.source, dtype, self.starts[tensor], first, count) {
+            Ok(bytes) => Ok(bytes),
             Err(source) => Err(MergeError::ReadDelta { position: self.position, source }),
         }
     }

@@ -29,10 +29,14 @@ fn delta_of(factor: f32) -> Vec<u8> {
 }
 
 fn run(base: &[u8], deltas: &[(Vec<u8>, u64)], block: usize) -> (Result<Merged, MergeError>, Vec<u8>) {
+    run_with(Effort { block_coordinates: block, piece_coordinates: 4, threads: Some(2) }, base, deltas)
+}
+
+fn run_with(effort: Effort, base: &[u8], deltas: &[(Vec<u8>, u64)]) -> (Result<Merged, MergeError>, Vec<u8>) {
     let contributions: Vec<_> =
         deltas.iter().map(|(delta, samples)| Contribution { delta, samples: *samples }).collect();
     let mut version = Vec::new();
-    let merged = merge_in_blocks(MergeRule::Mean, &base, &contributions, &mut version, block);
+    let merged = merge_with(effort, MergeRule::Mean, &base, &contributions, &mut version);
     (merged, version)
 }
 
@@ -61,6 +65,42 @@ fn blocks_do_not_matter() {
     let whole = run(&base(), &deltas, 4096).1;
     for block in [1, 2, 3, 5, 6, 7] {
         assert_eq!(run(&base(), &deltas, block).1, whole, "block of {block}");
+    }
+}
+
+#[test]
+fn threads_do_not_matter() {
+    let tensor = |name, count: usize, factor: f32| {
+        (name, vec![count], (0..count).map(|i| factor * (i as f32 * 0.37 - 1.0)).collect::<Vec<_>>())
+    };
+    let model = |factor| {
+        let sizes = [("a", 17), ("b", 1), ("c", 0), ("d", 40), ("e", 3)];
+        file(&sizes.map(|(name, count)| tensor(name, count, factor)))
+    };
+    let deltas = [(model(0.7), 3), (model(-1.3), 7), (model(0.01), 11)];
+    let effort =
+        |piece_coordinates, threads| Effort { block_coordinates: 3, piece_coordinates, threads: Some(threads) };
+    let whole = run_with(effort(1000, 1), &model(1.0), &deltas);
+    for threads in [1, 2, 5, 100] {
+        for piece in [1, 2, 5, 18, 61, 1000] {
+            let (merged, version) = run_with(effort(piece, threads), &model(1.0), &deltas);
+            assert_eq!(merged.unwrap(), *whole.0.as_ref().unwrap());
+            assert_eq!(version, whole.1, "{threads} threads, pieces of {piece}");
+        }
+    }
+    assert_eq!(whole.1, run(&model(1.0), &deltas, 4096).1);
+}
+
+#[test]
+fn a_sum_that_only_a_refused_delta_made_too_large_is_none() {
+    let (base, small, huge) = ([3e38, 1.0], [1e30, 1.0], [3e38, f32::NAN]);
+    let [base, small, huge] = [base, small, huge].map(|values: [f32; 2]| file(&[("w", vec![2], values.to_vec())]));
+    for piece in [1, 2] {
+        let effort = Effort { block_coordinates: 1, piece_coordinates: piece, threads: Some(2) };
+        let (merged, version) = run_with(effort, &base, &[(small.clone(), 1), (huge.clone(), 1)]);
+        let refused = merged.unwrap().refused;
+        assert_eq!((refused.len(), refused[0].position), (1, 1));
+        assert_eq!(version, run(&base, &[(small.clone(), 1)], 1).1);
     }
 }
 

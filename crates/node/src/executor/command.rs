@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use convoke_core::event::{Exit, Failure, Usage};
 use convoke_core::message::Assignment;
 use convoke_wire::program::{Command, Feed, ProgramError, Variable};
 
+use super::memory::Memory;
 use super::{Computed, Death, ExecuteError, Given, Input, STDOUT_BYTES_MAX};
 use crate::process::collect::{self, CollectError, Written};
 use crate::process::environment::{VariableError, View};
@@ -33,6 +35,8 @@ const PLACEHOLDER: &str = "{}";
 pub(crate) struct Commands {
     scratch: ScratchRoot,
     files: FileCache,
+    /// For what becomes of the files that steps leave.
+    memory: Arc<Memory>,
 }
 
 /// A command cannot be run, or what it left cannot be taken.
@@ -88,7 +92,12 @@ impl Commands {
         let scratch = ScratchRoot::open(parent)?;
         let files = FileCache::open(&scratch, files_bytes_max);
         let files = files.map_err(|source| CommandError::Give { path: "files", source })?;
-        Ok(Self { scratch, files })
+        Ok(Self { scratch, files, memory: Arc::default() })
+    }
+
+    /// Memory that was used before.
+    pub(super) fn memory(&self) -> &Arc<Memory> {
+        &self.memory
     }
 
     /// Makes a directory for a command, with the files that it brings along.

@@ -7,6 +7,7 @@ mod learn;
 mod command;
 mod left;
 mod shards;
+mod memory;
 mod step;
 mod wasm;
 

@@ -80,10 +80,11 @@ pub(super) fn run(
                 let failure = Failure { usage, ..Failure::of(reason) };
                 ExecuteError::Died(Box::new(Death { failure, log: ended.stderr.clone() }))
             };
-            let trained = collect::read(&result, RESULT_BYTES_MAX).map_err(|error| {
+            let trained = collect::open_left(&result, RESULT_BYTES_MAX).map_err(|error| {
                 died(format!("the step ended well and left no parameters at $CONVOKE_RESULT: {error}"))
             })?;
-            let delta = convoke_ml::delta_between(&&given.base[..], &trained)
+            let mut delta = commands.memory().lend();
+            convoke_ml::delta_between_into(&&given.base[..], &trained, delta.bytes())
                 .map_err(|error| died(format!("what the step left at $CONVOKE_RESULT cannot be used: {error}")))?;
             let metrics = named(&said, "train").collect::<Vec<_>>();
             let metrics = metrics.iter().map(|(name, value)| (name.as_str(), *value)).collect();

@@ -145,19 +145,17 @@ impl Written {
     }
 }
 
-/// The bytes of a regular file that a command left in a place that is known, `bytes_max` at most.
-pub fn read(file: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+/// A regular file that a command left in a place that is known, of at most `bytes_max` bytes.
+pub fn open_left(file: &Path, bytes_max: u64) -> io::Result<File> {
     let file = open(file)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::other(format!("it is a {}, not a regular file", kind_of(metadata.file_type()))));
     }
-    let mut bytes = Vec::new();
-    file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > bytes_max {
+    if metadata.len() > bytes_max {
         return Err(io::Error::other(format!("it has more than {bytes_max} bytes")));
     }
-    Ok(bytes)
+    Ok(file)
 }
 
 /// Opens what is to be a regular file, and no link. Not blocking: what was a file may be a pipe that nobody writes to by
@@ -291,10 +289,10 @@ mod tests {
         fs::write(path("file"), "four").unwrap();
         std::os::unix::fs::symlink("/dev/zero", path("link")).unwrap();
         assert!(std::process::Command::new("mkfifo").arg(path("pipe")).status().unwrap().success());
-        assert_eq!(read(&path("file"), 4).unwrap(), b"four");
-        assert_eq!(read(&path("file"), 3).unwrap_err().to_string(), "it has more than 3 bytes");
-        assert!(read(&path("link"), 4).is_err());
-        assert_eq!(read(&path("pipe"), 4).unwrap_err().to_string(), "it is a named pipe, not a regular file");
-        assert!(read(folder.path(), 4).unwrap_err().to_string().starts_with("it is a directory"));
+        assert_eq!(io::read_to_string(open_left(&path("file"), 4).unwrap()).unwrap(), "four");
+        assert_eq!(open_left(&path("file"), 3).unwrap_err().to_string(), "it has more than 3 bytes");
+        assert!(open_left(&path("link"), 4).is_err());
+        assert_eq!(open_left(&path("pipe"), 4).unwrap_err().to_string(), "it is a named pipe, not a regular file");
+        assert!(open_left(folder.path(), 4).unwrap_err().to_string().starts_with("it is a directory"));
     }
 }

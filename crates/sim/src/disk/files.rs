@@ -87,14 +87,14 @@ struct SimulatedFile {
 }
 
 impl OpenFile for SimulatedFile {
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.disk.state();
         state.has_room()?;
         state.files[self.number].bytes.extend_from_slice(bytes);
         Ok(())
     }
 
-    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let mut state = self.disk.state();
         let State { dice, files, coverage, .. } = &mut *state;
         let bytes = files[self.number].bytes.get(offset as usize..).unwrap_or_default();

@@ -173,7 +173,7 @@ impl Folder {
             file => file.map_err(on("open", &path))?,
         };
         let blob_bytes = file.size_bytes().map_err(on("look at", &path))?;
-        Ok(Some(FolderReader { digest, path, file: Mutex::new(file), blob_bytes, checked: false }))
+        Ok(Some(FolderReader { digest, path, file, blob_bytes, checked: false }))
     }
 
     fn exists(&self, path: &Path) -> Result<bool, DiskError> {
@@ -257,7 +257,9 @@ impl Blobs for FolderBlobs {
         let file = self.folder.files.create_new(&path).map_err(on("create", &path))?;
         let folder = self.folder.clone();
         let intake = Intake::new(expected, bytes_max);
-        Ok(Box::new(FolderWriter { folder, durability, intake, file, path, published: false }))
+        let file = file.into();
+        let (published, unasked_bytes, ahead) = (false, 0, None);
+        Ok(Box::new(FolderWriter { folder, durability, intake, file, path, published, unasked_bytes, ahead }))
     }
 
     fn sync(&self, digest: Digest) -> Result<bool, BlobError> {
@@ -269,8 +271,7 @@ impl Blobs for FolderBlobs {
             return Ok(true);
         }
         let Some(reader) = self.folder.open_unsynced(digest)? else { return Ok(self.folder.exists(&synced)?) };
-        let file = reader.file.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = self.folder.publish_synced(&reader.path, &*file, &synced) {
+        if let Err(error) = self.folder.publish_synced(&reader.path, &*reader.file, &synced) {
             // The system may take the bytes for written now, so that another sync would say so, too: they are lost.
             self.folder.remove_if_there(&reader.path)?;
             return Err(error.into());

@@ -33,6 +33,12 @@ impl Blobs for LayeredBlobs {
         Ok(self.small.has(digest)? || self.large.has(digest)?)
     }
 
+    fn put_all(&self, blobs: &[&[u8]], durability: Durability) -> Result<(), BlobError> {
+        let (small, large): (Vec<&[u8]>, Vec<&[u8]>) = blobs.iter().partition(|bytes| bytes.len() <= SMALL_BYTES_MAX);
+        self.small.put_all(&small, durability)?;
+        self.large.put_all(&large, durability)
+    }
+
     fn writer(
         &self,
         durability: Durability,
@@ -94,6 +100,13 @@ impl BlobWriter for LayeredWriter {
                 self.layer = Layer::Large(large);
                 Ok(())
             }
+        }
+    }
+
+    fn digest(&self) -> Digest {
+        match &self.layer {
+            Layer::Small(small) => small.digest(),
+            Layer::Large(large) => large.digest(),
         }
     }
 

@@ -90,6 +90,10 @@ impl BlobWriter for MemoryWriter {
         Ok(())
     }
 
+    fn digest(&self) -> Digest {
+        self.intake.digest()
+    }
+
     fn finish(self: Box<Self>) -> Result<Digest, BlobError> {
         let digest = self.intake.finish()?;
         let Self { blobs, durability, bytes, .. } = *self;

@@ -41,6 +41,12 @@ pub trait Blobs: Send + Sync {
         writer.finish()
     }
 
+    /// Keeps several, as [`Self::put`] does each: for what comes together, which costs less than one by one. After a failure
+    /// some may be there.
+    fn put_all(&self, blobs: &[&[u8]], durability: Durability) -> Result<(), BlobError> {
+        blobs.iter().try_for_each(|bytes| self.put(bytes, durability).map(drop))
+    }
+
     /// Keeps bytes that come in pieces, at most `bytes_max`, and only if they turn out to be the `expected` ones.
     fn writer(
         &self,
@@ -89,6 +95,9 @@ fn read_all(reader: &dyn BlobReader, digest: Digest, bytes_max: u64) -> Result<B
 pub trait BlobWriter: Send {
     /// Adds bytes.
     fn write(&mut self, chunk: &[u8]) -> Result<(), BlobError>;
+
+    /// The digest of what has come so far.
+    fn digest(&self) -> Digest;
 
     /// Keeps the blob, unless its digest is not the expected one.
     fn finish(self: Box<Self>) -> Result<Digest, BlobError>;
@@ -200,8 +209,12 @@ impl Intake {
         Ok(())
     }
 
+    fn digest(&self) -> Digest {
+        Digest(*self.hasher.finalize().as_bytes())
+    }
+
     fn finish(&self) -> Result<Digest, BlobError> {
-        let actual = Digest(*self.hasher.finalize().as_bytes());
+        let actual = self.digest();
         match self.expected {
             Some(expected) if expected != actual => Err(BlobError::Mismatch { expected, actual }),
             _ => Ok(actual),

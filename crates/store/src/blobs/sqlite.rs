@@ -119,6 +119,20 @@ impl Blobs for SqliteBlobs {
         Ok(self.file.has(digest)?)
     }
 
+    /// In one commit.
+    fn put_all(&self, blobs: &[&[u8]], durability: Durability) -> Result<(), BlobError> {
+        let synced = durability == Durability::Synced;
+        Ok(self.file.write(durability, |connection| {
+            let putting = connection.unchecked_transaction()?;
+            let mut put = putting.prepare_cached(PUT)?;
+            for bytes in blobs {
+                put.execute(params![digest_of(bytes).0, synced, bytes])?;
+            }
+            drop(put);
+            putting.commit()
+        })?)
+    }
+
     fn writer(
         &self,
         durability: Durability,
@@ -208,6 +222,10 @@ impl BlobWriter for SmallWriter {
         self.intake.add(chunk)?;
         self.bytes.extend_from_slice(chunk);
         Ok(())
+    }
+
+    fn digest(&self) -> Digest {
+        self.intake.digest()
     }
 
     fn finish(self: Box<Self>) -> Result<Digest, BlobError> {
