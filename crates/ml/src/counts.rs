@@ -5,7 +5,7 @@
 use std::iter::Sum;
 use std::ops::AddAssign;
 
-/// The most classes between which confusions are counted.
+/// The most classes between which confusions are counted. What carries them may have room for fewer.
 pub const CONFUSION_CLASSES_MAX: usize = 64;
 
 /// What an evaluation counts. Parts are added in order, so that sums have the same bits each time.
@@ -60,7 +60,7 @@ impl Counts {
     /// The share of the target's variance that is explained, 1 at most; `None` where the target does not vary.
     pub fn r2(&self) -> Option<f64> {
         let Residuals { squared_error, target_squares, .. } = self.residuals?;
-        (target_squares > 0.0).then(|| 1.0 - squared_error / target_squares)
+        (target_squares > 0.0 && target_squares.is_finite()).then(|| 1.0 - squared_error / target_squares)
     }
 
     fn mean(&self, sum: f64) -> f64 {

@@ -10,10 +10,10 @@ use crate::model::Mlp;
 use crate::optimizer::{Optimizer, Step, Stepper};
 use crate::random::{generator, shuffle};
 use crate::schedule::Schedule;
-use crate::training::{Place, Trained};
+use crate::training::{Place, Trained, give_up};
 
-/// How often it is asked whether to go on.
-const BATCHES_BETWEEN_ASKING: usize = 256;
+/// After how many samples at most it is asked whether to go on; with larger batches, after each.
+const SAMPLES_BETWEEN_ASKING: usize = 8_192;
 
 /// How to train by gradient descent on batches.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -50,6 +50,7 @@ pub(crate) fn descend(
         batch => batch.min(samples),
     };
     let batches = samples.div_ceil(batch);
+    let batches_between_asking = (SAMPLES_BETWEEN_ASKING / batch).max(1);
     let epochs = u64::from(settings.training_epochs);
     let steps = u64::from(settings.rounds).saturating_mul(epochs).saturating_mul(batches as u64);
     let epochs_before = u64::from(place.round.saturating_sub(1)) * epochs;
@@ -69,7 +70,7 @@ pub(crate) fn descend(
         }
         let (mut loss, mut wrong) = (0.0, 0);
         for b in 0..batches {
-            if b % BATCHES_BETWEEN_ASKING == 0 && !keep_going() {
+            if b % batches_between_asking == 0 && !keep_going() {
                 return Err(ComputeError::Stopped { training_epochs: epoch });
             }
             let rows = b * batch..samples.min((b + 1) * batch);
@@ -90,8 +91,7 @@ pub(crate) fn descend(
             stepper.step(model.parameters_mut(), &gradient, step);
             (loss, wrong) = (loss + pass.loss, wrong + pass.wrong);
             if !pass.loss.is_finite() {
-                // Whatever the step made of it, merging is to refuse the delta.
-                model.parameters_mut().fill(f32::NAN);
+                give_up(model);
                 return Ok(Trained::of(model, data, epoch + 1, Pass { loss, wrong }));
             }
         }

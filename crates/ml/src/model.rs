@@ -112,6 +112,11 @@ pub(crate) const FEATURES_SCALE: &str = "features.scale";
 pub(crate) const TARGET_MEAN: &str = "target.mean";
 pub(crate) const TARGET_SCALE: &str = "target.scale";
 
+/// Whether a tensor of a model's file is of its standardisation, which no training changes.
+pub(crate) fn is_standardization(tensor: &str) -> bool {
+    [FEATURES_MEAN, FEATURES_SCALE, TARGET_MEAN, TARGET_SCALE].contains(&tensor)
+}
+
 /// One dense layer's parameters.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Layer<'a> {

@@ -37,7 +37,7 @@ pub fn predict_values(model: &Mlp, features: &[f32]) -> Result<Vec<f32>, Compute
 /// model's inputs and k its outputs.
 pub fn probabilities(model: &Mlp, features: &[f32]) -> Result<Vec<f32>, ComputeError> {
     predicts_classes(model)?;
-    let mut probabilities = Vec::with_capacity(features.len() / model.inputs() * model.outputs());
+    let mut probabilities = Vec::new();
     each_row(model, features, |row| {
         let start = probabilities.len();
         probabilities.extend_from_slice(row);
@@ -49,12 +49,19 @@ pub fn probabilities(model: &Mlp, features: &[f32]) -> Result<Vec<f32>, ComputeE
 /// What `model` makes of each sample of `features`, as text: a line each, with the value, or with the label of the most
 /// probable class, or with all classes' probabilities in the order of the model's labels.
 pub fn prediction_lines(model: &Mlp, features: &[f32], all: bool) -> Result<String, ComputeError> {
-    if all {
-        let rows = probabilities(model, features)?;
-        let line = |row: &[f32]| row.iter().map(f32::to_string).collect::<Vec<_>>().join(" ") + "\n";
-        return Ok(rows.chunks_exact(model.outputs()).map(line).collect());
-    }
     let mut lines = String::new();
+    if all {
+        predicts_classes(model)?;
+        let mut row = Vec::new();
+        each_row(model, features, |outputs| {
+            row.clear();
+            row.extend_from_slice(outputs);
+            softmax::normalize(&mut row);
+            lines += &row.iter().map(f32::to_string).collect::<Vec<_>>().join(" ");
+            lines.push('\n');
+        })?;
+        return Ok(lines);
+    }
     match model.head() {
         Head::Classes(labels) => predict(model, features)?.iter().for_each(|class| {
             lines.push_str(labels.get(*class as usize).map_or("", String::as_str));

@@ -114,12 +114,21 @@ fn full_batch(
             *parameter -= settings.eta * gradient;
         }
         trained = Trained::of(model, data, trained.training_epochs + 1, pass);
-        if !pass.loss.is_finite() || has_settled(loss_before, pass.loss, settings.early_stop) {
+        if !pass.loss.is_finite() {
+            give_up(model);
+            break;
+        }
+        if has_settled(loss_before, pass.loss, settings.early_stop) {
             break;
         }
         loss_before = Some(pass.loss);
     }
     Ok(trained)
+}
+
+/// Leaves no number in a model whose loss is none any more: whatever the last step made of it, merging is to refuse the delta.
+pub(crate) fn give_up(model: &mut Mlp) {
+    model.parameters_mut().fill(f32::NAN);
 }
 
 fn has_settled(before: Option<f64>, loss: f64, threshold: Option<f64>) -> bool {

@@ -66,8 +66,9 @@ impl Fused {
                     transform.each(values, |f, value| features[f][lane] = value);
                     (target.target[lane], target.weight[lane]) = (value, 1.0);
                 } else {
-                    features.iter_mut().for_each(|feature| feature[lane] = 0.0);
-                    (target.target[lane], target.weight[lane]) = (0.0, 0.0);
+                    // The block's first sample again, without weight: of any other an output might overflow alone.
+                    features.iter_mut().for_each(|feature| feature[lane] = feature[0]);
+                    (target.target[lane], target.weight[lane]) = (target.target[0], 0.0);
                 }
             }
         }

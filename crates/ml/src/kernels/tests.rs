@@ -330,11 +330,29 @@ fn hash(values: &[f32]) -> u64 {
 fn the_bits_of_this_profile_are_pinned() {
     let pin = |sizes: &[usize]| {
         let (model, data) = example(KINDS[0], sizes, 150);
-        let mut gradient = vec![0.0; model.parameters().len()];
-        let pass = loaded(&model, &data).loss_and_gradient(&model, &mut gradient);
-        (pass.loss.to_bits(), hash(&gradient))
+        let is_fused = matches!(Kernel::new(&model).engine, Engine::Fused(_));
+        let pins = Way::all().into_iter().map(|way| {
+            let mut kernel = Kernel::by(&model, way, is_fused);
+            kernel.load(&data, None);
+            let mut gradient = vec![0.0; model.parameters().len()];
+            let pass = kernel.loss_and_gradient(&model, &mut gradient);
+            (pass.loss.to_bits(), hash(&gradient))
+        });
+        pins.reduce(|first, other| if first == other { first } else { panic!("{first:?} and {other:?}") }).unwrap()
     };
     assert_eq!(NUMERIC_PROFILE, "lanes16-1");
     assert_eq!(pin(&[16, 24, 26]), (4_648_539_085_235_814_400, 2_113_436_311_629_879_644));
     assert_eq!(pin(&[16, 64, 26]), (4_651_116_383_074_516_992, 9_052_723_083_449_761_691));
+}
+
+/// Of a very wide layer few samples are computed at a time, so that a small file cannot ask for much memory.
+#[test]
+fn very_wide_layers_have_short_strips() {
+    let (model, data) = example(KINDS[0], &[1, 1 << 20, 2], 20);
+    let mut outputs = Vec::new();
+    Kernel::new(&model).outputs(&model, data.features(), &mut outputs);
+    assert_eq!(outputs.len(), 40);
+    let (narrow, _) = example(KINDS[0], &[1, 1 << 10, 2], 20);
+    assert_eq!(tiled::strip_samples(&Shape::of(&narrow)), 128);
+    assert_eq!(tiled::strip_samples(&Shape::of(&model)), 15);
 }

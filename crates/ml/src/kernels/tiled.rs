@@ -11,20 +11,37 @@ use super::{Goal, Pass, Shape, Transform};
 use crate::architecture::Activation;
 use crate::model::Layer;
 
-/// Samples in a strip.
-const STRIP: usize = 128;
+/// The most samples in a strip.
+const STRIP_MAX: usize = 128;
 
-/// From a panel's rows to the next panel's: one more than a strip has, for rows of several panels that lie a power of two apart
-/// would share few places in the cache.
-const PANEL: usize = STRIP + 1;
+/// Units of hidden and last layers, times samples of a strip: of very wide layers a strip has fewer samples.
+const STRIP_VALUES_MAX: usize = 1 << 24;
 
 const ZEROS: Block = [0.0; LANES];
+
+/// How many samples go together.
+#[derive(Clone, Copy)]
+struct Strip {
+    samples: usize,
+    /// From a panel's rows to the next panel's: one more, for rows of several panels that lie a power of two apart would share
+    /// few places in the cache.
+    panel: usize,
+}
+
+impl Strip {
+    fn of(shape: &Shape) -> Strip {
+        let units: usize = shape.sizes[1..].iter().map(|units| panels(*units) * LANES).sum();
+        let samples = (STRIP_VALUES_MAX / units).clamp(1, STRIP_MAX);
+        Strip { samples, panel: samples + 1 }
+    }
+}
 
 /// The samples of a pass, packed weights, and what layers make of a strip of samples.
 pub(super) struct Tiled {
     width: usize,
+    strip: Strip,
     samples: usize,
-    /// `[strips][features / 16][129]`
+    /// `[strips][features / 16][panel]`
     features: Vec<Block>,
     targets: Vec<f32>,
     layers: Vec<Scratch>,
@@ -40,9 +57,9 @@ struct Scratch {
     transposed: Vec<Block>,
     /// `[outputs / 16]`
     bias: Vec<Block>,
-    /// Activations, `[outputs / 16][129]`; of the last layer there are none.
+    /// Activations, `[outputs / 16][panel]`; of the last layer there are none.
     values: Vec<Block>,
-    /// The gradient with respect to what the activation is given, `[outputs / 16][129]`.
+    /// The gradient with respect to what the activation is given, `[outputs / 16][panel]`.
     signals: Vec<Block>,
     /// The gradient of the weights of those outputs behind the last whole panel, if there are some: `[inputs]`.
     gradient: Vec<Block>,
@@ -55,7 +72,7 @@ fn panels(columns: usize) -> usize {
 impl Tiled {
     /// Memory for models of this shape.
     pub(super) fn new(shape: &Shape) -> Tiled {
-        let last = shape.sizes.len() - 2;
+        let (last, strip) = (shape.sizes.len() - 2, Strip::of(shape));
         let scratch = |(l, sizes): (usize, &[usize])| {
             let (inputs, outputs) = (sizes[0], sizes[1]);
             let blocks = |count: usize| vec![ZEROS; count];
@@ -63,13 +80,14 @@ impl Tiled {
                 panels: blocks(panels(outputs) * inputs),
                 transposed: blocks(if l > 0 { panels(inputs) * outputs } else { 0 }),
                 bias: blocks(panels(outputs)),
-                values: blocks(if l < last { panels(outputs) * PANEL } else { 0 }),
-                signals: blocks(panels(outputs) * PANEL),
+                values: blocks(if l < last { panels(outputs) * strip.panel } else { 0 }),
+                signals: blocks(panels(outputs) * strip.panel),
                 gradient: blocks(if outputs.is_multiple_of(LANES) { 0 } else { inputs }),
             }
         };
         Tiled {
             width: shape.sizes[0],
+            strip,
             samples: 0,
             features: Vec::new(),
             targets: Vec::new(),
@@ -80,15 +98,16 @@ impl Tiled {
 
     /// Takes samples in: their features and target, as `row` gives them.
     pub(super) fn load<'a>(&mut self, samples: usize, row: impl Fn(usize) -> (&'a [f32], f32), transform: &Transform) {
-        let strip = panels(self.width) * PANEL;
+        let Strip { samples: together, panel: distance } = self.strip;
+        let strip = panels(self.width) * distance;
         self.samples = samples;
-        self.features.resize(samples.div_ceil(STRIP) * strip, ZEROS);
+        self.features.resize(samples.div_ceil(together) * strip, ZEROS);
         self.targets.clear();
         for sample in 0..samples {
             let (values, target) = row(sample);
-            let place = &mut self.features[sample / STRIP * strip + sample % STRIP..];
+            let place = &mut self.features[sample / together * strip + sample % together..];
             for (panel, values) in values.chunks(LANES).enumerate() {
-                transform.part(panel * LANES, values, &mut place[panel * PANEL]);
+                transform.part(panel * LANES, values, &mut place[panel * distance]);
             }
             self.targets.push(target);
         }
@@ -149,22 +168,24 @@ impl Work for TiledPass<'_> {
         let Self { tiled, shape, parameters, mut goal } = self;
         tiled.pack(shape, parameters);
         let (mut loss, mut right) = (0.0, 0);
-        for strip in 0..tiled.samples.div_ceil(STRIP) {
-            let rows = (tiled.samples - strip * STRIP).min(STRIP);
-            let blocks = panels(tiled.width) * PANEL;
+        let Strip { samples: together, panel } = tiled.strip;
+        for strip in 0..tiled.samples.div_ceil(together) {
+            let rows = (tiled.samples - strip * together).min(together);
+            let blocks = panels(tiled.width) * panel;
             let features = &tiled.features[strip * blocks..][..blocks];
-            let targets = &tiled.targets[strip * STRIP..][..rows];
-            forward(lanes, shape, features, rows, &mut tiled.layers);
+            let targets = &tiled.targets[strip * together..][..rows];
+            forward(lanes, shape, panel, features, rows, &mut tiled.layers);
             let last = tiled.layers.last_mut().expect("a model has a layer");
             if let Goal::Outputs(to) = &mut goal {
-                append(&last.signals, rows, shape.outputs(), to);
+                append(&last.signals, panel, rows, shape.outputs(), to);
                 continue;
             }
             let mut tally = Tally::new(lanes);
-            measure(lanes, shape, &mut last.signals, targets, &mut tiled.outputs, &mut tally);
+            measure(lanes, shape, panel, &mut last.signals, targets, &mut tiled.outputs, &mut tally);
             if let Goal::Gradient(gradient) = &mut goal {
-                backward(lanes, shape, rows, &mut tiled.layers);
-                add_gradient(lanes, shape, features, rows, strip == 0, &mut tiled.layers, gradient);
+                backward(lanes, shape, panel, rows, &mut tiled.layers);
+                let strip = Given { panel, features, rows, is_first: strip == 0 };
+                add_gradient(lanes, shape, strip, &mut tiled.layers, gradient);
             }
             let (loss_here, right_here) = tally.read(lanes);
             loss += loss_here;
@@ -178,16 +199,16 @@ impl Work for TiledPass<'_> {
 }
 
 /// Appends the outputs of a strip's samples, sample by sample.
-fn append(signals: &[Block], rows: usize, outputs: usize, to: &mut Vec<f32>) {
+fn append(signals: &[Block], panel: usize, rows: usize, outputs: usize, to: &mut Vec<f32>) {
     for row in 0..rows {
-        to.extend((0..outputs).map(|o| signals[o / LANES * PANEL + row][o % LANES]));
+        to.extend((0..outputs).map(|o| signals[o / LANES * panel + row][o % LANES]));
     }
 }
 
 /// Factors whose rows are samples, and whose products are columns.
 #[inline(always)]
-fn by_sample(blocks: &[Block]) -> Left<'_> {
-    Left { values: blocks.as_flattened(), row: LANES, step: 1, chunk: (LANES, PANEL * LANES) }
+fn by_sample(blocks: &[Block], panel: usize) -> Left<'_> {
+    Left { values: blocks.as_flattened(), row: LANES, step: 1, chunk: (LANES, panel * LANES) }
 }
 
 /// A layer's outputs before the loss.
@@ -253,17 +274,17 @@ impl Around for Added {
 }
 
 #[inline(always)]
-fn forward<L: Lanes>(lanes: L, shape: &Shape, features: &[Block], rows: usize, layers: &mut [Scratch]) {
+fn forward<L: Lanes>(lanes: L, shape: &Shape, panel: usize, features: &[Block], rows: usize, layers: &mut [Scratch]) {
     for (l, sizes) in shape.sizes.windows(2).enumerate() {
         let (before, after) = layers.split_at_mut(l);
-        let left = by_sample(before.last().map_or(features, |layer| &layer.values));
+        let left = by_sample(before.last().map_or(features, |layer| &layer.values), panel);
         let Scratch { panels, bias, values, signals, .. } = &mut after[0];
         for (p, (weights, bias)) in panels.chunks_exact(sizes[0]).zip(bias.iter()).enumerate() {
             if values.is_empty() {
-                products(lanes, left, weights, &Bias(bias), Sums::of(&mut signals[p * PANEL..][..rows]));
+                products(lanes, left, weights, &Bias(bias), Sums::of(&mut signals[p * panel..][..rows]));
             } else {
                 let around = Activated(bias, shape.activation);
-                products(lanes, left, weights, &around, Sums::of(&mut values[p * PANEL..][..rows]));
+                products(lanes, left, weights, &around, Sums::of(&mut values[p * panel..][..rows]));
             }
         }
     }
@@ -274,6 +295,7 @@ fn forward<L: Lanes>(lanes: L, shape: &Shape, features: &[Block], rows: usize, l
 fn measure<L: Lanes>(
     lanes: L,
     shape: &Shape,
+    panel: usize,
     signals: &mut [Block],
     targets: &[f32],
     outputs: &mut [Block],
@@ -286,14 +308,14 @@ fn measure<L: Lanes>(
         }
         for (o, output) in outputs.iter_mut().enumerate() {
             for lane in 0..LANES {
-                // Lanes behind the last sample have what an earlier strip left: finite numbers without weight.
-                output[lane] = signals[o / LANES * PANEL + group * LANES + lane][o % LANES];
+                // Lanes behind the last sample have what an earlier strip left, and no weight.
+                output[lane] = signals[o / LANES * panel + group * LANES + lane][o % LANES];
             }
         }
         head::loss_and_gradient(lanes, shape.loss, outputs, &target, tally);
         for (o, output) in outputs.iter().enumerate() {
             for lane in 0..targets.len() {
-                signals[o / LANES * PANEL + group * LANES + lane][o % LANES] = output[lane];
+                signals[o / LANES * panel + group * LANES + lane][o % LANES] = output[lane];
             }
         }
     }
@@ -301,30 +323,31 @@ fn measure<L: Lanes>(
 
 /// Carries the gradient in the last layer's signals back to the first layer's.
 #[inline(always)]
-fn backward<L: Lanes>(lanes: L, shape: &Shape, rows: usize, layers: &mut [Scratch]) {
+fn backward<L: Lanes>(lanes: L, shape: &Shape, panel: usize, rows: usize, layers: &mut [Scratch]) {
     for l in (1..layers.len()).rev() {
         let (before, after) = layers.split_at_mut(l);
-        let left = by_sample(&after[0].signals);
+        let left = by_sample(&after[0].signals, panel);
         let Scratch { values, signals, .. } = &mut before[l - 1];
         for (p, weights) in after[0].transposed.chunks_exact(shape.sizes[l + 1]).enumerate() {
-            let around = Before(shape.activation, &values[p * PANEL..][..rows]);
-            products(lanes, left, weights, &around, Sums::of(&mut signals[p * PANEL..][..rows]));
+            let around = Before(shape.activation, &values[p * panel..][..rows]);
+            products(lanes, left, weights, &around, Sums::of(&mut signals[p * panel..][..rows]));
         }
     }
 }
 
+/// A strip whose gradient is known.
+struct Given<'a> {
+    panel: usize,
+    features: &'a [Block],
+    rows: usize,
+    is_first: bool,
+}
+
 /// Adds the strip's part of the gradient.
 #[inline(always)]
-fn add_gradient<L: Lanes>(
-    lanes: L,
-    shape: &Shape,
-    features: &[Block],
-    rows: usize,
-    first: bool,
-    layers: &mut [Scratch],
-    gradient: &mut [f32],
-) {
-    const ONES: [f32; STRIP] = [1.0; STRIP];
+fn add_gradient<L: Lanes>(lanes: L, shape: &Shape, strip: Given, layers: &mut [Scratch], gradient: &mut [f32]) {
+    const ONES: [f32; STRIP_MAX] = [1.0; STRIP_MAX];
+    let Given { panel, features, rows, is_first: first } = strip;
     let mut rest = gradient;
     for (l, sizes) in shape.sizes.windows(2).enumerate() {
         let (inputs, outputs) = (sizes[0], sizes[1]);
@@ -336,9 +359,9 @@ fn add_gradient<L: Lanes>(
         let Scratch { signals, gradient: narrow, .. } = &mut after[0];
         let around = Added { first };
         for i in (0..inputs).step_by(LANES) {
-            let left = Left::whole(input[i / LANES * PANEL..][..rows].as_flattened(), 1, LANES);
+            let left = Left::whole(input[i / LANES * panel..][..rows].as_flattened(), 1, LANES);
             let count = LANES.min(inputs - i);
-            for (o, signal) in (0..outputs).step_by(LANES).zip(signals.chunks_exact(PANEL)) {
+            for (o, signal) in (0..outputs).step_by(LANES).zip(signals.chunks_exact(panel)) {
                 let sums = match o + LANES <= outputs {
                     true => Sums { values: &mut weights[i * outputs + o..], rows: count, stride: outputs },
                     false => Sums::of(&mut narrow[i..i + count]),
@@ -346,7 +369,7 @@ fn add_gradient<L: Lanes>(
                 products(lanes, left, &signal[..rows], &around, sums);
             }
         }
-        for (biases, signal) in biases.chunks_mut(LANES).zip(signals.chunks_exact(PANEL)) {
+        for (biases, signal) in biases.chunks_mut(LANES).zip(signals.chunks_exact(panel)) {
             let mut sum = [ZEROS];
             products(lanes, Left::whole(&ONES, 0, 1), &signal[..rows], &Added { first: true }, Sums::of(&mut sum));
             for (bias, sum) in biases.iter_mut().zip(&sum[0]) {
@@ -354,4 +377,9 @@ fn add_gradient<L: Lanes>(
             }
         }
     }
+}
+
+#[cfg(test)]
+pub(super) fn strip_samples(shape: &Shape) -> usize {
+    Strip::of(shape).samples
 }

@@ -16,6 +16,7 @@ mod tests;
 use std::io::{self, Write};
 
 use crate::elements::coordinate_bytes;
+use crate::model_file::MODEL_FORMAT;
 use crate::tensor_file::{Dtype, TensorFile, TensorFileError};
 use pieces::{Halt, Merging};
 
@@ -174,13 +175,14 @@ fn merge_with(
     let layout = TensorFile::read(base).map_err(MergeError::ReadBase)?.map_err(MergeError::Base)?;
     let tensors = layout.in_file_order();
     let (mut deltas, mut refused) = check::accept(&layout, &tensors, contributions)?;
+    let is_model = layout.metadata.get("format").is_some_and(|format| format == MODEL_FORMAT);
     let mut are_checked = false;
     loop {
         if deltas.is_empty() {
             return Err(MergeError::AllRefused { refused });
         }
         version.write_all(&layout.header).map_err(MergeError::Write)?;
-        let merging = Merging { effort, rule, base, tensors: &tensors, deltas: &deltas, are_checked };
+        let merging = Merging { effort, rule, base, tensors: &tensors, deltas: &deltas, is_model, are_checked };
         match merging.write(version) {
             Ok(()) => break,
             Err(Halt::Error(error)) => return Err(error),

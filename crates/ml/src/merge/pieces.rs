@@ -9,6 +9,7 @@ use super::check::Tensor;
 use super::rule::{Block, Delta};
 use super::{Buffers, Effort, MergeError, MergeRule, ReadAt, Version};
 use crate::elements::{self, coordinate_bytes, delta_dtype};
+use crate::model::is_standardization;
 use crate::tensor_file::TensorFileError;
 
 /// Coordinates in a piece: some MB of most models. A smaller model is one piece, and no thread begins for it.
@@ -24,6 +25,8 @@ pub(super) struct Merging<'a> {
     /// The base's, in file order.
     pub(super) tensors: &'a [Tensor<'a>],
     pub(super) deltas: &'a [Delta<'a>],
+    /// Whether the base is a model of ours, of which the standardisation is no parameter: what deltas say of it means nothing.
+    pub(super) is_model: bool,
     /// Whether every value of the deltas is known to be finite.
     pub(super) are_checked: bool,
 }
@@ -117,14 +120,15 @@ impl Merging<'_> {
 
     fn make_block(&self, t: usize, first: u64, count: usize, room: &mut Room, merged: &mut [u8]) -> Result<(), Halt> {
         let (name, place) = self.tensors[t];
+        let dtype = delta_dtype(place.dtype).filter(|_| !(self.is_model && is_standardization(name)));
         let Room { buffers, update } = room;
         let update = &mut update[..count];
-        if let Some(dtype) = delta_dtype(place.dtype) {
+        if let Some(dtype) = dtype {
             let block = Block { deltas: self.deltas, tensor: t, dtype, first };
             self.rule.combine(&block, buffers, update)?;
         }
         let base = buffers.read(self.base, place.dtype, place.start, first, count).map_err(MergeError::ReadBase)?;
-        if delta_dtype(place.dtype).is_none() {
+        if dtype.is_none() {
             merged.copy_from_slice(base);
             return Ok(());
         }
