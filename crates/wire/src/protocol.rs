@@ -35,7 +35,7 @@ pub struct Version {
 }
 
 /// What this build speaks.
-pub const VERSION: Version = Version { major: 1, minor: 0 };
+pub const VERSION: Version = Version { major: 1, minor: 1 };
 
 /// A peer's version is none that this build can speak with.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::event::{Event, Extras, Fault, Outcome};
+use crate::event::{Event, Extras, Fault, Outcome, Purpose};
 use crate::sabotage::{self, Bug};
-use crate::{Digest, JobId, JobSpec, Payload, Position, StageNumber, TaskId, Term, TokenId};
+use crate::{Digest, JobId, JobSpec, Payload, Plan, Position, StageNumber, TaskId, Term, TokenId};
 
 use super::credentials::Credentials;
 
@@ -169,6 +169,13 @@ impl Durable {
             }
             Event::StageOpened { job, stage, purpose, base, work } => {
                 let job = self.live(*job).filter(|job| *stage == job.last_stage.next())?;
+                // Nothing runs beside a preparation, and only a plan that has one prepares.
+                let prepares = job.stages.values().any(|stage| stage.purpose == Purpose::Prepare);
+                let may_prepare =
+                    job.stages.is_empty() && matches!(&job.spec.plan, Plan::Rounds(plan) if plan.prepare.is_some());
+                if prepares || (*purpose == Purpose::Prepare && !may_prepare) {
+                    return None;
+                }
                 job.progress.open(*purpose)?;
                 job.last_stage = *stage;
                 job.stages.insert(*stage, Stage::new(*purpose, base, work));
