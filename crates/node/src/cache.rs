@@ -43,6 +43,11 @@ impl Cache {
         Self { kept: Mutex::default(), bytes_max, connection }
     }
 
+    /// How many bytes it keeps.
+    pub(crate) fn bytes_max(&self) -> u64 {
+        self.bytes_max
+    }
+
     /// Keeps a blob that arrived with the session.
     pub(crate) fn keep(&self, bytes: Bytes) {
         self.insert(digest_of(&bytes), bytes);

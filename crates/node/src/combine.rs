@@ -145,7 +145,7 @@ impl CombineError {
 
 fn combine(order: &Combine, blobs: &dyn Blobs) -> Result<CombineOutcome, CombineError> {
     match kind(&order.rule)? {
-        Kind::Count(_) => count::count(&order.parts),
+        Kind::Count(_) => count::count(&order.parts, &lists::samples(blobs, &order.input)?),
         Kind::Collect(_) => collect::collect(order, blobs),
         Kind::Average(_) => average::average(&order.parts),
         Kind::Standardize(_) => standardize::standardize(order, blobs),
@@ -170,11 +170,12 @@ fn merge_rule(merge: &program::Merge) -> Result<MergeRule, ProgramError> {
 fn take_each<M: program::Message + Default>(
     what: &'static str,
     parts: &[Part],
-    mut take: impl FnMut(M) -> Result<(), String>,
+    mut take: impl FnMut(&Part, M) -> Result<(), String>,
 ) -> Result<Vec<Refused>, CombineError> {
     let (mut refused, mut count) = (Vec::new(), 0);
     for part in parts {
-        let taken = program::read(what, &part.result).map_err(|error| error.to_string()).and_then(&mut take);
+        let read = program::read(what, &part.result).map_err(|error| error.to_string());
+        let taken = read.and_then(|message| take(part, message));
         let Err(reason) = taken else { continue };
         count += 1;
         if refused.len() < LISTED_MAX {

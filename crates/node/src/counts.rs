@@ -70,7 +70,9 @@ fn check_confusion(confusion: Vec<u64>, samples: u64, wrong: u64) -> Result<Vec<
 /// Those of a model that diverged may be infinite, or none: then there is no error to tell.
 fn check_residuals(residuals: program::Residuals) -> Result<Residuals, String> {
     let program::Residuals { squared_error, target_mean, target_squares } = residuals;
-    if squared_error < 0.0 || !target_mean.is_finite() || !target_squares.is_finite() || target_squares < 0.0 {
+    // Targets are f32.
+    let is_mean = target_mean.abs() <= f64::from(f32::MAX);
+    if squared_error < 0.0 || !is_mean || !target_squares.is_finite() || target_squares < 0.0 {
         return Err(format!(
             "its residuals are impossible: squares of {squared_error}, around a mean of {target_mean} of {target_squares}"
         ));

@@ -27,7 +27,7 @@ struct Sum {
 pub(super) fn average(parts: &[Part]) -> Result<CombineOutcome, CombineError> {
     let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
     let mut samples = 0_u64;
-    let refused = take_each("measurement", parts, |measured: Measured| {
+    let refused = take_each("measurement", parts, |_, measured: Measured| {
         check(&measured)?;
         samples = samples.saturating_add(measured.samples);
         let weight = measured.samples as f64;

@@ -2,6 +2,8 @@
 //!
 //! What a right or a wrong answer is it does not know.
 
+use std::collections::BTreeMap;
+
 use convoke_core::Payload;
 use convoke_core::coordinator::{CombineOutcome, Part};
 use convoke_core::event::{Combined, Metrics};
@@ -11,12 +13,17 @@ use convoke_wire::program::{self, Count};
 use super::{CombineError, take_each};
 use crate::counts;
 
-/// Adds counts up. The first one says whether they are of classes, and of how many, or of values.
-pub(super) fn count(parts: &[Part]) -> Result<CombineOutcome, CombineError> {
+/// Adds counts up, given how many samples each part of the data has. What most samples were counted as decides what is counted.
+pub(super) fn count(parts: &[Part], samples: &[u64]) -> Result<CombineOutcome, CombineError> {
+    let kind = most_samples(parts);
     let mut total = Counts::default();
-    let refused = take_each("count", parts, |count: Count| {
+    let refused = take_each("count", parts, |part, count: Count| {
         let counts = counts::checked(count)?;
-        if total.samples > 0 && counts.samples > 0 && total.residuals.is_some() != counts.residuals.is_some() {
+        // Who claims more than there is would outweigh all others.
+        if let Some(most) = samples.get(part.index as usize).filter(|most| counts.samples > **most) {
+            return Err(format!("it counts {} samples of a part that has {most}", counts.samples));
+        }
+        if counts.samples > 0 && !kind.is_of(&counts) {
             return Err("it counts what the others do not".to_owned());
         }
         // The loss of a model that diverged may be infinite: then there is none to tell, and still an error.
@@ -37,4 +44,37 @@ pub(super) fn count(parts: &[Part]) -> Result<CombineOutcome, CombineError> {
         program::inline(&message)
     });
     Ok(CombineOutcome::Combined(Combined { result, metrics, refused }))
+}
+
+/// What is counted.
+#[derive(Default)]
+struct Kind {
+    is_of_values: bool,
+    /// The cells of its confusions, where there are some.
+    cells: Option<usize>,
+}
+
+impl Kind {
+    fn is_of(&self, counts: &Counts) -> bool {
+        let cells = counts.confusion.as_ref().map(Vec::len);
+        counts.residuals.is_some() == self.is_of_values && (cells.is_none() || cells == self.cells)
+    }
+}
+
+/// What the most samples were counted as.
+fn most_samples(parts: &[Part]) -> Kind {
+    let (mut of_values, mut of_classes) = (0_u64, 0_u64);
+    let mut by_cells: BTreeMap<usize, u64> = BTreeMap::new();
+    for part in parts {
+        let read: Result<Count, _> = program::read("count", &part.result);
+        let Some(counts) = read.ok().and_then(|count| counts::checked(count).ok()) else { continue };
+        let sum = if counts.residuals.is_some() { &mut of_values } else { &mut of_classes };
+        *sum = sum.saturating_add(counts.samples);
+        if let Some(confusion) = counts.confusion {
+            let sum = by_cells.entry(confusion.len()).or_default();
+            *sum = sum.saturating_add(counts.samples);
+        }
+    }
+    let cells = by_cells.into_iter().max_by_key(|(_, samples)| *samples).map(|(cells, _)| cells);
+    Kind { is_of_values: of_values > of_classes, cells }
 }

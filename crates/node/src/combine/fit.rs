@@ -7,7 +7,7 @@ use convoke_core::{JobSpec, Plan, Work};
 use convoke_wire::program::ProgramError;
 use convoke_wire::program::v1::combine::Kind;
 
-use crate::executor::{EVALUATE, STEP, TRAIN};
+use crate::executor::{COMMAND, EVALUATE, MOMENTS, PREDICT, STEP, TRAIN, WASM};
 
 /// A way to combine is none, or is none for its stage.
 #[derive(Debug, thiserror::Error)]
@@ -28,10 +28,16 @@ const STANDARDIZE: &str = "standardize";
 pub(crate) fn check(spec: &JobSpec) -> Result<(), UnfitError> {
     match &spec.plan {
         Plan::Rounds(plan) => {
-            let prepared = |work| check_work("Rounds.prepare.combine", work, &[STANDARDIZE]);
-            plan.prepare.iter().try_for_each(prepared)?;
+            plan.prepare.iter().try_for_each(|work| {
+                let prepared: &[&str] = match work.ability.as_str() {
+                    TRAIN | EVALUATE | PREDICT | COMMAND | STEP | WASM => &[],
+                    _ => &[STANDARDIZE],
+                };
+                check_work("Rounds.prepare.combine", work, prepared)
+            })?;
             let trained: &[&str] = match plan.train.ability.as_str() {
                 TRAIN | STEP => &[MERGE],
+                MOMENTS => &[],
                 _ => &[MERGE, COUNT, AVERAGE],
             };
             check_work("Rounds.train.combine", &plan.train, trained)?;
@@ -39,6 +45,7 @@ pub(crate) fn check(spec: &JobSpec) -> Result<(), UnfitError> {
                 let measured: &[&str] = match work.ability.as_str() {
                     EVALUATE => &[COUNT],
                     STEP => &[AVERAGE],
+                    MOMENTS => &[],
                     _ => &[COUNT, AVERAGE],
                 };
                 check_work("Rounds.evaluate.combine", work, measured)
@@ -61,8 +68,9 @@ fn check_work(field: &'static str, work: &Work, expected: &[&str]) -> Result<(),
     if expected.contains(&given) {
         return Ok(());
     }
-    let expected: Vec<_> = expected.iter().map(|name| format!("`{name}`")).collect();
-    Err(UnfitError::Unfit { field, given, ability: work.ability.to_string(), expected: expected.join(" or ") })
+    let names: Vec<_> = expected.iter().map(|name| format!("`{name}`")).collect();
+    let expected = if names.is_empty() { "nothing here".to_owned() } else { names.join(" or ") };
+    Err(UnfitError::Unfit { field, given, ability: work.ability.to_string(), expected })
 }
 
 #[cfg(test)]
@@ -72,7 +80,6 @@ mod tests {
     use convoke_wire::program;
 
     use super::*;
-    use crate::executor::{COMMAND, MOMENTS, WASM};
 
     fn work(ability: &str, combine: Payload) -> Work {
         let nothing = Payload::default;

@@ -109,7 +109,7 @@ fn take(bytes: &[u8], columns: usize, samples_max: Option<u64>) -> Result<Moment
     match moments.means.iter().zip(&moments.squares).map(mean_square).position(|square| square > most) {
         Some(column) => {
             let (mean, squares) = (moments.means[column], moments.squares[column]);
-            Err(format!("its column {column} has mean {mean} and squares {squares}, which no values have"))
+            Err(format!("its column {column} has mean {mean} and squares {squares}, of which no scale can be made"))
         }
         None => Ok(moments),
     }

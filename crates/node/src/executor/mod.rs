@@ -170,7 +170,7 @@ impl Executors {
     ) -> Self {
         let cache = Arc::new(cache);
         let (guests, commands) = (Arc::new(guests), commands.map(Arc::new));
-        let (models, shards) = (Arc::new(Models::new()), Arc::new(Shards::default()));
+        let (models, shards) = (Arc::new(Models::new()), Arc::new(Shards::new(cache.bytes_max())));
         Self { inputs: Inputs::new(cache.clone()), cache, compute, models, shards, guests, commands, devices }
     }
 
