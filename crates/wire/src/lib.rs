@@ -8,6 +8,8 @@ pub mod seen;
 pub mod session;
 pub mod client_view;
 pub mod program;
+mod descent;
+pub use descent::TRAINING_EPOCHS_MAX;
 pub mod items;
 pub mod job;
 pub mod tls;

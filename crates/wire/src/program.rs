@@ -16,9 +16,9 @@ pub mod v1 {
 }
 
 pub use v1::{
-    Average, Collect, Combine, Command, Count, Entry, Feed, File, Files, FullBatch, Manifest, Mean, Measured, Merge,
-    Moments, Number, Piece, Predict, Range, Results, ResultsPage, ResultsPageEntry, Standardize, Step, StepMeasure,
-    StepTrain, Train, Unit, Variable, Wasm,
+    Adam, Average, Collect, Combine, Command, Count, Descent, Entry, Feed, File, Files, FullBatch, Manifest, Mean,
+    Measured, Merge, Moments, Number, Piece, Predict, Range, Residuals, Results, ResultsPage, ResultsPageEntry, Schedule,
+    Sgd, Standardize, Step, StepMeasure, StepTrain, Train, Unit, Variable, Wasm,
 };
 
 /// The most bytes of a manifest: some two hundred thousand entries.
@@ -114,6 +114,16 @@ pub enum ProgramError {
         sum: u64,
         /// The data's.
         bytes: usize,
+    },
+    /// A number is not in its range.
+    #[error("{field} is {found}, expected {expected}")]
+    Number {
+        /// The message and its field.
+        field: &'static str,
+        /// As given.
+        found: f64,
+        /// What it should be.
+        expected: &'static str,
     },
     /// An integer is too large.
     #[error("the range has no integer for task {index}")]

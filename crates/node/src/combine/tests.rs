@@ -121,7 +121,7 @@ fn reasons(combined: &Combined) -> Vec<String> {
 #[test]
 fn a_count_that_cannot_be_one_takes_no_part() {
     use program::v1::combine::Kind::Count;
-    let count = |samples, wrong, loss| program::encode(&program::Count { samples, wrong, loss });
+    let count = |samples, wrong, loss| program::encode(&program::Count { samples, wrong, loss, ..Default::default() });
     let counted = |results: &[Vec<u8>]| combine_inline(Count(Default::default()), results);
     let good = [count(10, 1, 2.0), count(10, 4, 3.0)];
     let bad = [b"\xff\xff".to_vec(), count(10, 11, 1.0)];

@@ -51,7 +51,8 @@ pub(super) fn evaluate(given: &Given) -> Result<Computed, ExecuteError> {
     let base = Mlp::from_safetensors(&given.base)?;
     let shard = Dataset::from_safetensors(given.shard(EVALUATE)?, Some(base.outputs()))?;
     let counts: Counts = convoke_ml::evaluate(&base, &shard)?;
-    let count = program::Count { samples: counts.samples, wrong: counts.wrong, loss: counts.loss };
+    let count =
+        program::Count { samples: counts.samples, wrong: counts.wrong, loss: counts.loss, ..Default::default() };
     Ok(Computed {
         result: program::encode(&count).into(),
         samples: counts.samples,
