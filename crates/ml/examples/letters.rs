@@ -9,7 +9,9 @@ use std::io::BufReader;
 use std::time::Instant;
 
 use convoke_ml::rows::{self, Layout};
-use convoke_ml::{Contribution, Dataset, FullBatch, LabelSet, MergeRule, Mlp, delta, evaluate, merge, train};
+use convoke_ml::{
+    Contribution, Dataset, FullBatch, LabelSet, MergeRule, Mlp, Place, Training, delta, evaluate, merge, train,
+};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -28,13 +30,13 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let sizes = [validation.width(), hidden as usize, labels.names().len()];
     let mut model = Mlp::uniform_start(&sizes, labels.names().to_vec(), seed)?;
-    let settings = FullBatch { training_epochs: epochs as u32, eta: 1e-4, early_stop: None };
+    let settings = Training::FullBatch(FullBatch { training_epochs: epochs as u32, eta: 1e-4, early_stop: None });
     let start = Instant::now();
     for _ in 0..rounds {
         let mut deltas = Vec::new();
         for shard in &shards {
             let mut trained = model.clone();
-            train(&mut trained, shard, &settings, &|| true)?;
+            train(&mut trained, shard, &settings, Place::default(), &|| true)?;
             deltas.push((delta(&trained, &model), shard.samples() as u64));
         }
         let contributions: Vec<_> =

@@ -1,14 +1,12 @@
-//! What a model makes of samples: counts of wrong predictions, the loss, or the predictions
-//! themselves.
-//! Counts of parts add up in order to the counts of the whole.
+//! How right a model is about samples: wrong predictions and which, residuals of values, and the loss.
 //! It does not know which samples validate and which train.
 
-use std::iter::Sum;
-use std::ops::AddAssign;
-
-use crate::dataset::{Dataset, DatasetError};
-use crate::kernels::Kernel;
+use crate::counts::{CONFUSION_CLASSES_MAX, Counts, Residuals};
+use crate::dataset::{Dataset, DatasetError, Targets};
 use crate::model::Mlp;
+use crate::moments::Moments;
+use crate::prediction::{each_row, value_of};
+use crate::softmax;
 
 /// Why a model cannot be applied to samples.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -32,6 +30,12 @@ pub enum ComputeError {
     /// A label is not one of the model's.
     #[error(transparent)]
     Data(#[from] DatasetError),
+    /// Classes or probabilities are asked of a model that has none.
+    #[error("the model predicts a value, not classes")]
+    PredictsValue,
+    /// A value is asked of a model that has none.
+    #[error("the model predicts classes, not a value")]
+    PredictsClasses,
     /// The caller asked to stop.
     #[error("training was stopped after {training_epochs} training epochs")]
     Stopped {
@@ -40,87 +44,46 @@ pub enum ComputeError {
     },
 }
 
-/// What an evaluation counts. Parts are added in order, so that the loss has the same bits each
-/// time.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Counts {
-    /// Samples seen.
-    pub samples: u64,
-    /// Samples whose label is not the predicted class.
-    pub wrong: u64,
-    /// Cross-entropy summed over the samples, in nats.
-    pub loss: f64,
-}
-
-impl Counts {
-    /// The share of wrong predictions, 0 to 1; 0 where there are no samples.
-    pub fn error(&self) -> f64 {
-        if self.samples == 0 { 0.0 } else { self.wrong as f64 / self.samples as f64 }
-    }
-}
-
-impl AddAssign for Counts {
-    fn add_assign(&mut self, other: Counts) {
-        self.samples = self.samples.saturating_add(other.samples);
-        self.wrong = self.wrong.saturating_add(other.wrong);
-        self.loss += other.loss;
-    }
-}
-
-impl Sum for Counts {
-    fn sum<I: Iterator<Item = Counts>>(parts: I) -> Counts {
-        parts.fold(Counts::default(), |mut total, part| {
-            total += part;
-            total
-        })
-    }
-}
-
-/// Counts what `model` gets wrong in `data`, and the summed cross-entropy.
+/// Counts what `model` gets wrong in `data`, and how far it is off.
 pub fn evaluate(model: &Mlp, data: &Dataset) -> Result<Counts, ComputeError> {
     check(model, data)?;
-    let pass = Kernel::new(model).loss(model, data.features(), data.labels());
-    Ok(Counts { samples: data.samples() as u64, wrong: pass.wrong, loss: pass.loss })
+    match data.targets() {
+        Targets::Classes(labels) => count_classes(model, data, labels),
+        Targets::Values(values) => count_values(model, data, values),
+    }
 }
 
-/// The class that `model` predicts for each sample of `features` (`[n, d]`, row-major), d being
-/// the model's inputs.
-pub fn predict(model: &Mlp, features: &[f32]) -> Result<Vec<u32>, ComputeError> {
-    let width = model.inputs();
-    if !features.len().is_multiple_of(width) {
-        return Err(ComputeError::Ragged { values: features.len(), width });
-    }
-    let mut classes = Vec::with_capacity(features.len() / width);
-    Kernel::new(model).predict(model, features, &mut classes);
-    Ok(classes)
+fn count_classes(model: &Mlp, data: &Dataset, labels: &[u32]) -> Result<Counts, ComputeError> {
+    let classes = model.outputs();
+    let mut counts = Counts { samples: labels.len() as u64, ..Counts::default() };
+    let mut confusion = (classes <= CONFUSION_CLASSES_MAX).then(|| vec![0; classes * classes]);
+    let mut labels = labels.iter().map(|label| *label as usize);
+    each_row(model, data.features(), |row| {
+        let label = labels.next().expect("a label for each sample");
+        let predicted = softmax::largest(row);
+        counts.loss += softmax::loss(row, label);
+        counts.wrong += u64::from(predicted != Some(label));
+        if let (Some(confusion), Some(predicted)) = (&mut confusion, predicted) {
+            confusion[label * classes + predicted] += 1;
+        }
+    })?;
+    Ok(Counts { confusion, ..counts })
 }
 
-/// The probability of each class (`[n, k]`, row-major) for each sample of `features` (`[n, d]`, row-major), d being the
-/// model's inputs and k its outputs.
-pub fn probabilities(model: &Mlp, features: &[f32]) -> Result<Vec<f32>, ComputeError> {
-    let width = model.inputs();
-    if !features.len().is_multiple_of(width) {
-        return Err(ComputeError::Ragged { values: features.len(), width });
-    }
-    let mut probabilities = Vec::with_capacity(features.len() / width * model.outputs());
-    Kernel::new(model).probabilities(model, features, &mut probabilities);
-    Ok(probabilities)
-}
-
-/// What `model` makes of each sample of `features`, as text: a line each, with the label of the most probable class, or
-/// with all classes' probabilities in the order of the model's labels.
-pub fn prediction_lines(model: &Mlp, features: &[f32], all: bool) -> Result<String, ComputeError> {
-    if all {
-        let rows = probabilities(model, features)?;
-        let line = |row: &[f32]| row.iter().map(f32::to_string).collect::<Vec<_>>().join(" ") + "\n";
-        return Ok(rows.chunks_exact(model.outputs()).map(line).collect());
-    }
-    let mut lines = String::new();
-    for class in predict(model, features)? {
-        lines.push_str(model.labels().get(class as usize).map_or("", String::as_str));
-        lines.push('\n');
-    }
-    Ok(lines)
+fn count_values(model: &Mlp, data: &Dataset, values: &[f32]) -> Result<Counts, ComputeError> {
+    let moments = Moments::of_values(values);
+    let mut residuals =
+        Residuals { target_mean: moments.means[0], target_squares: moments.squares[0], ..Residuals::default() };
+    let (mean, scale) = model.target().unwrap_or((0.0, 1.0));
+    let (mut loss, mut values_left) = (0.0, values.iter());
+    each_row(model, data.features(), |row| {
+        let value = *values_left.next().expect("a value for each sample");
+        let error = f64::from(row[0] - (value - mean) / scale);
+        loss += error * error;
+        let residual = f64::from(value) - value_of(model, row);
+        residuals.squared_error += residual * residual;
+    })?;
+    Ok(Counts { samples: values.len() as u64, loss, residuals: Some(residuals), ..Counts::default() })
 }
 
 /// Checks that `model` can be applied to `data`.
@@ -128,5 +91,9 @@ pub(crate) fn check(model: &Mlp, data: &Dataset) -> Result<(), ComputeError> {
     if data.width() != model.inputs() {
         return Err(ComputeError::Width { samples: data.width(), model: model.inputs() });
     }
-    Ok(data.check_labels(model.outputs())?)
+    match (model.classes(), data.targets()) {
+        (Some(classes), _) => Ok(data.check_labels(classes)?),
+        (None, Targets::Values(_)) => Ok(()),
+        (None, Targets::Classes(_)) => Err(DatasetError::Classes.into()),
+    }
 }

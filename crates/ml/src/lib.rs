@@ -40,11 +40,25 @@ mod elementary;
 mod kernels;
 pub use kernels::NUMERIC_PROFILE;
 
-mod evaluation;
-pub use evaluation::{ComputeError, Counts, evaluate, predict, prediction_lines, probabilities};
+mod softmax;
 
+mod prediction;
+pub use prediction::{predict, predict_values, prediction_lines, probabilities};
+
+mod counts;
+mod evaluation;
+pub use counts::{CONFUSION_CLASSES_MAX, Counts, Residuals};
+pub use evaluation::{ComputeError, evaluate};
+
+mod optimizer;
+mod schedule;
+pub use optimizer::Optimizer;
+pub use schedule::Schedule;
+
+mod descent;
 mod training;
-pub use training::{FullBatch, Trained, train};
+pub use descent::Descent;
+pub use training::{FullBatch, Place, Trained, Training, train};
 
 pub mod letters;
 

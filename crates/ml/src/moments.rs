@@ -82,6 +82,17 @@ impl Moments {
         total
     }
 
+    /// The moments of single numbers.
+    pub(crate) fn of_values(values: &[f32]) -> Moments {
+        let (mut total, mut block) = (Moments::default(), Moments::zeros(1));
+        for values in values.chunks(BLOCK_ROWS) {
+            block.samples = values.len() as u64;
+            sum_up(values, &mut block, 0, 1);
+            total.add(&block);
+        }
+        total
+    }
+
     fn zeros(width: usize) -> Moments {
         Moments { samples: 0, means: vec![0.0; width], squares: vec![0.0; width] }
     }

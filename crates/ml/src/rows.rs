@@ -256,4 +256,24 @@ impl Rows {
         let classes = self.classes(labels)?;
         Ok(Dataset::new(self.features, classes, self.width).expect("rows are not empty and of equal width"))
     }
+
+    /// Takes the labels as numbers to predict. One that is no finite number is an error that names where it first stands.
+    pub fn encode_values(self) -> Result<Dataset, RowError> {
+        let values: Result<Vec<f32>, _> = self.labels.iter().map(FirstSeen::value).collect();
+        let values = values?;
+        let values = self.label_of_row.iter().map(|label| values[*label as usize]).collect();
+        let dataset = Dataset::of_values(self.features, values, self.width);
+        Ok(dataset.expect("rows are not empty and of equal width, and their values are finite"))
+    }
+}
+
+impl FirstSeen {
+    fn value(&self) -> Result<f32, RowError> {
+        let (place, cell) = (self.place.clone(), crate::excerpt::excerpt(&self.name));
+        match self.name.parse::<f32>() {
+            Ok(value) if value.is_finite() => Ok(value),
+            Ok(_) => Err(RowError::NotFinite { place, cell }),
+            Err(_) => Err(RowError::NotANumber { place, cell, delimiter: None }),
+        }
+    }
 }

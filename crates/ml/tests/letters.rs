@@ -9,7 +9,9 @@ use std::io::BufReader;
 use std::path::Path;
 
 use convoke_ml::rows::{self, Layout};
-use convoke_ml::{Contribution, Dataset, FullBatch, LabelSet, MergeRule, Mlp, delta, evaluate, merge, train};
+use convoke_ml::{
+    Contribution, Dataset, FullBatch, LabelSet, MergeRule, Mlp, Place, Training, delta, evaluate, merge, train,
+};
 
 #[test]
 fn the_reference_job_reaches_its_validation_error() {
@@ -28,13 +30,13 @@ fn the_reference_job_reaches_its_validation_error() {
     let shards: Vec<Dataset> = shards.into_iter().map(|rows| rows.encode(&labels).unwrap()).collect();
 
     let mut model = Mlp::uniform_start(&[16, 24, 26], labels.names().to_vec(), 1).unwrap();
-    let settings = FullBatch { training_epochs: 75, eta: 1e-4, early_stop: None };
+    let settings = Training::FullBatch(FullBatch { training_epochs: 75, eta: 1e-4, early_stop: None });
     for _ in 0..3 {
         let deltas: Vec<_> = shards
             .iter()
             .map(|shard| {
                 let mut trained = model.clone();
-                train(&mut trained, shard, &settings, &|| true).unwrap();
+                train(&mut trained, shard, &settings, Place::default(), &|| true).unwrap();
                 delta(&trained, &model)
             })
             .collect();

@@ -4,7 +4,9 @@
 use std::cell::Cell;
 
 use convoke_ml::{
-    ComputeError, Contribution, Counts, Dataset, FullBatch, MergeRule, Mlp, delta, evaluate, merge, predict, train,
+    Activation, Architecture, ComputeError, Contribution, Counts, Dataset, Descent, FullBatch, Head, MergeRule, Mlp,
+    Moments, Optimizer, Place, Schedule, Start, Trained, Training, delta, evaluate, merge, predict, predict_values,
+    prediction_lines, probabilities,
 };
 
 const STEP: FullBatch = FullBatch { training_epochs: 1, eta: 0.01, early_stop: None };
@@ -22,6 +24,15 @@ fn model() -> Mlp {
     let mut model = Mlp::uniform_start(&[3, 9, 4], ["a", "b", "c", "d"].map(String::from).to_vec(), 5).unwrap();
     model.parameters_mut().iter_mut().for_each(|value| *value *= 40.0);
     model
+}
+
+fn train(
+    model: &mut Mlp,
+    data: &Dataset,
+    settings: &FullBatch,
+    keep_going: &dyn Fn() -> bool,
+) -> Result<Trained, ComputeError> {
+    convoke_ml::train(model, data, &Training::FullBatch(*settings), Place::default(), keep_going)
 }
 
 fn round(base: &Mlp, shards: &[Dataset], settings: &FullBatch) -> Mlp {
@@ -91,7 +102,8 @@ fn training_learns_and_reports_its_last_pass() {
     assert_eq!((report.training_epochs, report.samples), (300, 200));
     assert!(report.loss >= after.loss && report.loss < before.loss);
     let first = train(&mut model(), &data, &STEP, &|| true).unwrap();
-    assert_eq!(first.counts(), before);
+    assert_eq!((first.error(), first.wrong, first.samples), (before.error(), before.wrong, before.samples));
+    assert!((first.log_loss() - before.log_loss()).abs() <= 1e-6 * before.log_loss());
 }
 
 #[test]
@@ -133,10 +145,99 @@ fn parts_add_up_to_the_whole() {
     let whole = evaluate(&model, &data(0, 200)).unwrap();
     let parts: Counts = (0..4).map(|k| evaluate(&model, &data(k * 50, 50)).unwrap()).sum();
     assert_eq!((parts.samples, parts.wrong), (whole.samples, whole.wrong));
+    assert_eq!(parts.confusion, whole.confusion);
     assert!((parts.loss - whole.loss).abs() <= 1e-9 * whole.loss);
     let classes = predict(&model, data(0, 200).features()).unwrap();
     let wrong = classes.iter().zip(data(0, 200).labels()).filter(|(class, label)| class != label).count();
     assert_eq!(wrong as u64, whole.wrong);
+    let mut confusion = vec![0; 16];
+    for (class, label) in classes.iter().zip(data(0, 200).labels()) {
+        confusion[(4 * label + class) as usize] += 1;
+    }
+    assert_eq!(whole.confusion, Some(confusion));
+    let shares = probabilities(&model, data(0, 200).features()).unwrap();
+    let likelihood = |(row, label): (&[f32], &u32)| f64::from(row[*label as usize]);
+    let loss = -shares.chunks(4).zip(data(0, 200).labels()).map(likelihood).map(f64::ln).sum::<f64>();
+    assert!((loss - whole.loss).abs() <= 1e-5 * loss, "{loss} and {}", whole.loss);
+}
+
+fn head_of_a_value() -> Head {
+    Head::Value("height".into())
+}
+
+/// The same samples with a value that depends on the features, far from zero.
+fn values(from: usize, samples: usize) -> Dataset {
+    let data = data(from, samples);
+    let value = |row: &[f32]| 500.0 + 40.0 * row[0] - 25.0 * row[1] * row[2];
+    Dataset::of_values(data.features().to_vec(), data.features().chunks(3).map(value).collect(), 3).unwrap()
+}
+
+#[test]
+fn values_are_predicted_and_measured_in_their_own_units() {
+    let architecture = Architecture { sizes: vec![3, 12, 1], activation: Activation::Tanh, head: head_of_a_value() };
+    let mut model = Mlp::start(&architecture, Start::Xavier, 3).unwrap();
+    let (train, test) = (values(0, 300), values(300, 100));
+    model.standardize(&Moments::of(&train)).unwrap();
+    let before = evaluate(&model, &test).unwrap();
+    let settings = Training::Descent(adam(100));
+    let trained = convoke_ml::train(&mut model, &train, &settings, Place { round: 1, seed: 4 }, &|| true).unwrap();
+    let after = evaluate(&model, &test).unwrap();
+    assert!(after.r2().unwrap() > 0.99 && after.error() < 0.1 * before.error(), "{before:?}, {after:?}");
+    assert!((trained.error() - evaluate(&model, &train).unwrap().error()).abs() < 1.0, "{trained:?}");
+
+    let predicted = predict_values(&model, test.features()).unwrap();
+    let targets: Vec<f32> =
+        test.features().chunks(3).map(|row| 500.0 + 40.0 * row[0] - 25.0 * row[1] * row[2]).collect();
+    let squares = predicted.iter().zip(&targets).map(|(found, value)| f64::from(found - value).powi(2));
+    let rmse = (squares.sum::<f64>() / 100.0).sqrt();
+    assert!((rmse - after.rmse().unwrap()).abs() <= 1e-4 * rmse, "{rmse} and {after:?}");
+    let lines = prediction_lines(&model, test.features(), false).unwrap();
+    assert_eq!(lines.lines().map(|line| line.parse::<f32>().unwrap()).collect::<Vec<_>>(), predicted);
+
+    let parts: Counts =
+        [(300, 10), (310, 1), (311, 89)].map(|(k, n)| evaluate(&model, &values(k, n)).unwrap()).into_iter().sum();
+    let [parts, whole] = [parts, after]
+        .map(|counts| counts.residuals.map(|r| (r.squared_error, r.target_mean, r.target_squares)).unwrap());
+    for (part, whole) in [(parts.0, whole.0), (parts.1, whole.1), (parts.2, whole.2)] {
+        assert!((part - whole).abs() <= 1e-12 * whole, "{part} and {whole}");
+    }
+}
+
+fn adam(training_epochs: u32) -> Descent {
+    Descent {
+        training_epochs,
+        batch: 20,
+        learning_rate: 0.01,
+        optimizer: Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, decoupled: false },
+        weight_decay: 0.0,
+        clip_norm: None,
+        schedule: Schedule::Cosine,
+        rounds: 1,
+    }
+}
+
+/// Features of other units and offsets end in the same model once they are standardised.
+#[test]
+fn standardised_training_does_not_depend_on_units() {
+    let plain = data(0, 200);
+    let scaled = |(i, x): (usize, &f32)| match i % 3 {
+        0 => x * 1024.0,
+        1 => x / 4096.0,
+        _ => x + 4096.0,
+    };
+    let features = plain.features().iter().enumerate().map(scaled).collect();
+    let scaled = Dataset::new(features, plain.labels().to_vec(), 3).unwrap();
+    let error = |data: &Dataset| {
+        let mut model = model();
+        model.standardize(&Moments::of(data)).unwrap();
+        convoke_ml::train(&mut model, data, &Training::Descent(adam(80)), Place { round: 1, seed: 4 }, &|| true)
+            .unwrap();
+        evaluate(&model, data).unwrap()
+    };
+    let (plain, scaled) = (error(&plain), error(&scaled));
+    assert!(plain.error() < 0.05, "{plain:?}");
+    assert!((plain.error() - scaled.error()).abs() <= 0.01, "{plain:?}, {scaled:?}");
+    assert!((plain.loss - scaled.loss).abs() <= 0.02 * plain.loss, "{plain:?}, {scaled:?}");
 }
 
 #[test]
@@ -150,4 +251,13 @@ fn data_that_does_not_fit_is_an_error() {
     let error = predict(&model(), &[0.0; 4]).unwrap_err();
     assert_eq!(error.to_string(), "4 values are not a whole number of samples with 3 features");
     assert!(predict(&model(), &[]).unwrap().is_empty());
+    let architecture = Architecture { sizes: vec![3, 1], activation: Activation::Relu, head: head_of_a_value() };
+    let of_a_value = Mlp::zeros(architecture).unwrap();
+    let error = evaluate(&of_a_value, &data(0, 2)).unwrap_err();
+    assert_eq!(error.to_string(), "the data set holds labels, and the model predicts a value");
+    let error = evaluate(&model(), &values(0, 2)).unwrap_err();
+    assert_eq!(error.to_string(), "the data set holds values to predict, and the model predicts classes");
+    let error = prediction_lines(&of_a_value, &[], true).unwrap_err();
+    assert_eq!(error.to_string(), "the model predicts a value, not classes");
+    assert_eq!(predict_values(&model(), &[]), Err(ComputeError::PredictsClasses));
 }

@@ -37,6 +37,7 @@ mod log;
 pub mod record;
 pub mod coordinator;
 mod cache;
+mod counts;
 mod compute;
 mod wasm;
 mod metrics;

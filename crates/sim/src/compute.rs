@@ -9,7 +9,9 @@ use convoke_core::event::{Combined, Completion, Metrics};
 use convoke_core::message::Assignment;
 use convoke_core::sabotage::{self, Bug};
 use convoke_core::{Digest, Form, Payload};
-use convoke_ml::{Contribution, Counts, Dataset, FullBatch, MergeRule, Mlp, Moments, delta, evaluate, merge, train};
+use convoke_ml::{
+    Contribution, Counts, Dataset, FullBatch, MergeRule, Mlp, Moments, Place, Training, delta, evaluate, merge, train,
+};
 use convoke_store::blobs::{BlobError, Blobs, Durability};
 
 use crate::divisible::{self, COLLECT};
@@ -25,7 +27,7 @@ pub const COUNTS: &[u8] = b"counts";
 pub const BYTES_MAX: u64 = 1 << 20;
 /// How many parts of a combine stay open; the others are synced first, and opened again and again.
 const OPEN_MAX: usize = 2;
-const TRAINING: FullBatch = FullBatch { training_epochs: 2, eta: 0.1, early_stop: None };
+const TRAINING: Training = Training::FullBatch(FullBatch { training_epochs: 2, eta: 0.1, early_stop: None });
 
 /// What a task made: its completion, and the blob that goes with it.
 #[derive(Clone, Debug)]
@@ -149,7 +151,7 @@ pub fn train_shard(base: &[u8], shard: &[u8]) -> Result<(Vec<u8>, u64), anyhow::
     let base = Mlp::from_safetensors(base)?;
     let shard = Dataset::from_safetensors(shard, Some(base.outputs()))?;
     let mut model = base.clone();
-    let trained = train(&mut model, &shard, &TRAINING, &|| true)?;
+    let trained = train(&mut model, &shard, &TRAINING, Place::default(), &|| true)?;
     Ok((delta(&model, &base), trained.samples))
 }
 
@@ -211,5 +213,5 @@ fn read_counts(bytes: &[u8]) -> Result<Counts, anyhow::Error> {
         Ok(bytes.get(place..place + 8).context("counts are three numbers")?.try_into()?)
     };
     let (samples, wrong) = (u64::from_le_bytes(number(0)?), u64::from_le_bytes(number(8)?));
-    Ok(Counts { samples, wrong, loss: f64::from_le_bytes(number(16)?) })
+    Ok(Counts { samples, wrong, loss: f64::from_le_bytes(number(16)?), ..Counts::default() })
 }

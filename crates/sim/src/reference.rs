@@ -80,6 +80,6 @@ fn evaluation(base: &[u8], counts: &[Counts]) -> Result<StageResults, anyhow::Er
     Ok(StageResults {
         base: Payload::blob(digest_of(base)),
         tasks: tasks.collect::<Result<_, anyhow::Error>>()?,
-        combined: inline(&counts.iter().copied().sum())?,
+        combined: inline(&counts.iter().cloned().sum())?,
     })
 }

@@ -1,15 +1,19 @@
 //! The passes over data: forward, loss, gradient. One small interface, so that faster kernels
 //! can replace these.
-//! A [`Kernel`] owns the scratch memory for one shape of model; a pass allocates nothing.
+//! A [`Kernel`] owns the samples that are loaded and the scratch memory for one architecture; a pass allocates nothing.
 //! It does not know why a pass is made: training, evaluation and prediction all come here.
 //! Bits are fixed by the order of the sums, which depends on the shape of the model alone.
 
+mod activation;
 mod products;
 mod softmax;
 #[cfg(test)]
 mod tests;
 
-use crate::model::Mlp;
+use crate::architecture::Activation;
+use crate::dataset::{Dataset, Targets};
+use crate::model::{Mlp, Standardization};
+use activation::{relu, relu_gradient, tanh, tanh_gradient};
 use products::{LANES, TILE_ROWS};
 
 /// The name of this arithmetic: results have the same bits wherever the profile is the same.
@@ -24,14 +28,19 @@ const BLOCK_VALUES_MAX: usize = 1 << 22;
 /// What a pass over some samples found.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Pass {
-    /// Cross-entropy summed over the samples, in nats.
+    /// Summed over the samples: cross-entropy in nats, or squared errors of the standardised target.
     pub loss: f64,
-    /// Samples whose label is not the predicted class.
+    /// Samples whose label is not the predicted class; none where a value is predicted.
     pub wrong: u64,
 }
 
-/// Scratch memory for passes of models of one shape.
+/// Samples, and scratch memory for passes of models of one architecture.
 pub(crate) struct Kernel {
+    activation: Activation,
+    /// The loaded samples, `[n, d]`, standardised.
+    features: Vec<f32>,
+    /// What is to be predicted of them, standardised.
+    targets: Targets,
     block_rows: usize,
     /// The block's samples, `[block_rows, inputs padded]`.
     samples: Vec<f32>,
@@ -59,7 +68,7 @@ struct LayerScratch {
 }
 
 impl Kernel {
-    /// Scratch memory for models of the shape of `model`.
+    /// Scratch memory for models of the architecture of `model`.
     pub(crate) fn new(model: &Mlp) -> Kernel {
         let padded: Vec<usize> = model.sizes().iter().map(|size| size.next_multiple_of(LANES)).collect();
         let per_sample: usize = padded.iter().sum();
@@ -79,76 +88,92 @@ impl Kernel {
         if let Some(last) = layers.last_mut() {
             last.bias[last.outputs..].fill(f32::NEG_INFINITY);
         }
-        Kernel { block_rows, samples: vec![0.0; block_rows * padded[0]], layers }
+        let targets = match model.classes() {
+            Some(_) => Targets::Classes(Vec::new()),
+            None => Targets::Values(Vec::new()),
+        };
+        let samples = vec![0.0; block_rows * padded[0]];
+        Kernel { activation: model.activation(), features: Vec::new(), targets, block_rows, samples, layers }
     }
 
-    /// The summed cross-entropy of `features` (`[n, d]`, row-major) with `labels` (`[n]`),
-    /// and its gradient in the order of [`Mlp::parameters`]. Widths and labels must fit the
-    /// model.
-    pub(crate) fn loss_and_gradient(
-        &mut self,
-        model: &Mlp,
-        features: &[f32],
-        labels: &[u32],
-        gradient: &mut [f32],
-    ) -> Pass {
-        self.load(model);
+    /// Takes samples in, standardised by the model, in place of those before: all, or `rows` in that order. They have to
+    /// fit the model.
+    pub(crate) fn load(&mut self, model: &Mlp, data: &Dataset, rows: Option<&[u32]>) {
+        self.features.clear();
+        let width = data.width();
+        match rows {
+            None => standardize(data.features(), model.features(), &mut self.features),
+            Some(rows) => rows.iter().for_each(|row| {
+                let row = &data.features()[*row as usize * width..][..width];
+                standardize(row, model.features(), &mut self.features);
+            }),
+        }
+        let (mean, scale) = model.target().unwrap_or((0.0, 1.0));
+        match (&mut self.targets, data.targets()) {
+            (Targets::Classes(loaded), Targets::Classes(classes)) => take(classes, rows, loaded, |class| class),
+            (Targets::Values(loaded), Targets::Values(values)) => {
+                take(values, rows, loaded, |value| (value - mean) / scale);
+            }
+            _ => panic!("data of another kind than the model's"),
+        }
+    }
+
+    /// The summed loss of the loaded samples, and its gradient in the order of [`Mlp::parameters`].
+    pub(crate) fn loss_and_gradient(&mut self, model: &Mlp, gradient: &mut [f32]) -> Pass {
         for layer in &mut self.layers {
             layer.weight_gradient.fill(0.0);
             layer.bias_gradient.fill(0.0);
         }
-        let mut pass = Pass::default();
-        let width = model.inputs();
-        for (features, labels) in features.chunks(self.block_rows * width).zip(labels.chunks(self.block_rows)) {
-            let rows = self.forward(features, width);
-            pass.add(self.outputs(rows), labels, softmax::loss_and_gradient);
-            self.backward(labels.len(), rows);
-        }
+        let pass = self.pass(model, true);
         self.store_gradient(gradient);
         pass
     }
 
-    /// The summed cross-entropy and the number of wrong predictions alone.
-    pub(crate) fn loss(&mut self, model: &Mlp, features: &[f32], labels: &[u32]) -> Pass {
-        self.load(model);
+    /// The summed loss of the loaded samples and the number of wrong predictions alone.
+    #[cfg(test)]
+    pub(crate) fn loss(&mut self, model: &Mlp) -> Pass {
+        self.pass(model, false)
+    }
+
+    fn pass(&mut self, model: &Mlp, goes_back: bool) -> Pass {
+        self.pack(model);
         let mut pass = Pass::default();
         let width = model.inputs();
-        for (features, labels) in features.chunks(self.block_rows * width).zip(labels.chunks(self.block_rows)) {
+        let (all, targets) = (std::mem::take(&mut self.features), std::mem::replace(&mut self.targets, NOTHING));
+        for (block, features) in all.chunks(self.block_rows * width).enumerate() {
+            let first = block * self.block_rows;
+            let samples = features.len() / width;
             let rows = self.forward(features, width);
-            pass.add(self.outputs(rows), labels, softmax::loss);
+            match &targets {
+                Targets::Classes(classes) => pass.add_classes(self.outputs_of(rows), &classes[first..first + samples]),
+                Targets::Values(values) => pass.add_values(self.outputs_of(rows), &values[first..first + samples]),
+            }
+            if goes_back {
+                self.backward(samples, rows);
+            }
         }
+        (self.features, self.targets) = (all, targets);
         pass
     }
 
-    /// The predicted class of each sample of `features` (`[n, d]`), appended to `classes`.
-    pub(crate) fn predict(&mut self, model: &Mlp, features: &[f32], classes: &mut Vec<u32>) {
-        self.load(model);
-        let width = model.inputs();
-        for features in features.chunks(self.block_rows * width) {
-            let rows = self.forward(features, width);
-            let predicted = self.outputs(rows).take(features.len() / width);
-            classes.extend(predicted.map(|row| softmax::predict(row) as u32));
-        }
-    }
-
-    /// The probability of each class for each sample of `features` (`[n, d]`), appended to `probabilities` (`[n, k]`).
-    pub(crate) fn probabilities(&mut self, model: &Mlp, features: &[f32], probabilities: &mut Vec<f32>) {
-        self.load(model);
+    /// The outputs (`[n, k]`, before softmax, or a value in standardised units) for `features` (`[n, d]`, as they come),
+    /// appended to `outputs`.
+    pub(crate) fn outputs(&mut self, model: &Mlp, features: &[f32], outputs: &mut Vec<f32>) {
+        self.pack(model);
         let (width, classes) = (model.inputs(), model.outputs());
-        let mut values = Vec::new();
+        let mut block = Vec::new();
         for features in features.chunks(self.block_rows * width) {
-            let rows = self.forward(features, width);
-            for row in self.outputs(rows).take(features.len() / width) {
-                values.clear();
-                values.extend_from_slice(row);
-                softmax::normalize(&mut values);
-                probabilities.extend_from_slice(&values[..classes]);
+            block.clear();
+            standardize(features, model.features(), &mut block);
+            let rows = self.forward(&block, width);
+            for row in self.outputs_of(rows).take(features.len() / width) {
+                outputs.extend_from_slice(&row[..classes]);
             }
         }
     }
 
     /// Packs the weights once a pass; they change between passes only.
-    fn load(&mut self, model: &Mlp) {
+    fn pack(&mut self, model: &Mlp) {
         for (scratch, layer) in self.layers.iter_mut().zip(model.layers()) {
             assert!(
                 scratch.inputs == layer.inputs && scratch.outputs == layer.outputs,
@@ -175,10 +200,15 @@ impl Kernel {
         let (mut input, mut stride) = (&self.samples[..rows * stride], stride);
         for (l, layer) in self.layers.iter_mut().enumerate() {
             let values = &mut layer.values[..rows * layer.bias.len()];
-            if l == last {
-                products::multiply(input, stride, layer.inputs, &layer.panels, &layer.bias, values, |_, sum| sum);
-            } else {
-                products::multiply(input, stride, layer.inputs, &layer.panels, &layer.bias, values, |_, sum| relu(sum));
+            let (panels, bias) = (&layer.panels, &layer.bias);
+            match self.activation {
+                _ if l == last => products::multiply(input, stride, layer.inputs, panels, bias, values, |_, sum| sum),
+                Activation::Relu => {
+                    products::multiply(input, stride, layer.inputs, panels, bias, values, |_, sum| relu(sum));
+                }
+                Activation::Tanh => {
+                    products::multiply(input, stride, layer.inputs, panels, bias, values, |_, sum| tanh(sum));
+                }
             }
             (input, stride) = (values, layer.bias.len());
         }
@@ -186,7 +216,7 @@ impl Kernel {
     }
 
     /// The last layer's rows in the current block.
-    fn outputs(&mut self, rows: usize) -> std::slice::ChunksExactMut<'_, f32> {
+    fn outputs_of(&mut self, rows: usize) -> std::slice::ChunksExactMut<'_, f32> {
         let last = self.layers.last_mut().expect("a model has a layer");
         let stride = last.bias.len();
         last.values[..rows * stride].chunks_exact_mut(stride)
@@ -208,18 +238,18 @@ impl Kernel {
             products::multiply_transposed(input, input_stride, signal, stride, &mut layer.weight_gradient);
             products::sum_rows(signal, &mut layer.bias_gradient);
             // The activations were needed for the weights' gradient and now only for
-            // ReLU's: they give way to it.
+            // their own: they give way to it.
             if let Some(previous) = before.last_mut() {
                 let values = &mut previous.values[..rows * input_stride];
-                products::multiply(
-                    signal,
-                    stride,
-                    layer.outputs,
-                    &layer.transposed,
-                    &layer.no_bias,
-                    values,
-                    relu_gradient,
-                );
+                let (panels, bias) = (&layer.transposed, &layer.no_bias);
+                match self.activation {
+                    Activation::Relu => {
+                        products::multiply(signal, stride, layer.outputs, panels, bias, values, relu_gradient);
+                    }
+                    Activation::Tanh => {
+                        products::multiply(signal, stride, layer.outputs, panels, bias, values, tanh_gradient);
+                    }
+                }
             }
         }
     }
@@ -228,7 +258,7 @@ impl Kernel {
     /// slow on many processors, and the rows behind the samples are no samples at all.
     fn clear_padding(&mut self, samples: usize, rows: usize) {
         let classes = self.layers.last().map_or(0, |layer| layer.outputs);
-        for (r, row) in self.outputs(rows).enumerate() {
+        for (r, row) in self.outputs_of(rows).enumerate() {
             let from = if r < samples { classes } else { 0 };
             row[from..].fill(0.0);
         }
@@ -251,28 +281,41 @@ impl Kernel {
 }
 
 impl Pass {
-    fn add<'a>(
-        &mut self,
-        rows: impl Iterator<Item = &'a mut [f32]>,
-        labels: &[u32],
-        row_loss: fn(&mut [f32], usize) -> (f64, bool),
-    ) {
-        for (row, label) in rows.zip(labels) {
-            let (loss, wrong) = row_loss(row, *label as usize);
+    /// Leaves the gradient of the loss in the outputs.
+    fn add_classes<'a>(&mut self, rows: impl Iterator<Item = &'a mut [f32]>, classes: &[u32]) {
+        for (row, class) in rows.zip(classes) {
+            let (loss, wrong) = softmax::loss_and_gradient(row, *class as usize);
             self.loss += loss;
             self.wrong += u64::from(wrong);
         }
     }
+
+    /// The same for the squared error.
+    fn add_values<'a>(&mut self, rows: impl Iterator<Item = &'a mut [f32]>, values: &[f32]) {
+        for (row, value) in rows.zip(values) {
+            let error = row[0] - value;
+            self.loss += f64::from(error) * f64::from(error);
+            row[0] = 2.0 * error;
+        }
+    }
 }
 
-/// max(0, x), and NaN for NaN: a diverged model must not look well.
-#[inline(always)]
-fn relu(x: f32) -> f32 {
-    if x < 0.0 { 0.0 } else { x }
+/// Stands in for the targets while they are lent.
+const NOTHING: Targets = Targets::Classes(Vec::new());
+
+/// Appends (x − mean) / scale of whole samples.
+fn standardize(features: &[f32], by: Option<&Standardization>, to: &mut Vec<f32>) {
+    let Some(Standardization { mean, scale }) = by else { return to.extend_from_slice(features) };
+    for sample in features.chunks_exact(mean.len()) {
+        to.extend(sample.iter().zip(mean).zip(scale).map(|((x, mean), scale)| (x - mean) / scale));
+    }
 }
 
-/// The gradient before ReLU, given ReLU's value and the gradient after it.
-#[inline(always)]
-fn relu_gradient(activation: f32, gradient: f32) -> f32 {
-    if activation > 0.0 { gradient } else { 0.0 }
+/// All of `values`, or those of `rows`, in place of what was there.
+fn take<T: Copy>(values: &[T], rows: Option<&[u32]>, to: &mut Vec<T>, made: impl Fn(T) -> T) {
+    to.clear();
+    match rows {
+        None => to.extend(values.iter().map(|value| made(*value))),
+        Some(rows) => to.extend(rows.iter().map(|row| made(values[*row as usize]))),
+    }
 }

@@ -18,24 +18,6 @@ pub(super) fn loss_and_gradient(row: &mut [f32], label: usize) -> (f64, bool) {
     (loss, wrong)
 }
 
-/// The loss of `row` alone; leaves nothing of use in `row`.
-pub(super) fn loss(row: &mut [f32], label: usize) -> (f64, bool) {
-    let (loss, wrong, _) = exponentials(row, label);
-    (loss, wrong)
-}
-
-/// The class of the largest output, the first of equals; class 0 where nothing compares.
-pub(super) fn predict(row: &[f32]) -> usize {
-    let max = maximum(row);
-    row.iter().position(|value| *value == max).unwrap_or(0)
-}
-
-/// Replaces each output by its class's probability.
-pub(super) fn normalize(row: &mut [f32]) {
-    let (_, _, sum) = exponentials(row, 0);
-    row.iter_mut().for_each(|value| *value /= sum);
-}
-
 fn maximum(row: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
     for values in row.as_chunks::<LANES>().0 {

@@ -5,7 +5,7 @@
 use super::alphabet::{GRID, PLAIN, Point, strokes};
 use super::features::measure;
 use super::*;
-use crate::{Contribution, Dataset, FullBatch, MergeRule, Mlp, delta, evaluate, merge, train};
+use crate::{Contribution, Dataset, FullBatch, MergeRule, Mlp, Place, Training, delta, evaluate, merge, train};
 
 /// A picture from rows of text, the top first, at some place in the bitmap.
 fn picture(rows: &[&str], left: usize, bottom: usize) -> Bitmap {
@@ -180,11 +180,11 @@ fn they_are_learnt_in_fifteen_rounds() {
     let shards: Vec<Dataset> = letters.shards.iter().map(dataset).collect();
     let labels = (0..LETTERS).map(|label| label.to_string()).collect();
     let mut model = Mlp::uniform_start(&[FEATURES, 24, LETTERS], labels, 0).unwrap();
-    let settings = FullBatch { training_epochs: 50, eta: 1e-4, early_stop: None };
+    let settings = Training::FullBatch(FullBatch { training_epochs: 50, eta: 1e-4, early_stop: None });
     for _ in 0..15 {
         let train = |shard| {
             let mut trained = model.clone();
-            train(&mut trained, shard, &settings, &|| true).unwrap();
+            train(&mut trained, shard, &settings, Place::default(), &|| true).unwrap();
             delta(&trained, &model)
         };
         let deltas: Vec<_> = shards.iter().map(train).collect();

@@ -119,6 +119,15 @@ fn rows_are_encoded_or_the_unknown_label_is_named() {
 }
 
 #[test]
+fn labels_can_be_numbers_to_predict() {
+    let data = labelled("shard.txt", "1,2,2.5\n3,4,-1e3\n5,6,2.5\n".as_bytes()).unwrap().encode_values().unwrap();
+    assert_eq!(data, Dataset::of_values(vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], vec![2.5, -1000.0, 2.5], 2).unwrap());
+    let error = |text: &str| labelled("shard.txt", text.as_bytes()).unwrap().encode_values().unwrap_err().to_string();
+    assert_eq!(error("1,2\n1,big\n"), "shard.txt, line 2, column 2: `big` is not a number");
+    assert_eq!(error("x,y\n1,2\n1,inf\n"), "shard.txt, line 3, column 2 (`y`): `inf` is not a finite number");
+}
+
+#[test]
 fn quotes_headers_and_other_layouts_are_read() {
     let text = "\u{feff}kind;\"petal; length\";width\r\n\"a \"\"b\"\"\";\"1,5\";2\r\n".replace("1,5", "1.5");
     let rows = read("iris.csv", text.as_bytes(), &layout(';', "first", &[])).unwrap();

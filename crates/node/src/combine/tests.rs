@@ -137,6 +137,41 @@ fn a_count_that_cannot_be_one_takes_no_part() {
 }
 
 #[test]
+fn confusions_and_residuals_are_added_up() {
+    use program::v1::combine::Kind::Count;
+    use program::{Message, Residuals};
+    let counted = |counts: &[program::Count]| {
+        let results: Vec<_> = counts.iter().map(program::encode).collect();
+        let combined = combine_inline(Count(Default::default()), &results).unwrap();
+        let total = program::Count::decode(combined.result.as_inline().unwrap()).unwrap();
+        (total, reasons(&combined), combined.metrics)
+    };
+    let of = |confusion: &[u64; 4]| {
+        let wrong = confusion[1] + confusion[2];
+        program::Count { samples: 10, wrong, loss: 1.0, confusion: confusion.to_vec(), residuals: None }
+    };
+    let of_values = |squared_error, target_mean| {
+        let residuals = Some(Residuals { squared_error, target_mean, target_squares: 8.0 });
+        program::Count { samples: 10, loss: 3.0, residuals, ..Default::default() }
+    };
+    let classes = [of(&[5, 1, 0, 4]), of_values(1.0, 1.0), of(&[2, 2, 2, 4])];
+    let (total, refused, metrics) = counted(&classes);
+    assert_eq!(
+        total,
+        program::Count { samples: 20, wrong: 5, loss: 2.0, confusion: vec![7, 3, 2, 8], residuals: None }
+    );
+    assert_eq!(refused, ["1: it counts what the others do not"]);
+    assert_eq!(metrics, Metrics::from_iter([("validation_error", 0.25), ("validation_loss", 0.1)]));
+    let (total, refused, metrics) = counted(&[of_values(50.0, 1.0), of_values(30.0, 3.0)]);
+    let residuals = Residuals { squared_error: 80.0, target_mean: 2.0, target_squares: 36.0 };
+    assert_eq!((total.residuals, total.samples, refused.len()), (Some(residuals), 20, 0));
+    let numbers = [("validation_error", 2.0), ("validation_loss", 0.3), ("validation_r2", 1.0 - 80.0 / 36.0)];
+    assert_eq!(metrics, Metrics::from_iter(numbers));
+    let (_, _, metrics) = counted(&[program::Count::default()]);
+    assert_eq!(metrics, Metrics::default());
+}
+
+#[test]
 fn a_measurement_that_cannot_be_one_takes_no_part_and_displaces_nothing() {
     use program::v1::combine::Kind::Average;
     let measured = |numbers: &[(&str, f64)]| {
