@@ -179,14 +179,13 @@ impl Mlp {
         }
         // Zero is added so that no mean is -0, which would not come out of a merge as it was.
         let mut mean: Vec<f32> = moments.means.iter().map(|mean| *mean as f32 + 0.0).collect();
-        let scale = |squares: &f64| Some((squares / moments.samples as f64).sqrt() as f32).filter(|s| s.is_normal());
-        let scale_or_1 = |squares: &f64| scale(squares).unwrap_or(1.0);
-        let mut scale: Vec<f32> = moments.squares.iter().map(scale_or_1).collect();
-        let too_far = |mean: &f32| !mean.is_finite();
-        if let Some(column) = mean.iter().position(too_far) {
+        let deviation = |squares: &f64| (squares / moments.samples as f64).sqrt() as f32;
+        let mut scale: Vec<f32> = moments.squares.iter().map(deviation).collect();
+        if let Some(column) = mean.iter().zip(&scale).position(|(mean, scale)| !(mean + scale).is_finite()) {
             let (mean, squares) = (moments.means[column], moments.squares[column]);
             return Err(MomentsError::Impossible { column, mean, squares }.into());
         }
+        scale.iter_mut().filter(|scale| !scale.is_normal()).for_each(|scale| *scale = 1.0);
         let target = mean.get(width).copied().zip(scale.get(width).copied());
         mean.truncate(width);
         scale.truncate(width);
@@ -235,6 +234,8 @@ mod tests {
         assert_eq!(error(&mut classifier, &moments), "moments of 3 columns, expected 2");
         let far = Moments { samples: 1, means: vec![0.0, 1e39], squares: vec![0.0; 2] };
         assert!(error(&mut classifier, &far).starts_with("column 1 has mean 1"));
+        let wide = Moments { samples: 1, means: vec![0.0; 2], squares: vec![1e80, 1.0] };
+        assert!(error(&mut classifier, &wide).starts_with("column 0 has mean 0 and squares 1"));
         assert_eq!(classifier.features(), None);
     }
 

@@ -17,8 +17,8 @@ pub mod v1 {
 
 pub use v1::{
     Adam, Average, Collect, Combine, Command, Count, Descent, Entry, Feed, File, Files, FullBatch, Manifest, Mean,
-    Measured, Merge, Moments, Number, Piece, Predict, Range, Residuals, Results, ResultsPage, ResultsPageEntry, Schedule,
-    Sgd, Standardize, Step, StepMeasure, StepTrain, Train, Unit, Variable, Wasm,
+    Measured, Merge, Moments, Number, Piece, Predict, Range, Residuals, Results, ResultsPage, ResultsPageEntry,
+    Schedule, Sgd, Standardize, Step, StepMeasure, StepTrain, Train, Unit, Variable, Wasm,
 };
 
 /// The most bytes of a manifest: some two hundred thousand entries.

@@ -102,9 +102,15 @@ fn take(bytes: &[u8], columns: usize, samples_max: Option<u64>) -> Result<Moment
     if let Some(samples_max) = samples_max.filter(|samples_max| moments.samples > *samples_max) {
         return Err(format!("it claims {} samples of a shard that has {samples_max}", moments.samples));
     }
-    // Another's would be no model's any more: all values are f32.
-    match moments.means.iter().position(|mean| mean.abs() > f64::from(f32::MAX)) {
-        Some(column) => Err(format!("its mean of column {column} is {}, which no values have", moments.means[column])),
+    // All values are f32. The mean square of all parts together is no larger than the largest of one, so that of what is
+    // within this a scale can be made.
+    let most = (f64::from(f32::MAX) / 2.0).powi(2);
+    let mean_square = |(mean, squares): (&f64, &f64)| mean * mean + squares / moments.samples as f64;
+    match moments.means.iter().zip(&moments.squares).map(mean_square).position(|square| square > most) {
+        Some(column) => {
+            let (mean, squares) = (moments.means[column], moments.squares[column]);
+            Err(format!("its column {column} has mean {mean} and squares {squares}, which no values have"))
+        }
         None => Ok(moments),
     }
 }
@@ -208,7 +214,8 @@ mod tests {
         for (bad, expected) in [
             (of(4, &[0.0; 2], &[1.0; 2]), "it claims 4 samples of a shard that has 3"),
             (of(3, &[0.0; 3], &[1.0; 3]), "it has moments of 3 columns, and the model takes 2"),
-            (of(3, &[0.0, 1e39], &[1.0; 2]), "its mean of column 1 is 1"),
+            (of(3, &[0.0, 1e39], &[1.0; 2]), "its column 1 has mean 1"),
+            (of(3, &[0.0; 2], &[1e80, 1.0]), "its column 0 has mean 0 and squares 1"),
             (of(3, &[0.0; 9], &[1.0; 9]), "it has more than 96 bytes, for 2 columns"),
             (of(0, &[0.0; 2], &[1.0; 2]), "moments of 0 samples"),
             (of(3, &[0.0; 2], &[1.0; 1]), "2 means and 1 sums of squares"),

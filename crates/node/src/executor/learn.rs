@@ -1,4 +1,5 @@
-//! The built-in learning: taking a shard's moments, training a model on it, measuring it on a part of the data, predicting rows by it.
+//! The built-in learning: taking a shard's moments, training a model on it, measuring it on a part of the data, predicting
+//! rows by it.
 //!
 //! What becomes of deltas and counts is for combines.
 
