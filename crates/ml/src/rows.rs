@@ -40,6 +40,8 @@ pub struct Rows {
     /// Where the features are: the first row's line, from 1, and their columns, from 0.
     first_line: u64,
     columns: Vec<usize>,
+    /// The label's column, from 0.
+    label: usize,
     /// What the label's column is called; empty where there is no header.
     label_column: String,
     /// One for each row: a position in `labels`.
@@ -110,6 +112,7 @@ fn read_labelled(
         width: 0,
         first_line: 0,
         columns: Vec::new(),
+        label: 0,
         label_column: String::new(),
         label_of_row: Vec::new(),
         labels: Vec::new(),
@@ -141,9 +144,8 @@ fn read_labelled(
     })?;
     rows.width = columns.features.len();
     rows.feature_names = columns.feature_names();
-    if let (Some(names), Some(label)) = (&columns.names, columns.label) {
-        rows.label_column.clone_from(&names[label]);
-    }
+    rows.label = columns.label.expect("labelled rows have a label");
+    rows.label_column = columns.names.as_ref().map_or_else(String::new, |names| names[rows.label].clone());
     (rows.first_line, rows.columns) = (columns.line, columns.features);
     // What growing left over may be as much again as the rows.
     rows.features.shrink_to_fit();
@@ -257,6 +259,11 @@ impl Rows {
     pub fn feature_place(&self, feature: usize) -> Place {
         let column = self.columns.get(feature).map_or(0, |column| column + 1);
         Place::new(&self.source_name, self.first_line, column, &[])
+    }
+
+    /// Where the label stands in the first row, which may be the header.
+    pub fn label_place(&self) -> Place {
+        Place::new(&self.source_name, self.first_line, self.label + 1, &[])
     }
 
     /// Where a label first stands.
