@@ -70,7 +70,12 @@ impl Cluster {
     /// Starts a client that trains on some data and follows.
     pub fn train(&self, data: &Path, arguments: &[String]) -> anyhow::Result<Running> {
         let mut command = command(&self.binary, self.folder.path());
-        command.arg("train").arg(data).args(arguments).args(["--coordinator", &self.address, "--output", "json"]);
+        command.arg("train").arg(data).args(["--preset", "reference"]).args(arguments).args([
+            "--coordinator",
+            &self.address,
+            "--output",
+            "json",
+        ]);
         command.arg("--model").arg(self.folder.path().join("model.safetensors"));
         Running::start(command)
     }
@@ -78,7 +83,7 @@ impl Cluster {
     /// Submits a job on the data, and leaves it to the cluster.
     pub fn submit(&self, arguments: &[String]) -> anyhow::Result<JobId> {
         let mut command = command(&self.binary, self.folder.path());
-        command.arg("train").arg(self.data()).args(arguments);
+        command.arg("train").arg(self.data()).args(["--preset", "reference"]).args(arguments);
         command.args(["--coordinator", &self.address, "--detach", "--output", "json"]);
         let output = command.output().context("cannot run `convoke train`")?;
         ensure!(output.status.success(), "the job was refused: {}", String::from_utf8_lossy(&output.stderr));

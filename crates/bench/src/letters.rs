@@ -99,7 +99,7 @@ fn measure_job(arguments: &Arguments, (rounds, epochs, hidden): (u32, u32, u32))
 fn train(arguments: &Arguments, options: &[String]) -> anyhow::Result<(Duration, Value)> {
     let (binary, folder) = (binary::find()?, folder_in(None)?);
     let mut command = Command::new(binary);
-    command.arg("train").arg(&arguments.directory).args(options);
+    command.arg("train").arg(&arguments.directory).args(["--preset", "reference"]).args(options);
     command.args(["--workers", &arguments.workers.to_string(), "--output", "json", "--model"]);
     command.arg(folder.path().join("model.safetensors")).env("XDG_STATE_HOME", folder.path());
     let began = Instant::now();

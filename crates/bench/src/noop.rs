@@ -145,7 +145,7 @@ impl Shell {
 
 fn completion(queued_ms: u64) -> Completion {
     let timing = Timing { queued_us: queued_ms * 1_000, fetch_us: 1, compute_us: 1, report_us: 1 };
-    let result = program::inline(&Count { samples: 1, wrong: 0, loss: 0.0, ..Count::default() });
+    let result = program::inline(&Count { samples: 1, ..Count::default() });
     Completion { result, samples: 1, metrics: Metrics::default(), timing, ..Completion::default() }
 }
 

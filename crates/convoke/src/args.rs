@@ -6,6 +6,7 @@ mod access;
 mod data;
 mod divide;
 mod durations;
+mod learning;
 mod needs;
 mod serve;
 mod step;
@@ -25,6 +26,11 @@ pub use access::{
 };
 pub use data::{EvaluateArgs, LayoutArgs, PredictArgs, SplitArgs, Validate};
 pub use divide::{CommandArgs, MapArgs, RunCommandArgs, TaskArgs, is_module};
+#[cfg(test)]
+pub use learning::Layers;
+pub use learning::{
+    Activation, Batch, DescentArgs, LearningArgs, NetworkArgs, Optimizer, Preset, Schedule, Start, Task,
+};
 pub use needs::resources;
 pub use serve::{CoordinatorArgs, LoadArgs, WorkerArgs};
 pub use step::StepArgs;

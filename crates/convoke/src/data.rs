@@ -5,8 +5,10 @@
 
 mod error;
 mod facts;
+mod labels;
 mod raw;
 mod sources;
+mod task;
 #[cfg(test)]
 mod tests;
 
@@ -16,13 +18,15 @@ use std::path::Path;
 use bytes::Bytes;
 use convoke_ml::rows::{self, Inputs, Layout, Rows};
 use convoke_ml::split::{self, Split};
-use convoke_ml::{Dataset, LabelSet};
+use convoke_ml::{Dataset, LabelSet, Targets};
 use convoke_wire::core::Digest;
 use convoke_wire::program::{self, Entry, Manifest};
 
-use crate::args::Validate;
+use crate::args::{Task, Validate};
 pub use error::{DataError, row_hint};
-pub use facts::{Facts, Guess, Range};
+pub use facts::{Facts, Guess, Guessed, Range};
+pub use labels::Labels;
+use labels::{choose, classes_of, joined, targets, whole};
 pub use raw::{RawReading, RawShard, read_raw};
 use sources::{Source, Sources};
 
@@ -45,6 +49,18 @@ pub struct Reading {
     pub shards: Option<usize>,
     /// Where the split comes from.
     pub seed: u64,
+    /// What labels are, if it was said.
+    pub task: Option<Task>,
+    /// The model that is gone on from: the data has its features, and no other labels.
+    pub model: Option<Wanted>,
+}
+
+/// What a model wants data to be.
+pub struct Wanted {
+    /// Its features.
+    pub inputs: Inputs,
+    /// Its labels.
+    pub labels: Labels,
 }
 
 /// Shards, validation data and labels, as read and checked.
@@ -53,8 +69,10 @@ pub struct Data {
     pub shards: Vec<Shard>,
     /// What to measure on; may be empty.
     pub validation: Vec<Shard>,
-    /// The union of the shards' labels.
-    pub labels: LabelSet,
+    /// The union of the shards' labels, or the number that they are.
+    pub labels: Labels,
+    /// Whether labels were taken for numbers by what stands in them.
+    pub taken_for_numbers: bool,
     /// How many features a row has.
     pub width: usize,
     /// Their names, or none where no file has a header.
@@ -115,42 +133,47 @@ pub fn read(path: &Path, reading: &Reading) -> Result<Data, DataError> {
         }
         None => Some(HELD_OUT).filter(|_| sources.validate.is_empty()),
     };
-    let train = read_all(&sources.train, &reading.layout)?;
-    let validation = read_all(&sources.validate, &reading.layout)?;
+    let task::Read { train, validation, labels, taken_for_numbers } = task::read(&sources, reading)?;
     let feature_names = check_columns(train.iter().chain(&validation))?;
-    let labels = LabelSet::union(&train);
-    check_labels(&train, &labels)?;
+    match (&labels, &reading.model) {
+        (Labels::Classes(labels), None) => check_labels(&train, labels)?,
+        (Labels::Value(_), None) => check_values(&train)?,
+        (_, Some(_)) => {}
+    }
     let width = train[0].width();
     let mut facts = Facts::new(called(&train[0], &feature_names), labels.names().len());
-    let classes = train.iter().map(|rows| rows.classes(&labels)).collect::<Result<Vec<_>, _>>()?;
+    let targets = train.iter().map(|rows| targets(rows, &labels)).collect::<Result<Vec<_>, _>>()?;
+    // Numbers are dealt and held out as if they were of one class.
+    let classes: Vec<_> = targets.iter().map(classes_of).collect();
     let split = split::hold_out(&classes, share.unwrap_or(0.0), reading.seed);
     let mut pieces = encode(validation, &sources.validate, &labels, &mut facts)?;
-    pieces.extend(held_out(&train, &classes, &split, &mut facts));
+    pieces.extend(held_out(&train, &targets, &split, &mut facts));
     let shards = if sources.whole {
-        cut(&train[0], &sources.train[0], &classes[0], &split.kept[0], reading, &mut facts)?
+        let dealt = deal(&sources.train[0], &classes[0], &split.kept[0], reading)?;
+        let one = |(number, chosen): (usize, Vec<u32>)| {
+            let dataset = choose(&train[0], &chosen, &targets[0]);
+            facts.add_training(&dataset);
+            shard(format!("{}-{number}", sources.train[0].stem()), &dataset)
+        };
+        (1..).zip(dealt).map(one).collect()
     } else {
-        keep(train, &sources, &labels, classes, &split, &mut facts)?
+        drop(classes);
+        keep(train, &sources, &labels, targets, &split, &mut facts)?
     };
     let held_out = share.map(|share| HeldOut { share, rows: split.held_out.iter().map(Vec::len).sum() });
-    Ok(Data { shards, validation: pieces, labels, width, feature_names, held_out, facts })
+    Ok(Data { shards, validation: pieces, labels, taken_for_numbers, width, feature_names, held_out, facts })
 }
 
 /// Reads labelled rows for a model: a file, `-` for standard input, or a directory's `validate_*` files.
-pub fn read_labelled(
-    path: &Path,
-    layout: &Layout,
-    model: &Inputs,
-    labels: &LabelSet,
-) -> Result<Vec<Dataset>, DataError> {
+pub fn read_labelled(path: &Path, layout: &Layout, model: &Inputs, labels: &Labels) -> Result<Vec<Dataset>, DataError> {
     let read = |source: Source| {
-        let rows = rows::read_for(&source.name(), source.open()?, layout, model)?;
-        Ok(rows.encode(labels)?)
+        let (name, opened) = (source.name(), source.open()?);
+        Ok(match labels {
+            Labels::Classes(labels) => rows::read_for(&name, opened, layout, model)?.encode(labels)?,
+            Labels::Value(_) => rows::read_values_for(&name, opened, layout, model)?.encode_values()?,
+        })
     };
     sources::find_labelled(path)?.into_iter().map(read).collect()
-}
-
-fn read_all(sources: &[Source], layout: &Layout) -> Result<Vec<Rows>, DataError> {
-    sources.iter().map(|source| Ok(rows::read(&source.name(), source.open()?, layout)?)).collect()
 }
 
 /// Checks that files agree in how many features they have, and in their names where they have names. Returns these.
@@ -192,6 +215,18 @@ fn check_labels(train: &[Rows], labels: &LabelSet) -> Result<(), DataError> {
     Ok(())
 }
 
+/// Checks that there is something to learn about numbers.
+fn check_values(train: &[Rows]) -> Result<(), DataError> {
+    let first = train[0].values()?[0];
+    for rows in train {
+        if rows.values()?.iter().any(|value| *value != first) {
+            return Ok(());
+        }
+    }
+    let place = train[0].label_place();
+    Err(DataError::OneLabel { place, label: first.to_string() })
+}
+
 /// What people call the features: by their names, or else by their columns.
 fn called(rows: &Rows, names: &[String]) -> Vec<String> {
     let column = |feature| format!("column {}", rows.feature_place(feature).column);
@@ -201,9 +236,9 @@ fn called(rows: &Rows, names: &[String]) -> Vec<String> {
 }
 
 /// Validation data of its own.
-fn encode(rows: Vec<Rows>, sources: &[Source], labels: &LabelSet, facts: &mut Facts) -> Result<Vec<Shard>, DataError> {
+fn encode(rows: Vec<Rows>, sources: &[Source], labels: &Labels, facts: &mut Facts) -> Result<Vec<Shard>, DataError> {
     let one = |(rows, source): (Rows, &Source)| {
-        let dataset = rows.encode(labels)?;
+        let dataset = whole(rows, labels)?;
         facts.add_validation(&dataset);
         Ok(shard(source.stem(), &dataset))
     };
@@ -211,67 +246,54 @@ fn encode(rows: Vec<Rows>, sources: &[Source], labels: &LabelSet, facts: &mut Fa
 }
 
 /// What was held out, in pieces that several workers can measure at a time.
-fn held_out(train: &[Rows], classes: &[Vec<u32>], split: &Split, facts: &mut Facts) -> Vec<Shard> {
-    let (mut pieces, mut features, mut labels) = (Vec::new(), Vec::new(), Vec::new());
-    let mut piece = |features: &mut Vec<f32>, labels: &mut Vec<u32>| {
-        let taken = (std::mem::take(features), std::mem::take(labels));
-        if let Ok(dataset) = Dataset::new(taken.0, taken.1, train[0].width()) {
+fn held_out(train: &[Rows], targets: &[Targets], split: &Split, facts: &mut Facts) -> Vec<Shard> {
+    let mut pieces = Vec::new();
+    let mut piece = |parts: &mut Vec<Dataset>| {
+        let parts = std::mem::take(parts);
+        if let Some(dataset) = joined(&parts) {
             facts.add_validation(&dataset);
             pieces.push(shard(format!("held-out-{}", pieces.len() + 1), &dataset));
         }
     };
-    for ((rows, classes), chosen) in train.iter().zip(classes).zip(&split.held_out) {
+    let mut parts: Vec<Dataset> = Vec::new();
+    for ((rows, targets), chosen) in train.iter().zip(targets).zip(&split.held_out) {
         for chosen in chosen.chunks(PIECE_ROWS) {
-            let chosen = rows.choose(chosen, classes);
-            if labels.len() + chosen.samples() > PIECE_ROWS {
-                piece(&mut features, &mut labels);
+            if parts.iter().map(Dataset::samples).sum::<usize>() + chosen.len() > PIECE_ROWS {
+                piece(&mut parts);
             }
-            features.extend_from_slice(chosen.features());
-            labels.extend_from_slice(chosen.labels());
+            parts.push(choose(rows, chosen, targets));
         }
     }
-    piece(&mut features, &mut labels);
+    piece(&mut parts);
     pieces
 }
 
-/// One file, dealt into shards.
-fn cut(
-    rows: &Rows,
-    source: &Source,
-    classes: &[u32],
-    kept: &[u32],
-    reading: &Reading,
-    facts: &mut Facts,
-) -> Result<Vec<Shard>, DataError> {
+/// One file's rows, dealt into shards.
+fn deal(source: &Source, classes: &[u32], kept: &[u32], reading: &Reading) -> Result<Vec<Vec<u32>>, DataError> {
     let count = reading.shards.unwrap_or_else(|| split::shards_for(kept.len()));
     if count > kept.len() {
         return Err(DataError::TooManyShards { name: source.name(), rows: kept.len(), wanted: count });
     }
-    let dealt = split::deal(classes, kept, count, reading.seed);
-    let one = |(number, chosen): (usize, Vec<u32>)| {
-        let dataset = rows.choose(&chosen, classes);
-        facts.add_training(&dataset);
-        shard(format!("{}-{number}", source.stem()), &dataset)
-    };
-    Ok((1..).zip(dealt).map(one).collect())
+    Ok(split::deal(classes, kept, count, reading.seed))
 }
 
 /// Files that are shards, without the rows that were held out. Each file's rows go as soon as its blob is made.
 fn keep(
     train: Vec<Rows>,
     sources: &Sources,
-    labels: &LabelSet,
-    classes: Vec<Vec<u32>>,
+    labels: &Labels,
+    targets: Vec<Targets>,
     split: &Split,
     facts: &mut Facts,
 ) -> Result<Vec<Shard>, DataError> {
     let mut shards = Vec::with_capacity(train.len());
-    for (((rows, source), classes), kept) in train.into_iter().zip(&sources.train).zip(classes).zip(&split.kept) {
+    for (((rows, source), targets), kept) in train.into_iter().zip(&sources.train).zip(targets).zip(&split.kept) {
         // A file of which nothing is held out is not copied.
         let dataset = if kept.len() == rows.samples() {
-            rows.encode(labels)?
+            drop(targets);
+            whole(rows, labels)?
         } else {
-            let chosen = rows.choose(kept, &classes);
+            let chosen = choose(&rows, kept, &targets);
             drop(rows);
             chosen
         };

@@ -1,9 +1,11 @@
-//! Whether a job has learned anything: its error beside that of always guessing the commonest label, and what may help.
+//! Whether a job has learned anything: its error beside that of always guessing the commonest label, or the mean, and what
+//! may help.
 //!
 //! It judges what a report says; how the job went otherwise is for others.
 
-use crate::data::{Facts, Guess, Range};
+use crate::data::{Facts, Guess, Guessed, Range};
 use crate::report::Report;
+use crate::settings::{Method, Settings};
 
 /// How many features are named: those with the largest values say most.
 const NAMED_MAX: usize = 3;
@@ -22,13 +24,15 @@ const REACH: f64 = 2.0;
 #[derive(Clone)]
 pub struct Baseline {
     guess: Option<Guess>,
-    /// What is guessed.
-    label: String,
+    /// What is guessed, and what its error is called.
+    guessed: String,
+    measure: &'static str,
     /// The features with the largest values, the largest first.
     widest: Vec<Range>,
-    /// How far one step goes for each unit of eta.
+    /// How far one step on the summed loss goes for each unit of eta.
     reach: f64,
-    eta: f32,
+    method: Method,
+    is_standardized: bool,
 }
 
 /// What a person should know of a job that has succeeded all the same.
@@ -40,15 +44,22 @@ pub struct Warning {
 }
 
 impl Baseline {
-    /// Of data with these facts and labels, trained with this step.
-    pub fn of(facts: &Facts, labels: &[String], eta: f32) -> Self {
+    /// Of data with these facts and labels, trained in this way.
+    pub fn of(facts: &Facts, labels: &[String], settings: &Settings) -> Self {
         let mut widest = facts.ranges.clone();
         widest.sort_by(|a, b| b.largest().total_cmp(&a.largest()));
         widest.truncate(NAMED_MAX);
         let guess = facts.guess();
-        let label = guess.and_then(|guess| labels.get(guess.class)).cloned().unwrap_or_default();
+        let (guessed, measure) = match guess.map(|guess| guess.of) {
+            Some(Guessed::Mean(mean)) => (format!("the mean, {}", short(mean as f32)), "RMSE"),
+            Some(Guessed::Class(class)) => {
+                (format!("the commonest label, `{}`", labels.get(class).map_or("", String::as_str)), "error")
+            }
+            None => (String::new(), "error"),
+        };
         let largest = widest.first().map_or(1.0, |range| range.largest().max(1.0));
-        Self { guess, label, widest, reach: facts.shard_rows as f64 * f64::from(largest), eta }
+        let reach = facts.shard_rows as f64 * f64::from(largest);
+        Self { guess, guessed, measure, widest, reach, method: settings.method, is_standardized: settings.standardize }
     }
 
     /// A warning, if the job is done and its model, the version of a round, no better than a guess.
@@ -56,15 +67,15 @@ impl Baseline {
         let guess = self.guess.filter(|_| report.state() == "succeeded")?;
         let row = report.history.rounds.iter().find(|row| row.round == round)?;
         let (what, error) = match row.validation_error {
-            Some(error) => ("validation error", error),
-            None => ("train error", row.train_error?),
+            Some(error) => ("validation", error),
+            None => ("train", row.train_error?),
         };
         if error < guess.error || error == 0.0 {
             return None;
         }
         let line = format!(
-            "nothing was learned: {what} {error:.4}, and always guessing the commonest label, `{}`, has {:.4}",
-            self.label, guess.error
+            "nothing was learned: {what} {} {error:.4}, and always guessing {}, has {:.4}",
+            self.measure, self.guessed, guess.error
         );
         Some(Warning { lines: vec![line, format!("largest features: {}", self.named())], hint: self.hint() })
     }
@@ -79,21 +90,39 @@ impl Baseline {
     }
 
     fn hint(&self) -> String {
-        if f64::from(self.eta) * self.reach > REACH_MAX {
-            return format!("the steps may be too long: {}", self.calmer());
+        match self.method {
+            Method::FullBatch { eta, .. } if f64::from(eta) * self.reach > REACH_MAX => {
+                format!("the steps may be too long: {}", self.calmer())
+            }
+            Method::FullBatch { .. } => "try more --epochs or --rounds, or a larger --eta".to_owned(),
+            Method::Descent { .. } if self.is_unscaled() => {
+                "leave out --no-standardize: some features are too large for the others".to_owned()
+            }
+            Method::Descent { learning_rate, .. } => format!(
+                "the features may not tell; try more --rounds, a wider --hidden, or another --learning-rate, such as {:.0e}",
+                learning_rate / 10.0
+            ),
         }
-        "try more --epochs or --rounds, or a larger --eta".to_owned()
     }
 
     /// How steps become shorter.
     fn calmer(&self) -> String {
-        let smaller = format!("--eta {:.0e}", REACH / self.reach);
-        match self.widest.first() {
-            Some(range) if range.largest() > LARGE => {
-                format!("scale the features to a few units, for example from 0 to 1, or try {smaller}")
+        let (smaller, scaled) = match self.method {
+            Method::FullBatch { .. } => (format!("--eta {:.0e}", REACH / self.reach), "scaled features"),
+            Method::Descent { learning_rate, .. } => {
+                (format!("--learning-rate {:.0e}", learning_rate / 10.0), "--clip-norm 1")
             }
-            _ => format!("try a smaller step such as {smaller}, or scaled features"),
+        };
+        match self.widest.first() {
+            Some(range) if range.largest() > LARGE && !self.is_standardized => {
+                format!("scale the features to a few units, as --standardize does, or try {smaller}")
+            }
+            _ => format!("try a smaller step such as {smaller}, or {scaled}"),
         }
+    }
+
+    fn is_unscaled(&self) -> bool {
+        !self.is_standardized && self.widest.first().is_some_and(|range| range.largest() > LARGE)
     }
 
     fn named(&self) -> String {
@@ -117,12 +146,31 @@ mod tests {
     use convoke_wire::core::event::Outcome;
 
     use super::*;
+    use crate::args::{Activation, Keep, Optimizer, Preset, Schedule, Task};
     use convoke_wire::core::history::Round;
+
+    fn settings(method: Method) -> Settings {
+        Settings {
+            preset: Preset::Auto,
+            task: Task::Classification,
+            init: None,
+            hidden: vec![3],
+            activation: Activation::Relu,
+            start: None,
+            standardize: false,
+            rounds: 1,
+            epochs: 1,
+            method,
+            keep: Keep::Last,
+            seed: 0,
+        }
+    }
 
     fn baseline(scale: f32, eta: f32) -> Baseline {
         let mut facts = Facts::new(vec!["`x`".into(), "`y`".into()], 2);
         facts.add_training(&Dataset::new(vec![1.0, 0.0, 2.0, scale, 3.0, -scale], vec![1, 1, 0], 2).unwrap());
-        Baseline::of(&facts, &["no".into(), "yes".into()], eta)
+        let method = Method::FullBatch { eta, early_stop: None };
+        Baseline::of(&facts, &["no".into(), "yes".into()], &settings(method))
     }
 
     fn report(outcome: Outcome, error: f64) -> Report {
@@ -167,5 +215,33 @@ mod tests {
             "stage 0 cannot be combined: all 5 deltas were refused, number 0 because: tensor `a` holds NaN at 0";
         assert!(hint(refused).unwrap().contains("--eta 1e-1"));
         assert_eq!(hint("stage 0 cannot be combined: the combine panicked"), None);
+    }
+
+    #[test]
+    fn numbers_are_judged_by_their_spread() {
+        let mut facts = Facts::new(vec!["`x`".into()], 0);
+        facts.add_training(&Dataset::of_values(vec![0.0, 9000.0], vec![1.0, 5.0], 1).unwrap());
+        let method = Method::Descent {
+            optimizer: Optimizer::AdamW,
+            learning_rate: 0.02,
+            momentum: None,
+            schedule: Schedule::Cosine,
+            batch: 32,
+            weight_decay: 0.0,
+            clip_norm: None,
+        };
+        let of = |standardize| Baseline::of(&facts, &[], &Settings { standardize, ..settings(method) });
+        let warning = of(true).warning(&report(Outcome::Succeeded, 2.5), 1).unwrap();
+        assert_eq!(
+            warning.lines[0],
+            "nothing was learned: validation RMSE 2.5000, and always guessing the mean, 3, has 2.0000"
+        );
+        assert!(warning.hint.contains("--learning-rate, such as 2e-3"), "{}", warning.hint);
+        let warning = of(false).warning(&report(Outcome::Succeeded, 2.5), 1).unwrap();
+        assert!(warning.hint.contains("--no-standardize"), "{}", warning.hint);
+        assert!(of(true).warning(&report(Outcome::Succeeded, 1.5), 1).is_none());
+        let reason = "1 of 1 deltas were refused, such as that of 0: it holds NaN".to_owned();
+        let hint = of(true).divergence_hint(&report(Outcome::Failed { reason }, 0.0)).unwrap();
+        assert!(hint.contains("--learning-rate 2e-3"), "{hint}");
     }
 }

@@ -16,20 +16,26 @@ mod upload;
 mod whole_file;
 mod ordered_output;
 mod model;
+mod picked;
+mod settings;
+mod continued;
 mod training_job;
 mod step_job;
+mod job_file;
 mod report;
 mod progress;
 mod source;
 mod learned;
+mod confusion;
 mod certificate;
 mod divisible;
 mod cmd;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use args::{Cli, ClientAction, ClientCommand, Command, WorkerAction, WorkerCommand};
 use failure::Failure;
@@ -38,8 +44,9 @@ use failure::Failure;
 const HELP_INSTEAD: ErrorKind = ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let cli = match parse() {
+        Ok(Ok(cli)) => cli,
+        Ok(Err(failure)) => return failure.report(),
         // Help and the version are asked for by the same way as errors come.
         Err(error) if error.use_stderr() && error.kind() != HELP_INSTEAD => {
             return Failure::usage(&error, std::env::args_os().map(|word| word.to_string_lossy().into_owned()))
@@ -68,6 +75,33 @@ fn main() -> ExitCode {
         Ok(status) => status,
         Err(failure) => failure.report(),
     }
+}
+
+/// Reads the command line, and the job file that it names, if it does.
+fn parse() -> Result<Result<Cli, Failure>, clap::Error> {
+    let matches = match Cli::command().try_get_matches() {
+        // What a flag needs beside it may be in the job file.
+        Err(error) if error.kind() == ErrorKind::MissingRequiredArgument => {
+            let matches = Cli::command().ignore_errors(true).try_get_matches();
+            matches.ok().filter(|matches| job_file_of(matches).is_some()).ok_or(error)?
+        }
+        matches => matches?,
+    };
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    if let (Command::Train(args), Some((path, said))) = (&mut cli.command, job_file_of(&matches)) {
+        match job_file::complete(path, said) {
+            Ok(completed) => **args = completed,
+            Err(failure) => return Ok(Err(failure)),
+        }
+    }
+    Ok(Ok(cli))
+}
+
+/// The job file that is named, and what is said beside it.
+fn job_file_of(matches: &ArgMatches) -> Option<(&PathBuf, &ArgMatches)> {
+    let said = matches.subcommand_matches("train")?;
+    let path = said.try_get_one::<PathBuf>("data").ok().flatten()?;
+    job_file::is_job_file(path).then_some((path, said))
 }
 
 async fn run(cli: Cli) -> Result<ExitCode, Failure> {

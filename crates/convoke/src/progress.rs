@@ -89,13 +89,14 @@ impl Progress {
         bar.set_length(u64::from(running.tasks));
         bar.set_position(u64::from(running.tasks_done));
         let words = format!(
-            "round {}/{}: {}{}/{} shards, {} samples/s, error {}",
+            "round {}/{}: {}{}/{} shards, {} samples/s, {} {}",
             running.round,
             report.history.rounds_planned,
             by_workers(running.workers),
             running.tasks_done,
             running.tasks,
             output::rounded(running.samples_per_second),
+            report.measure(),
             share(report.history.validation_error),
         );
         let is_wide = OneRow::has_room_for(&words);
@@ -139,13 +140,13 @@ impl Progress {
     pub fn round(&self, report: &Report, round: u32, wall_ms: u64) {
         let row = report.history.rounds.iter().find(|row| row.round == round);
         let Some(row) = row.filter(|_| wall_ms >= self.known_ms) else { return };
-        let of = report.history.rounds_planned;
+        let (of, measure) = (report.history.rounds_planned, report.measure());
         match (row.validation_error, row.seconds) {
-            (Some(error), _) => self.say(format!("round {round}/{of}: validation error {error:.4}")),
+            (Some(error), _) => self.say(format!("round {round}/{of}: validation {measure} {error:.4}")),
             (None, Some(seconds)) => {
                 let shards = Counted(row.tasks_done as usize, "shard");
                 let error = share(row.train_error);
-                self.say(format!("round {round}/{of}: {shards} in {seconds:.2} s, train error {error}"));
+                self.say(format!("round {round}/{of}: {shards} in {seconds:.2} s, train {measure} {error}"));
             }
             (None, None) => {}
         }

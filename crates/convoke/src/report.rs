@@ -9,6 +9,7 @@ use convoke_wire::core::event::{Event, Outcome};
 use convoke_wire::core::history::{JobHistory, Limits, Round};
 use convoke_wire::core::{JobId, Payload};
 
+use crate::args::Task;
 use crate::certificate::Certificate;
 use crate::failure::Failure;
 use crate::progress::Progress;
@@ -27,6 +28,8 @@ pub struct Report {
     interrupted: bool,
     /// The names of the shards, in order, as far as they are known.
     shards: Vec<String>,
+    /// Whether it is known that values are predicted.
+    is_regression: bool,
     /// Why none of its tasks is with a worker, where that was asked and is so.
     pub waits: Option<String>,
     /// The death certificates of tasks that failed, once they were asked for.
@@ -58,9 +61,25 @@ impl Report {
             wall_seconds: None,
             interrupted: false,
             shards,
+            is_regression: false,
             waits: None,
             failures: Vec::new(),
         }
+    }
+
+    /// As it is known what labels are.
+    pub fn of_task(self, task: Task) -> Self {
+        Self { is_regression: task == Task::Regression, ..self }
+    }
+
+    /// Whether values are predicted: as is known, or as the record of a measured version says.
+    pub fn is_regression(&self) -> bool {
+        self.is_regression || self.history.rounds.iter().any(|round| round.validation_r2.is_some())
+    }
+
+    /// What errors are called.
+    pub fn measure(&self) -> &'static str {
+        if self.is_regression() { "RMSE" } else { "error" }
     }
 
     /// `running`, `interrupted`, `succeeded`, `failed` or `cancelled`.

@@ -17,13 +17,16 @@ use convoke_wire::program::{
 };
 use convoke_wire::protocol::BLOB_BYTES_MAX;
 
-use crate::args::{StepArgs, TrainArgs, Validate};
+use crate::args::{Keep, StepArgs, TrainArgs, Validate};
 use crate::data::{self, RawReading, RawShard};
 use crate::divisible::{command_and_files, payload_or_content, words};
 use crate::failure::Failure;
 use crate::input::{Content, InputError};
 use crate::training_job::{Prepared, job_name};
 use crate::upload::digest_of_content;
+
+/// How many rounds there are where nothing is said.
+const ROUNDS: u32 = 3;
 
 /// What is stored before the job is submitted.
 type Contents = Vec<(Digest, Content)>;
@@ -40,7 +43,7 @@ pub fn prepare(args: &TrainArgs, line: &str) -> Result<Prepared, Failure> {
     let (command, files) = command_and_files(words(line, step.shell)?, &step.command, Feed::Nothing)?;
     let measure = step.eval.as_deref().map(|line| words(line, step.shell)).transpose()?;
     contents.extend(files);
-    let base = base(step, &mut contents)?;
+    let base = base(args.learning.init.as_deref(), &mut contents)?;
     let data = data::read_raw(&args.data, &reading);
     let data = data.map_err(|error| Failure::bad_input(&error).hint(error.hint()))?;
     let shards = data.shards.iter().map(|shard| shard.name.clone()).collect();
@@ -58,7 +61,13 @@ pub fn prepare(args: &TrainArgs, line: &str) -> Result<Prepared, Failure> {
     let (evaluate, contents) = (measure.transpose()?, making.contents);
     let spec = JobSpec {
         name: job_name(&args.data),
-        plan: Plan::Rounds(Rounds { rounds: args.learning.rounds, base, prepare: None, train, evaluate }),
+        plan: Plan::Rounds(Rounds {
+            rounds: args.learning.rounds.unwrap_or(ROUNDS),
+            base,
+            prepare: None,
+            train,
+            evaluate,
+        }),
         policy: args.run.policy,
         seed: args.learning.seed,
         attempts: attempts(step),
@@ -66,7 +75,8 @@ pub fn prepare(args: &TrainArgs, line: &str) -> Result<Prepared, Failure> {
         priority: args.run.priority,
     };
     spec.check().map_err(Failure::bad_input)?;
-    Ok(Prepared { spec, contents, shards, held_out: None, baseline: None, what: format!("`{line}`") })
+    let (what, keep) = (format!("`{line}`"), args.model.keep.unwrap_or(Keep::Last));
+    Ok(Prepared { spec, contents, shards, held_out: None, learning: None, what, keep })
 }
 
 /// The file that is validated on, if one was named.
@@ -96,8 +106,8 @@ fn attempts(step: &StepArgs) -> Attempts {
 }
 
 /// What the first round begins with, checked as the first merge would check it.
-fn base(step: &StepArgs, contents: &mut Contents) -> Result<Payload, Failure> {
-    let path = step.init.as_deref().unwrap_or(Path::new(""));
+fn base(init: Option<&Path>, contents: &mut Contents) -> Result<Payload, Failure> {
+    let path = init.unwrap_or(Path::new(""));
     // To open a pipe could take for ever, and it cannot be read twice.
     let opened = path.metadata().and_then(|metadata| match metadata.is_file() {
         true => Ok((metadata.len(), File::open(path)?)),

@@ -83,7 +83,7 @@ impl Moments {
     }
 
     /// The moments of single numbers.
-    pub(crate) fn of_values(values: &[f32]) -> Moments {
+    pub fn of_values(values: &[f32]) -> Moments {
         let (mut total, mut block) = (Moments::default(), Moments::zeros(1));
         for values in values.chunks(BLOCK_ROWS) {
             block.samples = values.len() as u64;

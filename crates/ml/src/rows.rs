@@ -40,9 +40,15 @@ pub struct Rows {
     /// Where the features are: the first row's line, from 1, and their columns, from 0.
     first_line: u64,
     columns: Vec<usize>,
+    /// The label's column, from 0.
+    label: usize,
+    /// What the label's column is called; empty where there is no header.
+    label_column: String,
     /// One for each row: a position in `labels`.
     label_of_row: Vec<u32>,
     labels: Vec<FirstSeen>,
+    /// One for each row, in place of labels, where numbers to predict were read.
+    values: Option<Vec<f32>>,
 }
 
 /// A label and where it first stood.
@@ -68,16 +74,37 @@ pub struct Unlabelled {
 /// The first row may be a header. Blank lines are skipped; the last line may lack its newline, and lines may end in
 /// CRLF.
 pub fn read(source_name: &str, input: impl BufRead, layout: &Layout) -> Result<Rows, RowError> {
-    read_labelled(source_name, input, layout, Purpose::Training)
+    read_labelled(source_name, input, layout, Purpose::Training, false)
+}
+
+/// Reads rows whose labels are numbers to predict, as [`read`] does: as many different ones as there are rows.
+pub fn read_values(source_name: &str, input: impl BufRead, layout: &Layout) -> Result<Rows, RowError> {
+    read_labelled(source_name, input, layout, Purpose::Training, true)
 }
 
 /// Reads labelled rows for a model: they have its features, by name where both sides have names. Columns that are to be
 /// dropped may be missing.
 pub fn read_for(source_name: &str, input: impl BufRead, layout: &Layout, model: &Inputs) -> Result<Rows, RowError> {
-    read_labelled(source_name, input, layout, Purpose::Measuring(model))
+    read_labelled(source_name, input, layout, Purpose::Measuring(model), false)
 }
 
-fn read_labelled(source_name: &str, input: impl BufRead, layout: &Layout, purpose: Purpose) -> Result<Rows, RowError> {
+/// Reads rows whose labels are numbers for a model that predicts some, as [`read_for`] does.
+pub fn read_values_for(
+    source_name: &str,
+    input: impl BufRead,
+    layout: &Layout,
+    model: &Inputs,
+) -> Result<Rows, RowError> {
+    read_labelled(source_name, input, layout, Purpose::Measuring(model), true)
+}
+
+fn read_labelled(
+    source_name: &str,
+    input: impl BufRead,
+    layout: &Layout,
+    purpose: Purpose,
+    as_values: bool,
+) -> Result<Rows, RowError> {
     let mut rows = Rows {
         source_name: source_name.to_string(),
         feature_names: Vec::new(),
@@ -85,14 +112,21 @@ fn read_labelled(source_name: &str, input: impl BufRead, layout: &Layout, purpos
         width: 0,
         first_line: 0,
         columns: Vec::new(),
+        label: 0,
+        label_column: String::new(),
         label_of_row: Vec::new(),
         labels: Vec::new(),
+        values: as_values.then(Vec::new),
     };
     let mut known = BTreeMap::new();
     let columns = each_row(source_name, input, layout, purpose, |line, columns| {
         line.numbers(&columns.features, &mut rows.features)?;
         let column = columns.label.expect("labelled rows have a label");
         let label = check_label(line, column)?;
+        if let Some(values) = &mut rows.values {
+            values.push(value_of(label, || line.place(column + 1))?);
+            return Ok(());
+        }
         let position = match known.get(label) {
             Some(position) => *position,
             None => {
@@ -110,6 +144,8 @@ fn read_labelled(source_name: &str, input: impl BufRead, layout: &Layout, purpos
     })?;
     rows.width = columns.features.len();
     rows.feature_names = columns.feature_names();
+    rows.label = columns.label.expect("labelled rows have a label");
+    rows.label_column = columns.names.as_ref().map_or_else(String::new, |names| names[rows.label].clone());
     (rows.first_line, rows.columns) = (columns.line, columns.features);
     // What growing left over may be as much again as the rows.
     rows.features.shrink_to_fit();
@@ -196,10 +232,15 @@ impl Rows {
 
     /// How many rows there are: n.
     pub fn samples(&self) -> usize {
-        self.label_of_row.len()
+        self.values.as_ref().map_or(self.label_of_row.len(), Vec::len)
     }
 
-    /// Each row's label, in order.
+    /// What the label's column is called; empty where the file has no header.
+    pub fn label_column(&self) -> &str {
+        &self.label_column
+    }
+
+    /// Each row's label, in order; none where numbers were read in their place.
     pub fn labels(&self) -> impl Iterator<Item = &str> {
         self.label_of_row.iter().map(|label| self.labels[*label as usize].name.as_str())
     }
@@ -218,6 +259,11 @@ impl Rows {
     pub fn feature_place(&self, feature: usize) -> Place {
         let column = self.columns.get(feature).map_or(0, |column| column + 1);
         Place::new(&self.source_name, self.first_line, column, &[])
+    }
+
+    /// Where the label stands in the first row, which may be the header.
+    pub fn label_place(&self) -> Place {
+        Place::new(&self.source_name, self.first_line, self.label + 1, &[])
     }
 
     /// Where a label first stands.
@@ -242,13 +288,9 @@ impl Rows {
     ///
     /// Where `chosen` is empty or names a row that there is not.
     pub fn choose(&self, chosen: &[u32], classes: &[u32]) -> Dataset {
-        let mut features = Vec::with_capacity(chosen.len() * self.width);
-        for row in chosen {
-            let start = *row as usize * self.width;
-            features.extend_from_slice(&self.features[start..start + self.width]);
-        }
         let classes = chosen.iter().map(|row| classes[*row as usize]).collect();
-        Dataset::new(features, classes, self.width).expect("at least one row is chosen, and all are of equal width")
+        Dataset::new(self.gather(chosen), classes, self.width)
+            .expect("at least one row is chosen, and all are of equal width")
     }
 
     /// Gives the labels their class indices, as [`Rows::classes`] does.
@@ -257,23 +299,55 @@ impl Rows {
         Ok(Dataset::new(self.features, classes, self.width).expect("rows are not empty and of equal width"))
     }
 
-    /// Takes the labels as numbers to predict. One that is no finite number is an error that names where it first stands.
-    pub fn encode_values(self) -> Result<Dataset, RowError> {
-        let values: Result<Vec<f32>, _> = self.labels.iter().map(FirstSeen::value).collect();
+    /// Each row's label as a number to predict. One that is no finite number is an error that names where it first stands.
+    pub fn values(&self) -> Result<Vec<f32>, RowError> {
+        if let Some(values) = &self.values {
+            return Ok(values.clone());
+        }
+        let values: Result<Vec<f32>, _> =
+            self.labels.iter().map(|seen| value_of(&seen.name, || seen.place.clone())).collect();
         let values = values?;
-        let values = self.label_of_row.iter().map(|label| values[*label as usize]).collect();
+        Ok(self.label_of_row.iter().map(|label| values[*label as usize]).collect())
+    }
+
+    /// Some of the rows, as [`Rows::choose`] does; `values` are all rows' numbers to predict, which have to be finite.
+    ///
+    /// # Panics
+    ///
+    /// Where `chosen` is empty or names a row that there is not, or a value is not finite.
+    pub fn choose_values(&self, chosen: &[u32], values: &[f32]) -> Dataset {
+        let values = chosen.iter().map(|row| values[*row as usize]).collect();
+        let dataset = Dataset::of_values(self.gather(chosen), values, self.width);
+        dataset.expect("at least one row is chosen, all are of equal width, and values are finite")
+    }
+
+    /// Takes the labels as numbers to predict, as [`Rows::values`] does.
+    pub fn encode_values(mut self) -> Result<Dataset, RowError> {
+        let values = match self.values.take() {
+            Some(values) => values,
+            None => self.values()?,
+        };
         let dataset = Dataset::of_values(self.features, values, self.width);
         Ok(dataset.expect("rows are not empty and of equal width, and their values are finite"))
     }
+
+    /// The features of some of the rows.
+    fn gather(&self, chosen: &[u32]) -> Vec<f32> {
+        let mut features = Vec::with_capacity(chosen.len() * self.width);
+        for row in chosen {
+            let start = *row as usize * self.width;
+            features.extend_from_slice(&self.features[start..start + self.width]);
+        }
+        features
+    }
 }
 
-impl FirstSeen {
-    fn value(&self) -> Result<f32, RowError> {
-        let (place, cell) = (self.place.clone(), crate::excerpt::excerpt(&self.name));
-        match self.name.parse::<f32>() {
-            Ok(value) if value.is_finite() => Ok(value),
-            Ok(_) => Err(RowError::NotFinite { place, cell }),
-            Err(_) => Err(RowError::NotANumber { place, cell, delimiter: None }),
-        }
+/// A label as a number to predict.
+fn value_of(label: &str, place: impl FnOnce() -> Place) -> Result<f32, RowError> {
+    let cell = || crate::excerpt::excerpt(label);
+    match label.parse::<f32>() {
+        Ok(value) if value.is_finite() => Ok(value),
+        Ok(_) => Err(RowError::NotFinite { place: place(), cell: cell() }),
+        Err(_) => Err(RowError::NotANumber { place: place(), cell: cell(), delimiter: None }),
     }
 }

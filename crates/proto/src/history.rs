@@ -28,6 +28,7 @@ impl From<&JobHistory> for v1::JobHistory {
             finished_ms: history.finished_ms,
             outcome: history.outcome.as_ref().map(Into::into),
             validation_error: history.validation_error,
+            validation_r2: history.validation_r2,
             rounds: history.rounds.iter().map(Into::into).collect(),
             rounds_left_out: history.rounds_left_out,
             versions: history.versions.iter().map(version).collect(),
@@ -61,6 +62,7 @@ impl TryFrom<v1::JobHistory> for JobHistory {
             finished_ms: history.finished_ms,
             outcome: history.outcome.map(TryInto::try_into).transpose()?,
             validation_error: history.validation_error,
+            validation_r2: history.validation_r2,
             rounds: history.rounds.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             rounds_left_out: history.rounds_left_out,
             versions: history.versions.into_iter().map(version).collect::<Result<_, DecodeError>>()?,
@@ -140,6 +142,7 @@ impl From<&Round> for v1::RoundRow {
         Self {
             round: round.round,
             validation_error: round.validation_error,
+            validation_r2: round.validation_r2,
             train_error: round.train_error,
             seconds: round.seconds,
             rejections: round.rejections,
@@ -165,6 +168,7 @@ impl TryFrom<v1::RoundRow> for Round {
         Ok(Self {
             round: row.round,
             validation_error: row.validation_error,
+            validation_r2: row.validation_r2,
             train_error: row.train_error,
             seconds: row.seconds,
             rejections: row.rejections,

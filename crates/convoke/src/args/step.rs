@@ -1,6 +1,5 @@
 //! What may be said about a user's own training: the commands, what they begin with, and what their tasks need.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -15,11 +14,10 @@ use super::needs::NeedsArgs;
 pub struct StepArgs {
     /// Train each shard by a command: its words, quoted as for a shell, which is not asked
     #[arg(long, value_name = "COMMAND", requires = "init", conflicts_with_all =
-          ["preset", "epochs", "hidden", "eta", "early_stop", "label", "drop"])]
+          ["preset", "task", "epochs", "hidden", "activation", "start", "standardize", "no_standardize", "optimizer",
+           "learning_rate", "momentum", "batch", "weight_decay", "clip_norm", "schedule", "eta", "early_stop", "label",
+           "drop"])]
     pub step: Option<String>,
-    /// The parameters that the first round begins with: a safetensors file
-    #[arg(long, value_name = "FILE", requires = "step")]
-    pub init: Option<PathBuf>,
     /// Measure each version by a command, on validate_* files, on --validate FILE, or else on data of its own
     #[arg(long, value_name = "COMMAND", requires = "step")]
     pub eval: Option<String>,

@@ -18,7 +18,9 @@ use crate::args::{Format, Global, Keep};
 use crate::failure::{Failure, INTERRUPTED};
 use crate::learned::{Baseline, Warning};
 use crate::report::Report;
+use crate::settings::Settings;
 use crate::source::Source;
+use crate::training_job::Learning;
 use crate::{model, output, place};
 
 /// What `--output json` prints.
@@ -26,6 +28,9 @@ use crate::{model, output, place};
 struct Printed<'a> {
     #[serde(flatten)]
     report: &'a Report,
+    /// What was said and picked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    training: Option<&'a Settings>,
     user_seconds: f64,
     system_seconds: f64,
     model: Option<String>,
@@ -43,8 +48,8 @@ pub struct Conclusion<'a> {
     pub model: PathBuf,
     /// Which version is the model.
     pub keep: Keep,
-    /// What its result is judged by, where the data is at hand.
-    pub baseline: Option<Baseline>,
+    /// How it learns, and what its result is judged by, where that is at hand.
+    pub learning: Option<Learning>,
     /// When the command began.
     pub began: Instant,
     /// How results are printed.
@@ -79,7 +84,7 @@ impl Conclusion<'_> {
             report.failures = failures::certificates(&report, None, &mut Source::Coordinator(Box::new(client))).await;
         }
         report.wall_seconds = Some(self.began.elapsed().as_secs_f64());
-        let warning = self.baseline.as_ref().and_then(|baseline| baseline.warning(&report, round));
+        let warning = self.baseline().and_then(|baseline| baseline.warning(&report, round));
         self.print(&report, round, saved, warning.as_ref())?;
         if let Some(failure) = unsaved {
             let job = report.job;
@@ -98,7 +103,7 @@ impl Conclusion<'_> {
             lines.iter().for_each(|line| output::say(format!("warning: {}", output::line(line))));
             output::say(format!("hint: {hint}"));
         }
-        let diverged = self.baseline.as_ref().and_then(|baseline| baseline.divergence_hint(&report));
+        let diverged = self.baseline().and_then(|baseline| baseline.divergence_hint(&report));
         report.success().map_err(|failure| match (diverged, self.target) {
             (Some(hint), _) => failure.hint(hint),
             (None, Target::InProcess(_)) => failure.hint(format!("`convoke job {}` shows what happened", report.job)),
@@ -107,6 +112,10 @@ impl Conclusion<'_> {
             }
         })?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn baseline(&self) -> Option<&Baseline> {
+        self.learning.as_ref().map(|learning| &learning.baseline)
     }
 
     fn print(
@@ -122,6 +131,7 @@ impl Conclusion<'_> {
             let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
             return output::json(&Printed {
                 report,
+                training: self.learning.as_ref().map(|learning| &learning.settings),
                 user_seconds: seconds(usage.user_time()),
                 system_seconds: seconds(usage.system_time()),
                 model: saved.as_ref().map(|_| self.model.display().to_string()),
@@ -132,12 +142,15 @@ impl Conclusion<'_> {
         failures::lines_of_interest(report, &report.failures).iter().for_each(output::say);
         let took = output::duration(report.wall_seconds());
         match report.history.validation_error {
-            Some(error) => output::note(format!("validation error {error:.4} after {took}")),
+            Some(error) => {
+                let r2 = report.history.validation_r2.map_or_else(String::new, |r2| format!(", R² {r2:.4}"));
+                output::note(format!("validation {} {error:.4}{r2} after {took}", report.measure()));
+            }
             None => output::note(format!("{} after {took}", report.state())),
         }
         let kept = report.history.rounds.iter().find(|row| row.round == round).and_then(|row| row.validation_error);
         if let (Keep::Best, Some(error), true) = (self.keep, kept, saved.is_some()) {
-            output::note(format!("kept round {round}, the best: validation error {error:.4}"));
+            output::note(format!("kept round {round}, the best: validation {} {error:.4}", report.measure()));
         }
         if saved.is_none() {
             return Ok(());

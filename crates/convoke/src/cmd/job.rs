@@ -128,9 +128,9 @@ fn print(report: &Report) -> Result<(), Failure> {
             print_levels(report)?;
         }
         None => {
-            let error = output::share(history.validation_error);
+            let error = format!("{} {}", report.measure(), output::share(history.validation_error));
             let preparing = preparing(report);
-            output::print(&format!("job {job} {state}{reason}; error {error}, {took:.2} s\n{preparing}{waits}"))?;
+            output::print(&format!("job {job} {state}{reason}; {error}, {took:.2} s\n{preparing}{waits}"))?;
             print_rounds(report)?;
         }
     }
@@ -162,23 +162,14 @@ fn print_levels(report: &Report) -> Result<(), Failure> {
 fn print_rounds(report: &Report) -> Result<(), Failure> {
     let history = &report.history;
     let rounds: Vec<_> = history.rounds.iter().map(round_cells).collect();
-    let headings = ["ROUND", "ERROR", "TRAIN ERROR", "SECONDS", "TASKS", "REJECTED", "REFUSED"];
+    let (error, train_error) = if report.is_regression() { ("RMSE", "TRAIN RMSE") } else { ("ERROR", "TRAIN ERROR") };
+    let headings = ["ROUND", error, train_error, "SECONDS", "TASKS", "REJECTED", "REFUSED"];
     output::print(&output::table(headings, &rounds))?;
     let shown =
         |round: &Round| round.tasks.iter().take(SHOWN_MAX).map(|task| task_cells(report, round, task)).collect();
     let tasks: Vec<_> = history.rounds.iter().flat_map(|round| -> Vec<_> { shown(round) }).collect();
-    let headings = [
-        "ROUND",
-        "SHARD",
-        "WORKER",
-        "ATTEMPT",
-        "SAMPLES",
-        "TRAIN ERROR",
-        "QUEUED S",
-        "FETCH S",
-        "COMPUTE S",
-        "REPORT S",
-    ];
+    let headings =
+        ["ROUND", "SHARD", "WORKER", "ATTEMPT", "SAMPLES", train_error, "QUEUED S", "FETCH S", "COMPUTE S", "REPORT S"];
     output::print(&format!("\n{}", output::table(headings, &tasks)))?;
     let more: usize = history.rounds.iter().map(|round| round.tasks.len().saturating_sub(SHOWN_MAX)).sum();
     if more == 0 {

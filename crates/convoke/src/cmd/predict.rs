@@ -22,6 +22,27 @@ use crate::whole_file::Unpublished;
 /// How often a task that failed is tried again: predicting changes nothing.
 const RETRIES: u32 = 2;
 
+/// What a line holds.
+#[derive(Clone, Copy)]
+enum Lines {
+    /// A label.
+    Labels,
+    /// The number that is predicted.
+    Numbers,
+    /// The probabilities of all labels.
+    Probabilities,
+}
+
+impl Lines {
+    fn of(args: &PredictArgs, model: &Mlp) -> Self {
+        match model.classes() {
+            Some(_) if args.probabilities => Self::Probabilities,
+            Some(_) => Self::Labels,
+            None => Self::Numbers,
+        }
+    }
+}
+
 /// Runs the command.
 pub async fn run(args: PredictArgs, global: &Global) -> Result<ExitCode, Failure> {
     let unsubmitted = Unsubmitted::begin(&Progress::none())?;
@@ -31,15 +52,20 @@ pub async fn run(args: PredictArgs, global: &Global) -> Result<ExitCode, Failure
     if let Some(column) = rows.labels_ignored() {
         output::note(format!("column {column} is taken for labels and ignored"));
     }
+    if args.probabilities && model.classes().is_none() {
+        let error = format!("--probabilities are of classes, and the model {} predicts a number", args.model.display());
+        return Err(Failure::bad_input(error).hint("leave them out: each line is a number"));
+    }
     if args.probabilities {
         output::note(format!("probabilities of: {}", output::line(&model.labels().join(", "))));
     }
     let skipped = rows.skipped();
+    let lines = Lines::of(&args, &model);
     let status = match &args.coordinator {
-        None => here(&args, &model, rows, global),
+        None => here(&args, &model, rows, lines, global),
         Some(_) => {
             drop((model, unsubmitted));
-            on_workers(&args, rows, global).await
+            on_workers(&args, rows, lines, global).await
         }
     };
     let status = status?;
@@ -48,20 +74,20 @@ pub async fn run(args: PredictArgs, global: &Global) -> Result<ExitCode, Failure
 }
 
 /// All of it is predicted before anything is written: what is wrong with the data is found first.
-fn here(args: &PredictArgs, model: &Mlp, mut rows: Rows, global: &Global) -> Result<ExitCode, Failure> {
-    let mut lines = String::new();
+fn here(args: &PredictArgs, model: &Mlp, mut rows: Rows, lines: Lines, global: &Global) -> Result<ExitCode, Failure> {
+    let mut text = String::new();
     loop {
         let features = rows.features()?;
         if features.is_empty() {
             break;
         }
-        lines += &convoke_ml::prediction_lines(model, &features, args.probabilities).map_err(Failure::bad_input)?;
+        text += &convoke_ml::prediction_lines(model, &features, args.probabilities).map_err(Failure::bad_input)?;
     }
-    deliver(args, global, lines.as_bytes())?;
+    deliver(args, lines, global, text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn on_workers(args: &PredictArgs, rows: Rows, global: &Global) -> Result<ExitCode, Failure> {
+async fn on_workers(args: &PredictArgs, rows: Rows, lines: Lines, global: &Global) -> Result<ExitCode, Failure> {
     let at = At { coordinator: args.coordinator.clone(), wait: args.wait };
     let run = RunArgs { at, ..RunArgs::default() };
     let tasks = TaskArgs { slots: 1, retries: RETRIES, ..TaskArgs::default() };
@@ -83,15 +109,15 @@ async fn on_workers(args: &PredictArgs, rows: Rows, global: &Global) -> Result<E
     let status = divide(job, &Wanted { results: None, raw: Some(&raw), files: None }, &text).await?;
     if status == ExitCode::SUCCESS {
         raw.rewind().map_err(cannot_keep)?;
-        deliver(args, global, BufReader::new(raw))?;
+        deliver(args, lines, global, BufReader::new(raw))?;
     }
     Ok(status)
 }
 
 /// Writes what was predicted to where it is wanted, in the format that is.
-fn deliver(args: &PredictArgs, global: &Global, lines: impl BufRead) -> Result<(), Failure> {
+fn deliver(args: &PredictArgs, lines: Lines, global: &Global, text: impl BufRead) -> Result<(), Failure> {
     let Some(path) = &args.output_file else {
-        return match write(args, global, lines, io::stdout().lock()) {
+        return match write(lines, global, text, io::stdout().lock()) {
             // A reader that has gone is no error of ours.
             Err(error) if error.kind() != ErrorKind::BrokenPipe => {
                 Err(Failure::failed(format!("cannot write to stdout: {error}")))
@@ -100,7 +126,7 @@ fn deliver(args: &PredictArgs, global: &Global, lines: impl BufRead) -> Result<(
         };
     };
     let written = Unpublished::create(path).and_then(|mut file| {
-        write(args, global, lines, &mut file)?;
+        write(lines, global, text, &mut file)?;
         file.publish()
     });
     written.map_err(|error| {
@@ -109,25 +135,27 @@ fn deliver(args: &PredictArgs, global: &Global, lines: impl BufRead) -> Result<(
     })
 }
 
-fn write(args: &PredictArgs, global: &Global, mut lines: impl BufRead, to: impl Write) -> io::Result<()> {
+fn write(lines: Lines, global: &Global, mut text: impl BufRead, to: impl Write) -> io::Result<()> {
     let mut to = BufWriter::new(to);
     match global.output {
-        Format::Text => drop(io::copy(&mut lines, &mut to)?),
-        Format::Json => write_json(lines, &mut to, args.probabilities)?,
+        Format::Text => drop(io::copy(&mut text, &mut to)?),
+        Format::Json => write_json(text, &mut to, lines)?,
     }
     to.flush()
 }
 
-/// The lines as one JSON list: of labels, or of lists of probabilities.
-fn write_json(lines: impl BufRead, to: &mut impl Write, probabilities: bool) -> io::Result<()> {
-    for (place, line) in lines.lines().enumerate() {
+/// The lines as one JSON list: of labels, of numbers, or of lists of probabilities.
+fn write_json(text: impl BufRead, to: &mut impl Write, lines: Lines) -> io::Result<()> {
+    for (place, line) in text.lines().enumerate() {
         let line = line?;
         to.write_all(if place == 0 { b"[" } else { b"," })?;
-        if probabilities {
-            let numbers: Result<Vec<f32>, _> = line.split(' ').map(str::parse).collect();
-            serde_json::to_writer(&mut *to, &numbers.map_err(io::Error::other)?)?;
-        } else {
-            serde_json::to_writer(&mut *to, &line)?;
+        match lines {
+            Lines::Labels => serde_json::to_writer(&mut *to, &line)?,
+            Lines::Numbers => serde_json::to_writer(&mut *to, &line.parse::<f64>().map_err(io::Error::other)?)?,
+            Lines::Probabilities => {
+                let numbers: Result<Vec<f32>, _> = line.split(' ').map(str::parse).collect();
+                serde_json::to_writer(&mut *to, &numbers.map_err(io::Error::other)?)?;
+            }
         }
     }
     to.write_all(b"]\n")

@@ -18,7 +18,7 @@ use super::job::{labels_of, report_of};
 use super::train::attend;
 use super::wanted::{Wanted, check_output};
 use super::worker::load;
-use crate::args::{Global, ResumeArgs};
+use crate::args::{Global, Keep, ResumeArgs};
 use crate::failure::Failure;
 use crate::place;
 use crate::progress::Progress;
@@ -43,7 +43,8 @@ pub async fn run(args: ResumeArgs, global: &Global) -> Result<ExitCode, Failure>
     let workers = args.workers.unwrap_or_else(place::cores);
     let cluster = Cluster::start(job, workers, load(&args.load)?).await?;
     let target = cluster.target();
-    let conclusion = Conclusion { target: &target, model, keep: args.model.keep, baseline: None, began, global };
+    let keep = args.model.keep.unwrap_or(Keep::Last);
+    let conclusion = Conclusion { target: &target, model, keep, learning: None, began, global };
     let work = async {
         let client = Client::connect(&target).await?;
         attend(client, Report::new(job, Vec::new()), &progress, &conclusion).await

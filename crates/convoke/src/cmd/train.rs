@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use convoke_wire::Client;
 use convoke_wire::channel::Target;
-use convoke_wire::core::{Counted, JobId};
+use convoke_wire::core::{Counted, JobId, Plan};
 
 use super::conclude::{Conclusion, model_place};
 use super::embedded::Cluster;
@@ -49,23 +49,26 @@ pub async fn run(args: TrainArgs, global: &Global) -> Result<ExitCode, Failure> 
     };
     progress.doing(format!("reading {}", args.data.display()));
     let prepared = prepare(&args, job)?;
-    if args.model.keep == Keep::Best && !prepared.is_measured() {
+    if prepared.keep == Keep::Best && !prepared.is_measured() {
         return Err(Failure::bad_input("--keep best needs validation data, and there is none")
             .hint("name some with --validate FILE, or a share of the rows with --validate 0.2"));
     }
     if let Some(held_out) = &prepared.held_out {
         progress.say(held_out);
     }
-    progress.say(announcement(&args, &prepared, job));
-    let report = Report::new(job, prepared.shards.clone());
-    let baseline = prepared.baseline.clone();
+    if let Some(learning) = &prepared.learning {
+        progress.say(output::line(&learning.line));
+    }
+    progress.say(announcement(&prepared, job));
+    let report = Report::new(job, prepared.shards.clone()).of_task(prepared.task());
+    let (learning, keep) = (prepared.learning.clone(), prepared.keep);
     let Some(target) = target else {
         progress.say(format!("record: {}", place::embedded_state(job)?.display()));
         progress.doing("starting");
         let workers = args.run.workers.unwrap_or_else(place::cores);
         let cluster = Cluster::start(job, workers, load(&args.run.load)?).await?;
         let target = cluster.target();
-        let conclusion = Conclusion { target: &target, model, keep: args.model.keep, baseline, began, global };
+        let conclusion = Conclusion { target: &target, model, keep, learning, began, global };
         let work = async {
             let client = submit(&target, &prepared, job, &progress, unsubmitted).await?;
             attend(client, report, &progress, &conclusion).await
@@ -76,7 +79,7 @@ pub async fn run(args: TrainArgs, global: &Global) -> Result<ExitCode, Failure> 
     if args.run.detach {
         return detached(job, &target, global);
     }
-    let conclusion = Conclusion { target: &target, model, keep: args.model.keep, baseline, began, global };
+    let conclusion = Conclusion { target: &target, model, keep, learning, began, global };
     attend_remote(client, report, &progress, &conclusion).await
 }
 
@@ -207,8 +210,12 @@ pub fn detached(job: JobId, target: &Target, global: &Global) -> Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-fn announcement(args: &TrainArgs, prepared: &Prepared, job: JobId) -> String {
+fn announcement(prepared: &Prepared, job: JobId) -> String {
     let shards = Counted(prepared.shards.len(), "shard");
-    let rounds = Counted(args.learning.rounds as usize, "round");
-    format!("job {job}: {shards}, {rounds} of {}, seed {}", prepared.what, args.learning.seed)
+    let rounds = match &prepared.spec.plan {
+        Plan::Rounds(plan) => plan.rounds,
+        Plan::MapReduce(_) => 0,
+    };
+    let rounds = Counted(rounds as usize, "round");
+    format!("job {job}: {shards}, {rounds} of {}, seed {}", prepared.what, prepared.spec.seed)
 }

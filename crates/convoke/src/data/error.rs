@@ -150,7 +150,7 @@ impl DataError {
                 "the files of one data set need the same columns in the same order; --drop leaves one out".to_owned()
             }
             Self::NoClasses { .. } => {
-                "labels are classes: numbers cannot be predicted yet; --label COLUMN says which column is the label, \
+                "if they are numbers to predict, say so with --task regression; --label COLUMN says which column is the label, \
                  --delimiter what stands between cells"
                     .to_owned()
             }
@@ -205,7 +205,7 @@ fn fixed_hint(error: &RowError) -> &'static str {
         EmptyLabel { .. } => "each row needs a label; --label COLUMN says which column it is",
         LabelTooLong { .. } => "labels are names of classes; --label COLUMN says which column is the label",
         TooManyLabels { .. } => {
-            "labels are classes: numbers cannot be predicted yet; --label COLUMN says which column is the label"
+            "if they are numbers to predict, say so with --task regression; --label COLUMN says which column is the label"
         }
         UnknownLabel { .. } => "what is measured can only have labels that were there in training",
         _ => "a row is numbers and a label, parted by commas, one sample a line",

@@ -2,7 +2,7 @@
 //!
 //! It is gathered while shards are made; what to conclude from it is for others.
 
-use convoke_ml::Dataset;
+use convoke_ml::{Dataset, Moments, Targets};
 
 /// What is known of the data.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +15,8 @@ pub struct Facts {
     training: Vec<u64>,
     /// Validation rows of each class.
     validation: Vec<u64>,
+    /// The values of the training rows, and of the validation rows, where numbers are to be predicted.
+    values: [Moments; 2],
 }
 
 /// The values of one feature.
@@ -35,13 +37,23 @@ impl Range {
     }
 }
 
-/// Always guessing one class.
+/// Always guessing the same.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Guess {
-    /// The commonest class of the training rows; of several the first.
-    pub class: usize,
-    /// The share of the validation rows, or of the training rows where there are no others, that it gets wrong.
+    /// What is guessed.
+    pub of: Guessed,
+    /// The error of it on the validation rows, or on the training rows where there are no others: the share that is
+    /// wrong, or the root mean squared error.
     pub error: f64,
+}
+
+/// What is guessed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Guessed {
+    /// The commonest class of the training rows; of several the first.
+    Class(usize),
+    /// The mean of their values.
+    Mean(f64),
 }
 
 impl Facts {
@@ -53,6 +65,7 @@ impl Facts {
             shard_rows: 0,
             training: vec![0; classes],
             validation: vec![0; classes],
+            values: Default::default(),
         }
     }
 
@@ -64,26 +77,36 @@ impl Facts {
             }
         }
         self.shard_rows = self.shard_rows.max(rows.samples());
-        count(&mut self.training, rows);
+        count(&mut self.training, &mut self.values[0], rows);
     }
 
     /// Takes rows to validate on into account.
     pub fn add_validation(&mut self, rows: &Dataset) {
-        count(&mut self.validation, rows);
+        count(&mut self.validation, &mut self.values[1], rows);
     }
 
     /// How good it is to guess always the same.
     pub fn guess(&self) -> Option<Guess> {
+        let [training, validation] = &self.values;
+        if let Some(mean) = training.means.first() {
+            let measured = if validation.samples == 0 { training } else { validation };
+            let (bias, variance) = (measured.means[0] - mean, measured.squares[0] / measured.samples as f64);
+            return Some(Guess { of: Guessed::Mean(*mean), error: (variance + bias * bias).sqrt() });
+        }
         let class = (0..self.training.len()).rev().max_by_key(|class| self.training[*class])?;
         let measured = if self.validation.iter().all(|rows| *rows == 0) { &self.training } else { &self.validation };
         let rows: u64 = measured.iter().sum();
-        Some(Guess { class, error: (rows - measured[class]) as f64 / rows as f64 })
+        Some(Guess { of: Guessed::Class(class), error: (rows - measured[class]) as f64 / rows as f64 })
     }
 }
 
-fn count(classes: &mut [u64], rows: &Dataset) {
-    for class in rows.labels() {
-        classes[*class as usize] += 1;
+fn count(classes: &mut [u64], values: &mut Moments, rows: &Dataset) {
+    match rows.targets() {
+        Targets::Classes(labels) => labels.iter().for_each(|class| classes[*class as usize] += 1),
+        Targets::Values(more) => {
+            // Of the same one column, and of no more rows than there is memory for.
+            values.merge(&Moments::of_values(more)).expect("moments of one column go together");
+        }
     }
 }
 
@@ -97,9 +120,15 @@ mod tests {
         facts.add_training(&Dataset::new(vec![1.0, -2.0, 3.0, 5.0, 2.0, 0.0], vec![1, 1, 0], 2).unwrap());
         let range = |name: &str, min, max| Range { name: name.into(), min, max };
         assert_eq!(facts.ranges, [range("x", 1.0, 3.0), range("y", -2.0, 5.0)]);
-        assert_eq!(facts.guess(), Some(Guess { class: 1, error: 1.0 / 3.0 }));
+        assert_eq!(facts.guess(), Some(Guess { of: Guessed::Class(1), error: 1.0 / 3.0 }));
         facts.add_validation(&Dataset::new(vec![9.0; 8], vec![0, 0, 0, 1], 2).unwrap());
-        assert_eq!(facts.guess(), Some(Guess { class: 1, error: 0.75 }));
+        assert_eq!(facts.guess(), Some(Guess { of: Guessed::Class(1), error: 0.75 }));
         assert_eq!(facts.ranges[0].max, 3.0);
+
+        let mut facts = Facts::new(vec!["x".into()], 0);
+        facts.add_training(&Dataset::of_values(vec![0.0; 2], vec![1.0, 5.0], 1).unwrap());
+        assert_eq!(facts.guess(), Some(Guess { of: Guessed::Mean(3.0), error: 2.0 }));
+        facts.add_validation(&Dataset::of_values(vec![0.0; 2], vec![7.0, 7.0], 1).unwrap());
+        assert_eq!(facts.guess(), Some(Guess { of: Guessed::Mean(3.0), error: 4.0 }));
     }
 }

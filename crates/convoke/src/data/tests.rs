@@ -10,6 +10,8 @@ const READING: Reading = Reading {
     validate: None,
     shards: None,
     seed: 7,
+    task: None,
+    model: None,
 };
 
 /// A folder with a file of rows for each text.

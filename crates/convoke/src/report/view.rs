@@ -41,6 +41,8 @@ enum Work<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         preparing: Option<Preparing>,
         validation_error: Option<f64>,
+        #[serde(flatten)]
+        values: Option<OfValues>,
         /// In order.
         rounds: Vec<Round<'a>>,
         /// How many rounds the record does not tell of any more.
@@ -55,6 +57,14 @@ enum Work<'a> {
         /// The map, and the levels of its reduction.
         stages: Vec<Stage>,
     },
+}
+
+/// How values are predicted.
+#[derive(Serialize)]
+struct OfValues {
+    /// The same as the error.
+    validation_rmse: Option<f64>,
+    validation_r2: Option<f64>,
 }
 
 /// What comes before the first round.
@@ -79,6 +89,8 @@ struct Stage {
 struct Round<'a> {
     round: u32,
     validation_error: Option<f64>,
+    #[serde(flatten)]
+    values: Option<OfValues>,
     train_error: Option<f64>,
     seconds: Option<f64>,
     rejections: u32,
@@ -150,6 +162,7 @@ impl Report {
             return Work::Rounds {
                 preparing: running.map(|running| Preparing { tasks: running.tasks, tasks_done: running.tasks_done }),
                 validation_error: history.validation_error,
+                values: self.of_values(history.validation_error, history.validation_r2),
                 rounds: history.rounds.iter().map(|round| self.round(round)).collect(),
                 rounds_left_out: history.rounds_left_out,
             };
@@ -165,6 +178,10 @@ impl Report {
         Work::Tasks { tasks: tasks.all, tasks_done: tasks.done, tasks_failed: tasks.failed, stages }
     }
 
+    fn of_values(&self, validation_rmse: Option<f64>, validation_r2: Option<f64>) -> Option<OfValues> {
+        self.is_regression().then_some(OfValues { validation_rmse, validation_r2 })
+    }
+
     fn round<'a>(&self, round: &'a history::Round) -> Round<'a> {
         let refused = round.refused.iter().map(|refused| Refused {
             shard: self.shard(refused.index),
@@ -174,6 +191,7 @@ impl Report {
         Round {
             round: round.round,
             validation_error: round.validation_error,
+            values: self.of_values(round.validation_error, round.validation_r2),
             train_error: round.train_error,
             seconds: round.seconds,
             rejections: round.rejections,

@@ -21,7 +21,7 @@ fn parameters(report: &Value) -> &Value {
 fn collections_and_kills_change_no_bits_and_old_versions_are_refused_by_name() {
     let mut cluster = Cluster::start();
     let _workers = ["ann", "bob"].map(|name| cluster.worker(name, &[]));
-    let job = ["--rounds", ROUNDS, "--epochs", "1"];
+    let job = ["--preset", "reference", "--rounds", ROUNDS, "--epochs", "1"];
     let undisturbed = cluster.train(&job).ends().with_status(0).json();
     let id = undisturbed["job"].as_str().expect("an id");
 

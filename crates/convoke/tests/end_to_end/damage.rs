@@ -44,7 +44,7 @@ fn a_journal_that_was_rolled_back_is_found_out_by_those_who_saw_more() {
     copy(&state, &older);
     cluster.start_again();
     worker.says_times(&["joined as w1"], 2);
-    let train = cluster.train(&["--rounds", "100000", "--epochs", "50"]);
+    let train = cluster.train(&["--preset", "reference", "--rounds", "100000", "--epochs", "50"]);
     train.says(&["round 2/"]);
     end(&mut cluster);
     fs::remove_dir_all(&state).expect("the newer one");
@@ -71,7 +71,7 @@ fn check_changed(position: i64, place: usize, byte: u8, parts: &[&str], hint: &s
     let mut cluster = Cluster::start();
     let state = state(&cluster);
     let worker = cluster.worker("w1", &[]);
-    cluster.train(&["--rounds", "1", "--epochs", "1"]).ends().with_status(0);
+    cluster.train(&["--preset", "reference", "--rounds", "1", "--epochs", "1"]).ends().with_status(0);
     drop(worker);
     end(&mut cluster);
     let journal = Connection::open(state.join("journal.sqlite")).expect("a journal");

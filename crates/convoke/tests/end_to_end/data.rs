@@ -121,8 +121,20 @@ fn bad_data_is_one_error_and_one_hint() {
         "training",
     );
     bad(&"1,".repeat(2_000_000), &[], &["bad.csv, line 1, column 524289", "longer than"], "newline");
-    let measured: String = (0..20).map(|row| format!("{row},{row}.5\n")).collect();
-    bad(&measured, &[], &["line 1, column 2", "20 rows", "`0.5`"], "labels are classes");
+    let measured: String = (0..20).map(|row| format!("{row},{row}\n")).collect();
+    bad(&measured, &[], &["line 1, column 2", "20 rows", "`0`"], "--task regression");
+    bad(
+        "x,y\n1,2.5\n2,big\n",
+        &["--task", "regression"],
+        &["line 3, column 2 (`y`)", "`big` is not a number"],
+        "label",
+    );
+    bad(
+        "x,y\n1,2.5\n2,2.5\n",
+        &["--task", "regression"],
+        &["line 1, column 2", "`2.5`", "nothing to learn"],
+        "--label",
+    );
     check(b"\xff\xfe1\0,\0a\0", &["train", "bad.csv"], &["bad.csv, line 1, column 1", "UTF-16"], "UTF-8");
     check(b"\x1f\x8b\x08\0\0", &["train", "bad.csv"], &["line 1, column 1", "gzip"], "unpack");
     check(b"1,2,a\n1,\xff,b\n", &["train", "bad.csv"], &["line 2, column 2", "0xff"], "UTF-8");
@@ -152,7 +164,7 @@ fn a_model_that_learned_nothing_is_told() {
         format!("{},{},{}\n", 10_000 + row * 97 % 70_000, row % 60, if row.is_multiple_of(3) { "b" } else { "a" })
     };
     let rows: String = std::iter::once("salary,age,k\n".to_owned()).chain((0..300).map(row)).collect();
-    let (report, stderr) = train(&home, "wild.csv", &rows, &[]);
+    let (report, stderr) = train(&home, "wild.csv", &rows, &["--preset", "reference"]);
     let warnings = report["warnings"].as_array().expect("warnings");
     assert_eq!(warnings.len(), 1);
     let warning = warnings[0].as_str().expect("a text");

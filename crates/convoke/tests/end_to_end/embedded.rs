@@ -24,12 +24,25 @@ fn check_fields(object: &Value, fields: &[&str]) {
 fn the_report_has_the_fields_that_scripts_rely_on() {
     let home = Home::new();
     let data = home.data();
-    let arguments = ["train", text(&data), "--workers", "2", "--rounds", "2", "--epochs", "50", "--output", "json"];
+    let arguments = [
+        "train",
+        text(&data),
+        "--preset",
+        "reference",
+        "--workers",
+        "2",
+        "--rounds",
+        "2",
+        "--epochs",
+        "50",
+        "--output",
+        "json",
+    ];
     let ended = home.run(&arguments).with_status(0);
     assert_eq!(ended.stdout.lines().count(), 1, "one object: {ended:#?}");
     let report = ended.json();
     let top = ["job", "state", "validation_error", "wall_seconds", "user_seconds", "system_seconds", "model"];
-    check_fields(&report, &[&top[..], &["name", "parameters", "rounds", "workers", "warnings"]].concat());
+    check_fields(&report, &[&top[..], &["name", "parameters", "rounds", "training", "workers", "warnings"]].concat());
     assert_eq!(report["state"], "succeeded");
     let rounds = report["rounds"].as_array().expect("rounds");
     assert_eq!(rounds.len(), 2);
@@ -65,7 +78,8 @@ fn a_short_job_does_not_wait_for_a_worker_that_is_on_its_way() {
 fn the_model_measures_and_predicts_as_reported() {
     let home = Home::new();
     let data = home.data();
-    let arguments = ["train", text(&data), "--rounds", "2", "--epochs", "200", "--model", "m.safetensors"];
+    let arguments =
+        ["train", text(&data), "--preset", "reference", "--rounds", "2", "--epochs", "200", "--model", "m.safetensors"];
     let report = home.run(&[&arguments[..], &["--output", "json"]].concat()).with_status(0).json();
     assert_eq!(report["model"], "m.safetensors");
     let validation = data.join("validate_1.txt");
@@ -121,7 +135,7 @@ fn the_letters_come_out_as_the_reference_has_them() {
         return;
     };
     let home = Home::new();
-    let fixed = ["train", text(&letters), "--model", "m.safetensors", "--output", "json"];
+    let fixed = ["train", text(&letters), "--preset", "reference", "--model", "m.safetensors", "--output", "json"];
     let report = home.run(&fixed).with_status(0).json();
     let samples = |round: &Value| -> u64 {
         round["tasks"].as_array().expect("tasks").iter().filter_map(|task| task["samples"].as_u64()).sum()

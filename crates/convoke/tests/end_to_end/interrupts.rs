@@ -8,7 +8,7 @@ use crate::cluster::{Cluster, Home, text};
 use crate::process::DEADLINE;
 
 /// A job that ends only when it is told to.
-const LONG: [&str; 4] = ["--rounds", "100000", "--epochs", "50"];
+const LONG: [&str; 6] = ["--preset", "reference", "--rounds", "100000", "--epochs", "50"];
 
 #[test]
 fn an_interrupted_embedded_job_saves_its_last_version() {

@@ -10,7 +10,7 @@ use crate::cluster::{Home, text};
 use crate::process::Ended;
 
 /// The job's arguments for `train`.
-pub const JOB: [&str; 4] = ["--rounds", "3", "--epochs", "4000"];
+pub const JOB: [&str; 6] = ["--preset", "reference", "--rounds", "3", "--epochs", "4000"];
 /// Its rounds.
 pub const ROUNDS: usize = 3;
 

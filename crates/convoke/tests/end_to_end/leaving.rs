@@ -13,7 +13,7 @@ fn a_worker_that_is_told_to_end_gives_its_tasks_to_others() {
     let cluster = Cluster::start();
     // It holds on to its tasks until long after the test.
     let leaver = cluster.worker("leaver", &["--load-probability", "1", "--load-delay", "1h"]);
-    let train = cluster.train(&["--rounds", "2", "--epochs", "50", "--policy", "round-robin"]);
+    let train = cluster.train(&["--preset", "reference", "--rounds", "2", "--epochs", "50", "--policy", "round-robin"]);
     leaver.says(&["waits 3600000 ms"]);
     leaver.signal(Signal::SIGTERM);
     cluster.coordinator.says(&["leaver left and gave back 2 tasks"]);

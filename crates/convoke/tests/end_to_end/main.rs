@@ -19,6 +19,7 @@ mod snapshots;
 mod collection;
 mod python;
 mod steps;
+mod learning;
 mod predictions;
 mod nodes;
 mod offers;

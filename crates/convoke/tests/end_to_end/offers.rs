@@ -20,8 +20,8 @@ fn a_worker_says_what_it_has_and_runs_no_commands_unless_told() {
     };
     let (trusting, plain) = (named("trusting"), named("plain"));
     assert_eq!(trusting["resources"], json!({"gpu": 2, "license": 1, "memory": 2_u64 << 30}));
-    assert_eq!(trusting["abilities"], json!(["train", "evaluate", "predict", "wasm", "command", "step"]));
-    assert_eq!(plain["abilities"], json!(["train", "evaluate", "predict", "wasm"]));
+    assert_eq!(trusting["abilities"], json!(["moments", "train", "evaluate", "predict", "wasm", "command", "step"]));
+    assert_eq!(plain["abilities"], json!(["moments", "train", "evaluate", "predict", "wasm"]));
     // The machine's own, where it can be known.
     assert!(plain["resources"]["gpu"].is_null() && plain["resources"]["memory"].as_u64() > Some(0), "{plain}");
     let shown = cluster.home.run(&["workers", "--coordinator", &cluster.address]).with_status(0).stdout;

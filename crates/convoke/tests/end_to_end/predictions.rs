@@ -20,7 +20,20 @@ fn prepared(bad: bool) -> Cluster {
     let cluster = Cluster::start();
     let home = &cluster.home;
     let data = home.data();
-    let fixed = ["train", text(&data), "--rounds", "1", "--epochs", "200", "--workers", "1", "--model", "m"];
+    let fixed = [
+        "train",
+        text(&data),
+        "--preset",
+        "reference",
+        "--rounds",
+        "1",
+        "--epochs",
+        "200",
+        "--workers",
+        "1",
+        "--model",
+        "m",
+    ];
     home.run(&fixed).with_status(0);
     let mut numbers = Numbers(7);
     let mut rows = String::new();

@@ -112,7 +112,20 @@ fn the_best_version_is_kept_when_asked_for() {
     let home = Home::new();
     let data = home.data();
     // So large a step that later rounds are worse.
-    let arguments = ["train", text(&data), "--rounds", "8", "--epochs", "1", "--eta", "0.001", "--keep", "best"];
+    let arguments = [
+        "train",
+        text(&data),
+        "--preset",
+        "reference",
+        "--rounds",
+        "8",
+        "--epochs",
+        "1",
+        "--eta",
+        "0.001",
+        "--keep",
+        "best",
+    ];
     let report = home.run(&[&arguments[..], &["--output", "json"]].concat()).with_status(0).json();
     let errors = report["rounds"].as_array().expect("rounds").iter();
     let errors: Vec<_> = errors.map(|round| round["validation_error"].as_f64().expect("an error")).collect();
@@ -140,7 +153,8 @@ fn old_records_go_when_another_job_begins_unless_they_can_be_gone_on_with() {
     let home = Home::new();
     let data = home.data();
     let train = || {
-        let arguments = ["train", text(&data), "--rounds", "1", "--epochs", "1", "--output", "json"];
+        let arguments =
+            ["train", text(&data), "--preset", "reference", "--rounds", "1", "--epochs", "1", "--output", "json"];
         home.run(&arguments).with_status(0).json()["job"].as_str().expect("an id").to_owned()
     };
     let unfinished = interrupted(&home, Signal::SIGKILL);

@@ -22,7 +22,7 @@ fn a_job_that_all_workers_reject_waits_for_one_that_does_not() {
     let busy = ["--load-probability", "1", "--load-delay", "0s"];
     let _busy = cluster.worker("busy", &busy);
     let (began, before) = (Instant::now(), cpu_seconds(cluster.coordinator.id()));
-    let train = cluster.train(&["--rounds", "2", "--epochs", "50"]);
+    let train = cluster.train(&["--preset", "reference", "--rounds", "2", "--epochs", "50"]);
     train.says(&["the only worker rejects its tasks"]);
     cluster.coordinator.says_times(&["busy rejected task"], WATCHED);
     let (seconds, cpu) = (began.elapsed().as_secs_f64(), cpu_seconds(cluster.coordinator.id()) - before);

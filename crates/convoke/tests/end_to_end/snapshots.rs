@@ -13,7 +13,7 @@ const OFTEN: [&str; 3] = ["--snapshot-every-bytes", "1000", "--verbose"];
 fn a_trimmed_journal_tells_the_same_before_and_after_a_restart() {
     let mut cluster = Cluster::start_with(Home::new(), &OFTEN);
     let _ann = cluster.worker("ann", &[]);
-    let train = cluster.train(&["--rounds", "40", "--epochs", "2"]);
+    let train = cluster.train(&["--preset", "reference", "--rounds", "40", "--epochs", "2"]);
     cluster.coordinator.says(&["snapshot", "taken through position"]);
     train.says(&["round 5/"]);
     cluster.restart();
@@ -44,7 +44,8 @@ fn a_trimmed_journal_tells_the_same_before_and_after_a_restart() {
 fn a_trimmed_record_tells_the_same() {
     let home = Home::new();
     let data = home.data();
-    let arguments = ["train", text(&data), "--rounds", "5", "--epochs", "2", "--output", "json"];
+    let arguments =
+        ["train", text(&data), "--preset", "reference", "--rounds", "5", "--epochs", "2", "--output", "json"];
     let trained = home.run(&arguments).with_status(0).json();
     let job = trained["job"].as_str().expect("an id");
     let asked = || home.run(&["job", job, "--output", "json"]).with_status(0).json();

@@ -194,8 +194,8 @@ fn what_cannot_be_a_step_job_is_named_before_anything_is_submitted() {
     fs::write(home.path("rows.csv"), "1\n2\n").expect("a file");
     let step = ["--step", "true", "--init"];
     let cases: &[(&[&str], &str)] = &[
-        (&["--step", "true"], "--init <FILE>"),
-        (&["--init", &good], "--step <COMMAND>"),
+        (&["--step", "true"], "--init <MODEL>"),
+        (&["--init", &good], "good is not a model that can be used"),
         (&["--eval", "true"], "--step <COMMAND>"),
         (&["--with", &good], "--with is for the commands of --step"),
         (&["--memory", "1GiB"], "--memory is for the commands of --step"),

@@ -177,10 +177,11 @@ impl JobHistory {
             }
             Purpose::Evaluate { round } => {
                 self.validation_error = combined.metrics.get("validation_error");
-                let error = self.validation_error;
+                self.validation_r2 = combined.metrics.get("validation_r2");
+                let (error, r2) = (self.validation_error, self.validation_r2);
                 // A row that is left out is not made anew.
                 if let Some(row) = self.known_round(round) {
-                    row.validation_error = error;
+                    (row.validation_error, row.validation_r2) = (error, r2);
                 }
                 Some(round)
             }

@@ -40,8 +40,11 @@ pub struct JobHistory {
     pub finished_ms: Option<u64>,
     /// How it ended, if it has.
     pub outcome: Option<Outcome>,
-    /// The newest measured version's share of wrong answers on the validation data.
+    /// The newest measured version's error on the validation data: the share of wrong answers or, where values are
+    /// predicted, the root mean squared error.
     pub validation_error: Option<f64>,
+    /// The share of the values' variance there that it explains, where values are predicted.
+    pub validation_r2: Option<f64>,
     /// The levels of a map-reduce plan that are through, or were cut off by the job's end; the map first.
     pub levels: Vec<Level>,
     /// What the newest of them brought: a list of results.
@@ -93,9 +96,11 @@ pub struct FailedAttempt {
 pub struct Round {
     /// Its number, from 1.
     pub round: u32,
-    /// Its version's share of wrong answers on the validation data.
+    /// Its version's error on the validation data.
     pub validation_error: Option<f64>,
-    /// The shards' share of wrong answers in their last training epoch.
+    /// The share of the values' variance there that it explains, where values are predicted.
+    pub validation_r2: Option<f64>,
+    /// The shards' error in their last training epoch.
     pub train_error: Option<f64>,
     /// From its opening to its version.
     pub seconds: Option<f64>,
@@ -122,7 +127,7 @@ pub struct Task {
     pub attempt: u32,
     /// How many samples it has.
     pub samples: u64,
-    /// The share of wrong answers in the last training epoch.
+    /// The error in the last training epoch.
     pub train_error: Option<f64>,
     /// How many training epochs were made.
     pub training_epochs: Option<u32>,

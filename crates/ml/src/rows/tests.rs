@@ -125,6 +125,19 @@ fn labels_can_be_numbers_to_predict() {
     let error = |text: &str| labelled("shard.txt", text.as_bytes()).unwrap().encode_values().unwrap_err().to_string();
     assert_eq!(error("1,2\n1,big\n"), "shard.txt, line 2, column 2: `big` is not a number");
     assert_eq!(error("x,y\n1,2\n1,inf\n"), "shard.txt, line 3, column 2 (`y`): `inf` is not a finite number");
+
+    // Read as numbers at once, there may be as many different ones as there are rows.
+    let read = |text: &str| read_values("shard.txt", text.as_bytes(), &Layout::default());
+    let many: String = (0..LABELS_MAX + 1).map(|row| format!("0,{row}\n")).collect();
+    assert!(matches!(labelled("shard.txt", many.as_bytes()), Err(RowError::TooManyLabels { .. })));
+    let many = read(&many).unwrap();
+    assert_eq!((many.samples(), many.labels().count(), many.label_column()), (LABELS_MAX + 1, 0, ""));
+    let rows = read("x,y\n1,2\n3,4.5\n").unwrap();
+    assert_eq!((rows.label_column(), rows.values().unwrap()), ("y", vec![2.0, 4.5]));
+    assert_eq!(rows.choose_values(&[1], &[2.0, 4.5]), Dataset::of_values(vec![3.0], vec![4.5], 1).unwrap());
+    assert_eq!(rows.encode_values().unwrap(), Dataset::of_values(vec![1.0, 3.0], vec![2.0, 4.5], 1).unwrap());
+    let error = read("1,2\n1,2\n1,big\n").unwrap_err().to_string();
+    assert_eq!(error, "shard.txt, line 3, column 2: `big` is not a number");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::cluster::{Home, text};
 
 /// The job's arguments for `train`: some seconds of rounds, each over within some tens of milliseconds, of so large a model
 /// that its versions and deltas are files.
-pub const JOB: [&str; 6] = ["--rounds", "40", "--epochs", "3", "--hidden", "1300"];
+pub const JOB: [&str; 8] = ["--preset", "reference", "--rounds", "40", "--epochs", "3", "--hidden", "1300"];
 /// A blob of more bytes is a file.
 const FILE_BYTES: usize = 64 * 1024;
 
