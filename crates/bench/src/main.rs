@@ -10,6 +10,10 @@ mod rounds;
 mod empty_round;
 mod churn;
 mod letters;
+mod kernels;
+mod works;
+mod large;
+mod all;
 mod scenarios;
 mod restart;
 mod blobs;
@@ -28,8 +32,9 @@ struct Cli {
     /// One JSON value on stdout instead of a table
     #[arg(long, global = true)]
     json: bool,
+    /// What to measure; without one, a default set of them with short settings
     #[command(subcommand)]
-    measurement: Measurement,
+    measurement: Option<Measurement>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -42,6 +47,10 @@ enum Measurement {
     Churn(churn::Arguments),
     /// The reference's example as whole processes, or the errors that several starts end with
     Letters(letters::Arguments),
+    /// What a round of a larger model costs, 784-256-10: two workers, TLS and a journal on disk
+    Large(large::Arguments),
+    /// What learning alone costs in one process, on one thread and on two, beside the processor's peak
+    Kernels(kernels::Arguments),
     /// How long a coordinator takes to serve again after many finished tasks
     Restart(restart::Arguments),
     /// How many tasks a second a coordinator takes through, with its journal on disk beside one in memory
@@ -58,7 +67,8 @@ enum Measurement {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
-    match cli.measurement {
+    let Some(measurement) = cli.measurement else { return all::run(cli.json) };
+    match measurement {
         Measurement::Blobs(arguments) => figures::show(cli.json, &blobs::measure(&arguments).await?),
         Measurement::EmptyRound(arguments) => figures::show(cli.json, &empty_round::measure(&arguments).await?),
         Measurement::Churn(arguments) => figures::show(cli.json, &churn::measure(&arguments).await?),
@@ -66,10 +76,33 @@ async fn main() -> anyhow::Result<()> {
             figures::show(cli.json, &letters::measure_starts(&arguments)?)
         }
         Measurement::Letters(arguments) => figures::show(cli.json, &letters::measure_times(&arguments)?),
+        Measurement::Large(arguments) => figures::show(cli.json, &large::measure(&arguments).await?),
+        Measurement::Kernels(arguments) => figures::show(cli.json, &kernels::measure(&arguments)?),
         Measurement::Restart(arguments) => figures::show(cli.json, &restart::measure(&arguments).await?),
         Measurement::Journal(arguments) => figures::show(cli.json, &journal::measure(&arguments).await?),
         Measurement::Tasks(arguments) => figures::show(cli.json, &tasks::measure(&arguments).await?),
         Measurement::Words(arguments) => figures::show(cli.json, &words::measure(&arguments).await?),
         Measurement::Scenarios(arguments) => figures::show(cli.json, &scenarios::measure(&arguments)?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn each_measurement_has_defaults() {
+        for measurement in Cli::command().get_subcommands() {
+            let name = measurement.get_name();
+            let needs = measurement.get_arguments().any(|argument| argument.is_required_set());
+            assert!(needs || Cli::try_parse_from(["convoke-bench", name]).is_ok(), "{name}");
+        }
     }
 }
