@@ -14,6 +14,9 @@ mod kernels;
 mod works;
 mod large;
 mod all;
+mod compare;
+mod peers;
+mod others;
 mod scenarios;
 mod restart;
 mod blobs;
@@ -47,6 +50,8 @@ enum Measurement {
     Churn(churn::Arguments),
     /// The reference's example as whole processes, or the errors that several starts end with
     Letters(letters::Arguments),
+    /// Ours beside others at the same works, by turns: `bench/compare.sh` installs them first
+    Compare(compare::Arguments),
     /// What a round of a larger model costs, 784-256-10: two workers, TLS and a journal on disk
     Large(large::Arguments),
     /// What learning alone costs in one process, on one thread and on two, beside the processor's peak
@@ -77,6 +82,7 @@ async fn main() -> anyhow::Result<()> {
         }
         Measurement::Letters(arguments) => figures::show(cli.json, &letters::measure_times(&arguments)?),
         Measurement::Large(arguments) => figures::show(cli.json, &large::measure(&arguments).await?),
+        Measurement::Compare(arguments) => figures::show(cli.json, &compare::measure(&arguments)?),
         Measurement::Kernels(arguments) => figures::show(cli.json, &kernels::measure(&arguments)?),
         Measurement::Restart(arguments) => figures::show(cli.json, &restart::measure(&arguments).await?),
         Measurement::Journal(arguments) => figures::show(cli.json, &journal::measure(&arguments).await?),
