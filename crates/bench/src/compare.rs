@@ -27,7 +27,7 @@ pub struct Arguments {
     #[arg(long, default_value_t = 5)]
     pub times: usize,
     /// How many tasks a job of empty tasks has
-    #[arg(long, default_value_t = 2_000)]
+    #[arg(long, default_value_t = 5_000)]
     pub tasks: u32,
     /// Only works in whose names, or others in whose names, this is
     #[arg(long, value_name = "NAME", default_value = "")]
@@ -142,7 +142,7 @@ fn best(turns: &Turns, unit: Unit) -> anyhow::Result<Best> {
 
 impl Table for Figures {
     fn table(&self) -> String {
-        let mut rows = vec![["work", "ours", "beside", "theirs", "ours is faster by", "asked for"].map(str::to_owned)];
+        let mut rows = vec![["work", "ours", "beside", "theirs", "times as fast", "asked for"].map(str::to_owned)];
         for compared in &self.works {
             let unit = compared.unit;
             let side = |best: &Best| {

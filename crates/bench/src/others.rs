@@ -34,7 +34,9 @@ pub struct Python {
 impl Python {
     /// An environment, which may be empty or not there.
     pub fn find(folder: &Path) -> Self {
-        let mut python = Self { folder: folder.to_owned(), packages: BTreeMap::new() };
+        // Some are started in a folder of their own.
+        let folder = std::path::absolute(folder).unwrap_or(folder.to_owned());
+        let mut python = Self { folder, packages: BTreeMap::new() };
         let program = "import sys, importlib.metadata as m\n\
                        for d in m.distributions():\n \
                         if d.name in sys.argv[1:]: print(d.name, d.version)";

@@ -40,8 +40,8 @@ fn chains<L: Lanes, const R: usize>(lanes: L, rounds: u64) -> u64 {
     let (share, rest) = (lanes.splat(black_box(0.5)), lanes.splat(black_box(0.5)));
     let mut sums = [lanes.splat(black_box(0.0)); R];
     for _ in 0..rounds {
-        for r in 0..R {
-            sums[r] = lanes.fma(sums[r], share, rest);
+        for sum in &mut sums {
+            *sum = lanes.fma(*sum, share, rest);
         }
     }
     black_box(sums);
