@@ -39,6 +39,15 @@ while [ $# -gt 0 ]; do
     esac
 done
 
+# Paths are the caller's, from wherever this is called.
+absolute() {
+    case "$1" in
+        '' | /*) printf %s "$1" ;;
+        *) printf %s "$PWD/$1" ;;
+    esac
+}
+peers=$(absolute "$peers") venv=$(absolute "$venv") json=$(absolute "$json")
+
 say() { printf '%s\n' "$*" >&2; }
 
 # Whether --only leaves any of these: names of works or of others, as `convoke-bench compare` has them.
@@ -53,11 +62,11 @@ is_asked() {
     return 1
 }
 
-# Installs packages unless the module is there, and says why not where they cannot be had.
+# install MODULE PACKAGE...: unless the module is there; says why not where they cannot be had.
 install() {
     local module=$1 log
     shift
-    "$venv/bin/python" -c "import importlib.util as u, sys; sys.exit(u.find_spec('$module') is None)" && return
+    "$venv/bin/python" -c "import importlib.util as u, sys; sys.exit(u.find_spec('$module') is None)" && return 0
     say "installing $*"
     log=$("$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@" 2>&1) ||
         say "skipped: $*: $(printf %s "$log" | tail -1)"

@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(skipped, ["work: b: gone"]);
         let table = Figures { machine: peers::Machine::default(), works: vec![compared], skipped }.table();
         let line = table.lines().find(|line| line.starts_with("work  2.")).unwrap();
-        let expected = "work  2.000 (1.000-3.000) s  a, way 1  4.000 (4.000-6.000) s  2.00 (2.00-4.00)   1";
+        let expected = "work  2.000 (1.000-3.000) s  a, way 1  4.000 (4.000-6.000) s  2.00 (2.00-4.00)  1";
         assert_eq!(line, expected);
         assert!(table.ends_with("skipped: work: b: gone"), "{table}");
     }

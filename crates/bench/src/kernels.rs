@@ -125,6 +125,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_work_is_measured_on_one_thread_and_on_two() {
+        let figures = measure(&Arguments { times: 1, only: "32-32-10".to_owned() }).unwrap();
+        assert!(figures.peak_gflops.iter().all(|gflops| *gflops > 0.0), "{figures:?}");
+        let threads: Vec<_> = figures.works.iter().map(|measured| measured.threads).collect();
+        assert_eq!(threads, THREADS);
+        assert!(figures.works.iter().all(|measured| measured.gflops.is_finite()), "{figures:?}");
+        assert!(measure(&Arguments { times: 1, only: "no such work".to_owned() }).is_err());
+    }
+
+    #[test]
     fn the_table_has_a_line_for_each() {
         let seconds = Span { median: 0.0123, least: 0.012, most: 0.02 };
         let measured = |threads| Measured { work: "w", threads, seconds, gflops: 12.34, share_of_peak_percent: 56.7 };

@@ -24,6 +24,17 @@ const TIMES: &str = "3";
 /// As fast as they are, at least.
 const AS_FAST: Option<f64> = Some(1.0);
 
+/// Works of learning alone: ours, and PyTorch's script with what it is given.
+const LEARNING: [(&str, &str, &str, &str); 3] = [
+    ("letters, learning alone", works::LETTERS, "torch_letters.py", "--repeat 4"),
+    ("64-64-10, batch 64, 1,500 rows x 20", works::SMALL, "torch_mlp.py", "64 64 10 64 1500 20"),
+    ("784-256-10, batch 128, 60,000 rows", works::DIGITS, "torch_mlp.py", "784 256 10 128 60000 1"),
+];
+/// The reference's example as a whole.
+const JOB: &str = "letters, command to result";
+/// Tasks that do nothing: many, one, and as commands.
+const TASKS: [&str; 3] = ["empty tasks", "one empty task alone", "/bin/true as tasks"];
+
 /// Does a work once more: each way and its figure.
 pub type Run = Box<dyn FnMut() -> anyhow::Result<Vec<(String, f64)>>>;
 
@@ -68,11 +79,7 @@ pub fn find(arguments: &Arguments) -> anyhow::Result<(Vec<Contest>, Vec<String>)
     let letters = Rc::new(letters()?);
     let mut finding = Finding { arguments, python, skipped: Vec::new() };
     let mut contests = Vec::new();
-    for (work, of_ours, script, options) in [
-        ("letters, learning alone", works::LETTERS, "torch_letters.py", "--repeat 4"),
-        ("64-64-10, batch 64, 1,500 rows x 20", works::SMALL, "torch_mlp.py", "64 64 10 64 1500 20"),
-        ("784-256-10, batch 128, 60,000 rows", works::DIGITS, "torch_mlp.py", "784 256 10 128 60000 1"),
-    ] {
+    for (work, of_ours, script, options) in LEARNING {
         let data = (script == "torch_letters.py").then(|| letters.clone());
         let of_script = arguments.peers.join(script);
         let pytorch = finding.python(work, "PyTorch", "torch", &of_script, |python, script| {
@@ -82,12 +89,11 @@ pub fn find(arguments: &Arguments) -> anyhow::Result<(Vec<Contest>, Vec<String>)
         contests.push(Contest { work, unit: Unit::Seconds, ours, others: pytorch.into_iter().collect() });
     }
     let (of_ours, of_flower) = (letters.clone(), letters);
-    let job = "letters, command to result";
-    let flower = finding.python(job, "Flower's simulation", "flwr", &arguments.flower, |python, script| {
+    let flower = finding.python(JOB, "Flower's simulation", "flwr", &arguments.flower, |python, script| {
         Box::new(move || others::flower(&python, &script, of_flower.path()))
     });
     contests.push(Contest {
-        work: job,
+        work: JOB,
         unit: Unit::Seconds,
         ours: Box::new(move || {
             let data = of_ours.path().to_str().context("a folder whose name is not UTF-8")?;
@@ -145,7 +151,7 @@ impl Finding<'_> {
     fn tasks(&mut self) -> Vec<Contest> {
         let count = self.arguments.tasks;
         let contest = |work, unit, ours, others| Contest { work, unit, ours, others };
-        let (of_many, of_one, of_commands) = ("empty tasks", "one empty task alone", "/bin/true as tasks");
+        let [of_many, of_one, of_commands] = TASKS;
         let (many, alone) = (self.empty_tasks(of_many, count), self.empty_tasks(of_one, 1));
         let functions = Box::new(move || one(tasks(count, 1)?["wasm"]["median"].as_f64()));
         let one_alone = Box::new(|| one(tasks(10, 50)?["alone"]["median_ms"].as_f64().map(|ms| ms / 1e3)));
@@ -320,6 +326,13 @@ mod tests {
         let (_, skipped) = found("/bin/true");
         assert!(skipped.contains(&"the limit of the machine: there is no /nowhere/spawn_limit.c".to_owned()));
         assert_eq!(found("").1.len(), skipped.len() + 2);
+    }
+
+    #[test]
+    fn the_script_installs_for_these_works() {
+        let script = include_str!("../../../bench/compare.sh");
+        let of_python = LEARNING.map(|(work, ..)| work).into_iter().chain([JOB]).chain(TASKS[..2].iter().copied());
+        of_python.for_each(|work| assert!(script.contains(&format!("'{work}'")), "{work}"));
     }
 
     #[test]
