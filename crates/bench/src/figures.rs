@@ -34,6 +34,23 @@ impl Display for Spread {
     }
 }
 
+/// The median of some values, and between which all of them are.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Span {
+    pub median: f64,
+    pub least: f64,
+    pub most: f64,
+}
+
+impl Span {
+    /// Of these values.
+    pub fn of(values: Vec<f64>) -> Self {
+        let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        Self { median: percentile(values, 0.5), least, most }
+    }
+}
+
 /// The value that so large a share of the others does not exceed (nearest rank); NaN of none.
 pub fn percentile(mut values: Vec<f64>, share: f64) -> f64 {
     values.sort_by(f64::total_cmp);
@@ -74,5 +91,6 @@ mod tests {
         assert_eq!(percentile(values, 1.0), 20.0);
         assert_eq!(percentile(vec![3.0], 0.5), 3.0);
         assert!(percentile(Vec::new(), 0.5).is_nan());
+        assert_eq!(Span::of(vec![3.0, 1.0, 2.0]), Span { median: 2.0, least: 1.0, most: 3.0 });
     }
 }

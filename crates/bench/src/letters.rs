@@ -21,8 +21,9 @@ const SEEDS: std::ops::RangeInclusive<u32> = 1..=9;
 /// How to measure it.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The letters: a directory of shards with validation data
-    directory: PathBuf,
+    /// A directory of shards with validation data [default: the built-in letters]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
     /// Train from nine starts each instead, and show the errors
     #[arg(long)]
     pub starts: bool,
@@ -38,6 +39,8 @@ pub struct Arguments {
 #[derive(Debug, Serialize)]
 pub struct Times {
     process: Spread,
+    /// All rounds of a run, without what comes before and after.
+    rounds: Spread,
     /// User and system time, all threads together.
     cpu_seconds: f64,
     validation_error: f64,
@@ -74,7 +77,14 @@ pub fn measure_times(arguments: &Arguments) -> anyhow::Result<Times> {
     let times: Vec<_> = runs.iter().map(|(took, _)| *took).collect();
     let cpu_seconds = percentile(runs.iter().map(|(_, report)| cpu(report)).collect(), 0.5);
     let validation_error = number(first, "validation_error");
-    Ok(Times { process: Spread::of(&times), cpu_seconds, validation_error, parameters })
+    let rounds = Spread::of_ms(runs.iter().map(|(_, report)| in_rounds(report) * 1e3).collect());
+    Ok(Times { process: Spread::of(&times), rounds, cpu_seconds, validation_error, parameters })
+}
+
+/// The seconds of all rounds together.
+fn in_rounds(report: &Value) -> f64 {
+    let rounds = report["rounds"].as_array().map_or(&[][..], Vec::as_slice);
+    rounds.iter().map(|round| round["seconds"].as_f64().unwrap_or(f64::NAN)).sum()
 }
 
 /// Runs the jobs of the reference's report, from nine starts each.
@@ -98,24 +108,25 @@ fn measure_job(arguments: &Arguments, (rounds, epochs, hidden): (u32, u32, u32))
 /// Trains in a folder of its own, and says how long the process took and what it printed.
 fn train(arguments: &Arguments, options: &[String]) -> anyhow::Result<(Duration, Value)> {
     let (binary, folder) = (binary::find()?, folder_in(None)?);
+    let data = arguments.data.as_deref().unwrap_or(Path::new("@letters"));
     let mut command = Command::new(binary);
-    command.arg("train").arg(&arguments.directory).args(["--preset", "reference"]).args(options);
+    command.arg("train").arg(data).args(["--preset", "reference"]).args(options);
     command.args(["--workers", &arguments.workers.to_string(), "--output", "json", "--model"]);
     command.arg(folder.path().join("model.safetensors")).env("XDG_STATE_HOME", folder.path());
     let began = Instant::now();
     let output = command.output().context("cannot run `convoke train`")?;
     let took = began.elapsed();
-    let directory: &Path = &arguments.directory;
     let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "training on {} failed: {said}", directory.display());
+    ensure!(output.status.success(), "training on {} failed: {said}", data.display());
     Ok((took, serde_json::from_slice(&output.stdout).context("no JSON was printed")?))
 }
 
 impl Table for Times {
     fn table(&self) -> String {
-        let Self { process, cpu_seconds, validation_error, parameters } = self;
+        let Self { process, rounds, cpu_seconds, validation_error, parameters } = self;
         let lines = [
             format!("process           {process}; {cpu_seconds:.2} s of CPU"),
+            format!("in rounds         {rounds}"),
             format!("validation error  {validation_error:.4}"),
             format!("parameters        {parameters}"),
         ];
@@ -134,5 +145,16 @@ impl Table for Starts {
             )
         };
         self.jobs.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_are_added_up() {
+        let report = serde_json::json!({ "rounds": [{ "seconds": 0.25 }, { "seconds": 0.5 }] });
+        assert_eq!(in_rounds(&report), 0.75);
     }
 }

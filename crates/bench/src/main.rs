@@ -12,6 +12,13 @@ mod empty_round;
 mod big_round;
 mod churn;
 mod letters;
+mod kernels;
+mod works;
+mod large;
+mod all;
+mod compare;
+mod peers;
+mod others;
 mod scenarios;
 mod restart;
 mod blobs;
@@ -30,8 +37,9 @@ struct Cli {
     /// One JSON value on stdout instead of a table
     #[arg(long, global = true)]
     json: bool,
+    /// What to measure; without one, a default set of them with short settings
     #[command(subcommand)]
-    measurement: Measurement,
+    measurement: Option<Measurement>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -46,6 +54,12 @@ enum Measurement {
     Churn(churn::Arguments),
     /// The reference's example as whole processes, or the errors that several starts end with
     Letters(letters::Arguments),
+    /// Ours beside others at the same works, by turns: `bench/compare.sh` installs them first
+    Compare(compare::Arguments),
+    /// What a round of a larger model costs, 784-256-10: two workers, TLS and a journal on disk
+    Large(large::Arguments),
+    /// What learning alone costs in one process, on one thread and on two, beside the processor's peak
+    Kernels(kernels::Arguments),
     /// How long a coordinator takes to serve again after many finished tasks
     Restart(restart::Arguments),
     /// How many tasks a second a coordinator takes through, with its journal on disk beside one in memory
@@ -62,7 +76,8 @@ enum Measurement {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
-    match cli.measurement {
+    let Some(measurement) = cli.measurement else { return all::run(cli.json) };
+    match measurement {
         Measurement::Blobs(arguments) => figures::show(cli.json, &blobs::measure(&arguments).await?),
         Measurement::EmptyRound(arguments) => figures::show(cli.json, &empty_round::measure(&arguments).await?),
         Measurement::BigRound(arguments) => figures::show(cli.json, &big_round::measure(&arguments).await?),
@@ -71,10 +86,34 @@ async fn main() -> anyhow::Result<()> {
             figures::show(cli.json, &letters::measure_starts(&arguments)?)
         }
         Measurement::Letters(arguments) => figures::show(cli.json, &letters::measure_times(&arguments)?),
+        Measurement::Large(arguments) => figures::show(cli.json, &large::measure(&arguments).await?),
+        Measurement::Compare(arguments) => figures::show(cli.json, &compare::measure(&arguments)?),
+        Measurement::Kernels(arguments) => figures::show(cli.json, &kernels::measure(&arguments)?),
         Measurement::Restart(arguments) => figures::show(cli.json, &restart::measure(&arguments).await?),
         Measurement::Journal(arguments) => figures::show(cli.json, &journal::measure(&arguments).await?),
         Measurement::Tasks(arguments) => figures::show(cli.json, &tasks::measure(&arguments).await?),
         Measurement::Words(arguments) => figures::show(cli.json, &words::measure(&arguments).await?),
         Measurement::Scenarios(arguments) => figures::show(cli.json, &scenarios::measure(&arguments)?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn each_measurement_has_defaults() {
+        for measurement in Cli::command().get_subcommands() {
+            let name = measurement.get_name();
+            let needs = measurement.get_arguments().any(|argument| argument.is_required_set());
+            assert!(needs || Cli::try_parse_from(["convoke-bench", name]).is_ok(), "{name}");
+        }
     }
 }

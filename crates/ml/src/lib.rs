@@ -38,7 +38,7 @@ pub use moments::{MOMENTS_SAMPLES_MAX, Moments, MomentsError};
 
 mod elementary;
 mod kernels;
-pub use kernels::NUMERIC_PROFILE;
+pub use kernels::{NUMERIC_PROFILE, instructions, multiply_and_add};
 
 mod softmax;
 

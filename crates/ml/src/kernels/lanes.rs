@@ -121,6 +121,17 @@ impl Way {
         Way::all().pop().unwrap_or(Way::Portable(Portable))
     }
 
+    /// What its instructions are called.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Way::Portable(_) => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Way::Avx2(_) => "AVX2",
+            #[cfg(target_arch = "x86_64")]
+            Way::Avx512(_) => "AVX-512",
+        }
+    }
+
     /// Computes on this way.
     pub(super) fn run<W: Work>(self, work: W) -> W::Output {
         match self {

@@ -10,6 +10,7 @@ mod functions;
 mod fused;
 mod head;
 mod lanes;
+mod peak;
 mod shape;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ mod tiled;
 
 use fused::{Fused, FusedPass};
 use lanes::Way;
+pub use peak::{instructions, multiply_and_add};
 use shape::{Shape, Transform};
 use tiled::{Tiled, TiledPass};
 
