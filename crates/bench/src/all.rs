@@ -14,6 +14,7 @@ pub const SET: &[&[&str]] = &[
     &["letters", "--times", "3"],
     &["large", "--rounds", "3"],
     &["empty-round", "--rounds", "50"],
+    &["big-round", "--rounds", "3"],
     &["blobs", "--mib", "64", "--runs", "3"],
     &["tasks", "--tasks", "2000", "--runs", "3", "--alone", "50"],
 ];
