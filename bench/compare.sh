@@ -91,5 +91,5 @@ fi
 cd "$project"
 cargo build --release --locked -p convoke -p convoke-bench
 # An option whose value is empty is none.
-"${CARGO_TARGET_DIR:-target}/release/convoke-bench" compare --times "$times" --only "$only" --peers "$peers" --venv "$venv" \
+exec "${CARGO_TARGET_DIR:-target}/release/convoke-bench" compare --times "$times" --only "$only" --peers "$peers" --venv "$venv" \
     --flower "$project/bench/flower_letters.py" ${json:+--report "$json"}

@@ -55,6 +55,8 @@ pub struct Figures {
     fetch: Span,
     compute: Span,
     report: Span,
+    /// What a round takes beyond its slowest task's parts: merging, and telling one another.
+    beyond: Span,
 }
 
 /// A round as it went by.
@@ -62,6 +64,14 @@ struct Seen {
     timings: Vec<Timing>,
     opened: Instant,
     combined: Instant,
+}
+
+impl Seen {
+    /// All parts of the task that took longest.
+    fn slowest(&self) -> Duration {
+        let parts = |timing: &Timing| timing.fetch_us + timing.compute_us + timing.report_us;
+        Duration::from_micros(self.timings.iter().map(parts).max().unwrap_or_default())
+    }
 }
 
 /// Runs one job on a cluster.
@@ -77,17 +87,20 @@ pub async fn measure(arguments: &Arguments) -> anyhow::Result<Figures> {
     client.submit(job, &spec, "bench").await?;
     let seen = follow(&mut client, job).await?;
     ensure!(seen.len() == count, "{} of {count} rounds were seen", seen.len());
-    let rounds = seen.windows(2).map(|pair| (pair[1].combined - pair[0].combined).as_secs_f64());
+    let rounds: Vec<_> = seen.windows(2).map(|pair| (pair[1].combined - pair[0].combined).as_secs_f64()).collect();
+    let beyond = rounds.iter().zip(&seen[WARM_UP..]).map(|(round, seen)| round - seen.slowest().as_secs_f64());
+    let beyond = Span::of(beyond.collect());
     let timings = || seen[WARM_UP..].iter().flat_map(|round| &round.timings);
     let part = |micros: fn(&Timing) -> u64| {
         Span::of(timings().map(|timing| Duration::from_micros(micros(timing)).as_secs_f64()).collect())
     };
     Ok(Figures {
-        round: Span::of(rounds.collect()),
+        round: Span::of(rounds),
         first_round: (seen[0].combined - seen[0].opened).as_secs_f64(),
         fetch: part(|timing| timing.fetch_us),
         compute: part(|timing| timing.compute_us),
         report: part(|timing| timing.report_us),
+        beyond,
     })
 }
 
@@ -166,7 +179,7 @@ async fn follow(client: &mut Client, job: JobId) -> anyhow::Result<Vec<Seen>> {
 
 impl Table for Figures {
     fn table(&self) -> String {
-        let Self { round, first_round, fetch, compute, report } = self;
+        let Self { round, first_round, fetch, compute, report, beyond } = self;
         let line = |name: &str, span: &Span| {
             let [median, least, most] = [span.median, span.least, span.most].map(|seconds| seconds * 1e3);
             format!("{name:<12}  {median:.1} ms ({least:.1} to {most:.1})")
@@ -177,6 +190,7 @@ impl Table for Figures {
             line("fetch", fetch),
             line("compute", compute),
             line("report", report),
+            format!("{}, of a round beyond its slowest task", line("the rest", beyond)),
         ]
         .join("\n")
     }
@@ -189,7 +203,7 @@ mod tests {
     #[test]
     fn the_table_says_milliseconds() {
         let span = Span { median: 0.25, least: 0.2, most: 0.3 };
-        let figures = Figures { round: span, first_round: 1.5, fetch: span, compute: span, report: span };
+        let figures = Figures { round: span, first_round: 1.5, fetch: span, compute: span, report: span, beyond: span };
         let lines = figures.table();
         assert!(lines.starts_with("round         250.0 ms (200.0 to 300.0)\nfirst round   1500.0 ms, with"), "{lines}");
     }
