@@ -17,8 +17,8 @@ fn numpy_predicts_the_same() {
     let home = Home::new();
     let (data, model) = (home.data(), home.path("m.safetensors"));
     let validation = data.join("validate_1.txt");
-    // Several layers, so that their order and what is between them is seen.
-    let arguments = ["train", text(&data), "--hidden", "12,9", "--epochs", "300", "--eta", "0.0005"];
+    // Several layers, so that their order and what is between them is seen; features are standardised.
+    let arguments = ["train", text(&data), "--hidden", "12,9", "--activation", "tanh"];
     home.run(&[&arguments[..], &["--model", text(&model)]].concat()).with_status(0);
     let ours = home.run(&["predict", text(&model), text(&validation)]).with_status(0).stdout;
     let labels: std::collections::BTreeSet<_> = ours.lines().collect();

@@ -60,7 +60,9 @@ fn a_running_job_is_followed_from_elsewhere_and_held_by_its_process() {
     let home = Home::new();
     let train = home.start(&[&["train", text(&home.data()), "--output", "json"], JOB.as_slice()].concat());
     train.says(&["job ", "rounds of"]);
-    let job = train.said()[0].trim_start_matches("job ").split(':').next().expect("an id").to_owned();
+    let said = train.said();
+    let id = said.iter().find_map(|line| line.strip_prefix("job ")?.split(':').next());
+    let job = id.expect("an id").to_owned();
     train.says(&["round 1/"]);
     for command in ["resume", "cancel"] {
         let refused = home.run(&[command, &job]);
