@@ -133,6 +133,7 @@ mod tests {
         let mut request = tonic::Request::new(());
         request.metadata_mut().insert(HEADER, MetadataValue::from_static("7.3"));
         let refusal = CheckVersion.call(request).map(drop).unwrap_err();
-        assert!(refusal.message().contains("the peer speaks 7.3, this coordinator speaks 1.0"), "{refusal}");
+        let said = format!("the peer speaks 7.3, this coordinator speaks {VERSION}");
+        assert!(refusal.message().contains(&said), "{refusal}");
     }
 }

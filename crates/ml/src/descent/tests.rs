@@ -166,7 +166,7 @@ fn a_long_training_epoch_can_be_stopped() {
     };
     let mut model = model(Activation::Relu, false);
     let settings = Training::Descent(Descent { training_epochs: 9, ..descent(1, 0.01, PLAIN) });
-    let stopped = train(&mut model, &data(false, 600), &settings, FIRST, &keep_going);
+    let stopped = train(&mut model, &data(false, 20_000), &settings, FIRST, &keep_going);
     assert_eq!(stopped, Err(ComputeError::Stopped { training_epochs: 1 }));
 }
 
