@@ -83,9 +83,8 @@ pub async fn measure(arguments: &Arguments) -> anyhow::Result<Figures> {
     let cluster = Cluster::start(arguments.dir.as_deref())?;
     data::write(&cluster.data(), arguments.rows, false)?;
     let rounds = WARM_UP + arguments.undisturbed + arguments.kills * ATTEMPTS_PER_KILL;
-    let options = [("--rounds", rounds), ("--epochs", arguments.epochs)];
-    let options: Vec<_> = options.iter().flat_map(|(name, value)| [(*name).to_owned(), value.to_string()]).collect();
-    let job = cluster.submit(&options)?;
+    let options = [format!("--rounds={rounds}"), format!("--epochs={}", arguments.epochs)];
+    let job = cluster.submit(&[&["--preset=reference".to_owned()], &options[..]].concat())?;
     let mut rounds = Rounds::follow(&mut cluster.client().await?, job).await?;
     let mut fleet = Fleet::default();
     for _ in 0..arguments.workers {

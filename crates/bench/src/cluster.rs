@@ -83,7 +83,7 @@ impl Cluster {
     /// Submits a job on the data, and leaves it to the cluster.
     pub fn submit(&self, arguments: &[String]) -> anyhow::Result<JobId> {
         let mut command = command(&self.binary, self.folder.path());
-        command.arg("train").arg(self.data()).args(["--preset", "reference"]).args(arguments);
+        command.arg("train").arg(self.data()).args(arguments);
         command.args(["--coordinator", &self.address, "--detach", "--output", "json"]);
         let output = command.output().context("cannot run `convoke train`")?;
         ensure!(output.status.success(), "the job was refused: {}", String::from_utf8_lossy(&output.stderr));

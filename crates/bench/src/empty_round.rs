@@ -71,7 +71,7 @@ pub async fn measure(arguments: &Arguments) -> anyhow::Result<Figures> {
 async fn measure_one(arguments: &Arguments, cluster: &Cluster, validates: bool) -> anyhow::Result<Measured> {
     data::write(&cluster.data(), ROWS, validates)?;
     let rounds = (arguments.rounds + WARM_UP + 1).to_string();
-    let job = cluster.submit(&["--rounds".to_owned(), rounds, "--epochs".to_owned(), "1".to_owned()])?;
+    let job = cluster.submit(&["--preset=reference", "--epochs=1", "--rounds", &rounds].map(str::to_owned))?;
     let mut followed = Rounds::follow(&mut cluster.client().await?, job).await?;
     // The follower is there first, so that it sees every round as it goes by.
     followed.next().await?.context("no round opened")?;
