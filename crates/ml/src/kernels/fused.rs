@@ -5,11 +5,11 @@
 //! strip. That order, and the strip, are the definition of the bits.
 #![expect(unsafe_code, reason = "the innermost loop, where a bound to check costs as much as a product")]
 
+use super::around::{Activated, Before, Bias, Plain};
 use super::head::{self, Tally, Target};
 use super::lanes::{Block, LANES, Lanes, SUMS, Work};
-use super::tile::{Around, Left, Sums, products};
+use super::tile::{Left, Sums, products};
 use super::{Goal, Pass, Shape, Transform};
-use crate::architecture::Activation;
 use crate::model::Layer;
 
 /// Blocks of sixteen samples in a strip.
@@ -145,51 +145,6 @@ fn of_block_mut(blocks: &mut [Block], b: usize, width: usize) -> &mut [Block] {
     &mut blocks[b * stride(width)..][..width]
 }
 
-/// A layer's outputs before the loss.
-struct Bias<'a>(&'a [f32]);
-
-impl Around for Bias<'_> {
-    #[inline(always)]
-    fn begin<L: Lanes>(&self, lanes: L, row: usize) -> L::Vector {
-        lanes.splat(self.0[row])
-    }
-
-    #[inline(always)]
-    fn finish<L: Lanes>(&self, _: L, _: usize, sum: L::Vector, _: &Block) -> L::Vector {
-        sum
-    }
-}
-
-/// A hidden layer's activations.
-struct Activated<'a>(&'a [f32], Activation);
-
-impl Around for Activated<'_> {
-    #[inline(always)]
-    fn begin<L: Lanes>(&self, lanes: L, row: usize) -> L::Vector {
-        lanes.splat(self.0[row])
-    }
-
-    #[inline(always)]
-    fn finish<L: Lanes>(&self, lanes: L, _: usize, sum: L::Vector, _: &Block) -> L::Vector {
-        self.1.of(lanes, sum)
-    }
-}
-
-/// The gradient before an activation that had these values.
-struct Before<'a>(Activation, &'a [Block]);
-
-impl Around for Before<'_> {
-    #[inline(always)]
-    fn begin<L: Lanes>(&self, lanes: L, _: usize) -> L::Vector {
-        lanes.splat(0.0)
-    }
-
-    #[inline(always)]
-    fn finish<L: Lanes>(&self, lanes: L, row: usize, sum: L::Vector, _: &Block) -> L::Vector {
-        self.0.gradient(lanes, lanes.load(&self.1[row]), sum)
-    }
-}
-
 #[inline(always)]
 fn forward<L: Lanes>(
     lanes: L,
@@ -205,11 +160,15 @@ fn forward<L: Lanes>(
         let input = of_block(input, b, inputs);
         let left = Left::whole(weight, 1, outputs);
         match after[0].values.is_empty() {
-            true => {
-                products(lanes, left, input, &Bias(bias), Sums::of(of_block_mut(&mut after[0].signals, b, outputs)))
-            }
+            true => products(
+                lanes,
+                left,
+                input,
+                &Plain(Bias::OfRows(bias)),
+                Sums::of(of_block_mut(&mut after[0].signals, b, outputs)),
+            ),
             false => {
-                let around = Activated(bias, shape.activation);
+                let around = Activated(Bias::OfRows(bias), shape.activation);
                 products(lanes, left, input, &around, Sums::of(of_block_mut(&mut after[0].values, b, outputs)));
             }
         }

@@ -6,6 +6,7 @@
 //! Why a pass is made it does not know: training, evaluation and prediction all come here.
 
 mod activation;
+mod around;
 mod functions;
 mod fused;
 mod head;

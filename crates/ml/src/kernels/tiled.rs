@@ -4,11 +4,11 @@
 //! one end to the other. The gradient of a weight is a sum over a strip's samples in order, then strip by strip: that order,
 //! and the strip, are the definition of the bits.
 
+use super::around::{Activated, Before, Bias, Plain};
 use super::head::{self, Tally, Target};
 use super::lanes::{Block, LANES, Lanes, Work};
 use super::tile::{Around, Left, Sums, products};
 use super::{Goal, Pass, Shape, Transform};
-use crate::architecture::Activation;
 use crate::model::Layer;
 
 /// The most samples in a strip.
@@ -211,51 +211,6 @@ fn by_sample(blocks: &[Block], panel: usize) -> Left<'_> {
     Left { values: blocks.as_flattened(), row: LANES, step: 1, chunk: (LANES, panel * LANES) }
 }
 
-/// A layer's outputs before the loss.
-struct Bias<'a>(&'a Block);
-
-impl Around for Bias<'_> {
-    #[inline(always)]
-    fn begin<L: Lanes>(&self, lanes: L, _: usize) -> L::Vector {
-        lanes.load(self.0)
-    }
-
-    #[inline(always)]
-    fn finish<L: Lanes>(&self, _: L, _: usize, sum: L::Vector, _: &Block) -> L::Vector {
-        sum
-    }
-}
-
-/// A hidden layer's activations.
-struct Activated<'a>(&'a Block, Activation);
-
-impl Around for Activated<'_> {
-    #[inline(always)]
-    fn begin<L: Lanes>(&self, lanes: L, _: usize) -> L::Vector {
-        lanes.load(self.0)
-    }
-
-    #[inline(always)]
-    fn finish<L: Lanes>(&self, lanes: L, _: usize, sum: L::Vector, _: &Block) -> L::Vector {
-        self.1.of(lanes, sum)
-    }
-}
-
-/// The gradient before an activation that had these values.
-struct Before<'a>(Activation, &'a [Block]);
-
-impl Around for Before<'_> {
-    #[inline(always)]
-    fn begin<L: Lanes>(&self, lanes: L, _: usize) -> L::Vector {
-        lanes.splat(0.0)
-    }
-
-    #[inline(always)]
-    fn finish<L: Lanes>(&self, lanes: L, row: usize, sum: L::Vector, _: &Block) -> L::Vector {
-        self.0.gradient(lanes, lanes.load(&self.1[row]), sum)
-    }
-}
-
 /// Sums of a strip, added to those of the strips before.
 struct Added {
     first: bool,
@@ -281,9 +236,15 @@ fn forward<L: Lanes>(lanes: L, shape: &Shape, panel: usize, features: &[Block], 
         let Scratch { panels, bias, values, signals, .. } = &mut after[0];
         for (p, (weights, bias)) in panels.chunks_exact(sizes[0]).zip(bias.iter()).enumerate() {
             if values.is_empty() {
-                products(lanes, left, weights, &Bias(bias), Sums::of(&mut signals[p * panel..][..rows]));
+                products(
+                    lanes,
+                    left,
+                    weights,
+                    &Plain(Bias::OfLanes(bias)),
+                    Sums::of(&mut signals[p * panel..][..rows]),
+                );
             } else {
-                let around = Activated(bias, shape.activation);
+                let around = Activated(Bias::OfLanes(bias), shape.activation);
                 products(lanes, left, weights, &around, Sums::of(&mut values[p * panel..][..rows]));
             }
         }
