@@ -97,7 +97,7 @@ pub struct Mlp {
     metadata: BTreeMap<String, String>,
 }
 
-/// What is done to features before the first layer: x' = (x − mean) / scale.
+/// What is done to features before the first layer: x' = (x − mean) · (1 / scale).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Standardization {
     /// `[d]`
